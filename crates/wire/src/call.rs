@@ -1,0 +1,193 @@
+//! What a gateway says to an account node in the body of a request, and what comes back.
+
+use crate::{
+    codec::{Decoder, Encoder, Flaw},
+    command::Command,
+    id::PartitionId,
+    limits,
+    outcome::{AccountState, Outcome, Posting},
+    query::{Books, Query},
+};
+
+/// The body of a request to an account node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Call {
+    Execute(Command),
+    Query(Query),
+}
+
+/// The body of its answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reply {
+    Outcome(Outcome),
+    Account(AccountState),
+    Transaction(Posting),
+    /// Newest first; `more` when older ones remain.
+    Transactions {
+        rows: Vec<Posting>,
+        more: bool,
+    },
+    /// Of these partitions, newest first; `more` when older ones remain.
+    Accounts {
+        partitions: Vec<PartitionId>,
+        rows: Vec<AccountState>,
+        more: bool,
+    },
+    Trial(Vec<Books>),
+    Failed(Failure),
+}
+
+/// Why an account node has no outcome to give.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Failure {
+    /// This node does not own the partition; nothing was executed. Another does, or soon will.
+    NotOwner = 1,
+    /// A queue is full or the projection too far behind; nothing was executed.
+    Overloaded = 2,
+    /// The engine did not take the batch, and never will; nothing was executed.
+    EngineUnavailable = 3,
+    /// The first use of this key is still being executed.
+    KeyInUse = 4,
+    /// It may have been executed, or may still be: only a repeat with the key can tell.
+    OutcomeUnknown = 5,
+    /// A read of an account that is not there.
+    NoSuchAccount = 6,
+    /// A read of a transaction that is not there.
+    NoSuchTransaction = 7,
+    /// The call's bytes make no sense to this node; nothing was executed.
+    Malformed = 8,
+}
+
+impl Failure {
+    const ALL: [Failure; 8] = [
+        Failure::NotOwner,
+        Failure::Overloaded,
+        Failure::EngineUnavailable,
+        Failure::KeyInUse,
+        Failure::OutcomeUnknown,
+        Failure::NoSuchAccount,
+        Failure::NoSuchTransaction,
+        Failure::Malformed,
+    ];
+}
+
+impl Call {
+    /// Appends the call's bytes.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        let mut out = Encoder(out);
+        match self {
+            Call::Execute(command) => {
+                out.u8(1);
+                command.encode(&mut out);
+            }
+            Call::Query(query) => {
+                out.u8(2);
+                query.encode(&mut out);
+            }
+        }
+    }
+
+    /// Reads a whole body.
+    pub fn decode(bytes: &[u8]) -> Result<Call, Flaw> {
+        let mut from = Decoder::new(bytes);
+        let call = match from.u8()? {
+            1 => Call::Execute(Command::decode(&mut from)?),
+            2 => Call::Query(Query::decode(&mut from)?),
+            _ => return Err(Flaw("no such call")),
+        };
+        from.end()?;
+        Ok(call)
+    }
+}
+
+impl Reply {
+    /// Appends the reply's bytes.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        let mut out = Encoder(out);
+        match self {
+            Reply::Outcome(outcome) => {
+                out.u8(1);
+                outcome.encode(&mut out);
+            }
+            Reply::Account(account) => {
+                out.u8(2);
+                account.encode(&mut out);
+            }
+            Reply::Transaction(posting) => {
+                out.u8(3);
+                posting.encode(&mut out);
+            }
+            Reply::Transactions { rows, more } => {
+                out.u8(4);
+                out.bool(*more);
+                list(&mut out, rows, Posting::encode);
+            }
+            Reply::Accounts { partitions, rows, more } => {
+                out.u8(5);
+                out.bool(*more);
+                list(&mut out, partitions, |partition, out| out.u16(partition.0));
+                list(&mut out, rows, AccountState::encode);
+            }
+            Reply::Trial(books) => {
+                out.u8(6);
+                list(&mut out, books, Books::encode);
+            }
+            Reply::Failed(failure) => {
+                out.u8(7);
+                out.u8(*failure as u8);
+            }
+        }
+    }
+
+    /// Reads a whole body.
+    pub fn decode(bytes: &[u8]) -> Result<Reply, Flaw> {
+        let mut from = Decoder::new(bytes);
+        let reply = match from.u8()? {
+            1 => Reply::Outcome(Outcome::decode(&mut from)?),
+            2 => Reply::Account(AccountState::decode(&mut from)?),
+            3 => Reply::Transaction(Posting::decode(&mut from)?),
+            4 => {
+                let more = from.bool()?;
+                Reply::Transactions { rows: read_list(&mut from, Posting::decode)?, more }
+            }
+            5 => {
+                let more = from.bool()?;
+                let partitions = read_list(&mut from, |from| from.u16().map(PartitionId))?;
+                let rows = read_list(&mut from, AccountState::decode)?;
+                Reply::Accounts { partitions, rows, more }
+            }
+            6 => Reply::Trial(read_list(&mut from, Books::decode)?),
+            7 => {
+                let number = from.u8()?;
+                let failure = Failure::ALL.into_iter().find(|it| *it as u8 == number);
+                Reply::Failed(failure.ok_or(Flaw("no such failure"))?)
+            }
+            _ => return Err(Flaw("no such reply")),
+        };
+        from.end()?;
+        Ok(reply)
+    }
+}
+
+/// Items of one list: partitions are the most there can be.
+const LIST_ITEMS_MAX: usize = limits::PARTITIONS_MAX as usize;
+
+fn list<T>(out: &mut Encoder<'_>, items: &[T], encode: impl Fn(&T, &mut Encoder<'_>)) {
+    assert!(items.len() <= LIST_ITEMS_MAX);
+    out.u16(u16::try_from(items.len()).expect("at most 4,096"));
+    for item in items {
+        encode(item, out);
+    }
+}
+
+fn read_list<'a, T>(
+    from: &mut Decoder<'a>,
+    decode: impl Fn(&mut Decoder<'a>) -> Result<T, Flaw>,
+) -> Result<Vec<T>, Flaw> {
+    let count = usize::from(from.u16()?);
+    if LIST_ITEMS_MAX < count {
+        return Err(Flaw("too many items"));
+    }
+    (0..count).map(|_| decode(from)).collect()
+}

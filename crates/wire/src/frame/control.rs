@@ -1,0 +1,68 @@
+//! The small frames that are no part of a request.
+
+use super::{Kind, append, clip, limits::REASON_BYTES_MAX};
+use crate::{Decoder, Epoch, Flaw, PartitionId, limits::PARTITIONS_MAX};
+
+/// The partitions that an account node owns, each with the epoch of its tenure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OwnerMap<'a> {
+    /// Invariant: a whole number of entries.
+    entries: &'a [u8],
+}
+
+const ENTRY_BYTES: usize = 10;
+
+impl<'a> OwnerMap<'a> {
+    pub(super) fn read(decoder: &mut Decoder<'a>) -> Result<OwnerMap<'a>, Flaw> {
+        let count = decoder.u16()?;
+        if PARTITIONS_MAX < count {
+            return Err(Flaw("more partitions than a service has"));
+        }
+        Ok(OwnerMap { entries: decoder.raw(usize::from(count) * ENTRY_BYTES)? })
+    }
+
+    /// Partitions and epochs, in the order the node gave them.
+    pub fn iter(&self) -> impl Iterator<Item = (PartitionId, Epoch)> + use<'a> {
+        let mut decoder = Decoder::new(self.entries);
+        std::iter::from_fn(move || {
+            Some((PartitionId(decoder.u16().ok()?), Epoch(decoder.u64().ok()?)))
+        })
+    }
+}
+
+/// Appends an owner map.
+///
+/// # Panics
+/// When it lists more partitions than a service may have.
+pub fn append_owner_map(out: &mut Vec<u8>, owners: &[(PartitionId, Epoch)]) {
+    assert!(owners.len() <= usize::from(PARTITIONS_MAX));
+    append(out, Kind::OwnerMap, |encoder| {
+        encoder.u16(u16::try_from(owners.len()).expect("asserted above"));
+        for (partition, epoch) in owners {
+            encoder.u16(partition.0);
+            encoder.u64(epoch.0);
+        }
+    });
+}
+
+/// Appends a ping.
+pub fn append_ping(out: &mut Vec<u8>, number: u64) {
+    append(out, Kind::Ping, |encoder| encoder.u64(number));
+}
+
+/// Appends the answer to a ping.
+pub fn append_pong(out: &mut Vec<u8>, number: u64) {
+    append(out, Kind::Pong, |encoder| encoder.u64(number));
+}
+
+/// Appends a farewell; a longer reason is cut.
+pub fn append_going_away(out: &mut Vec<u8>, reason: &str) {
+    append(out, Kind::GoingAway, |encoder| {
+        encoder.short(clip(reason, REASON_BYTES_MAX).as_bytes());
+    });
+}
+
+/// Appends how many requests are in flight here.
+pub fn append_load_report(out: &mut Vec<u8>, in_flight: u32) {
+    append(out, Kind::LoadReport, |encoder| encoder.u32(in_flight));
+}

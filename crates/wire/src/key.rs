@@ -1,0 +1,66 @@
+//! Idempotency keys as the ledger sees them: hashed with their scope.
+
+use crate::id::AccountId;
+
+/// Who calls: the first eight bytes of the hash of the API key.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Caller(pub u64);
+
+impl Caller {
+    /// The caller who presents this API key.
+    pub fn from_api_key(key: &str) -> Caller {
+        Caller(u64::from_le_bytes(first(blake3::hash(key.as_bytes()))))
+    }
+}
+
+/// An idempotency key within its scope: 128 bits of BLAKE3 over caller, account and key. Equal
+/// hashes are taken for equal keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct KeyHash(pub u128);
+
+impl KeyHash {
+    /// Scope: per caller and account (of a creation: the account to be).
+    pub fn new(caller: Caller, account: &AccountId, key: &[u8]) -> KeyHash {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(&caller.0.to_le_bytes());
+        hasher.update(&[u8::try_from(account.as_str().len()).expect("an id is short")]);
+        hasher.update(account.as_str().as_bytes());
+        hasher.update(key);
+        KeyHash(u128::from_le_bytes(first(hasher.finalize())))
+    }
+}
+
+/// What the key was first used for: 64 bits of BLAKE3 over method, path and body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Fingerprint(pub u64);
+
+impl Fingerprint {
+    /// The fingerprint of a request, its body taken byte for byte.
+    pub fn new(method: &str, path: &str, body: &[u8]) -> Fingerprint {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(method.as_bytes());
+        hasher.update(b" ");
+        hasher.update(path.as_bytes());
+        hasher.update(b"\n");
+        hasher.update(body);
+        Fingerprint(u64::from_le_bytes(first(hasher.finalize())))
+    }
+}
+
+fn first<const N: usize>(hash: blake3::Hash) -> [u8; N] {
+    *hash.as_bytes().first_chunk().expect("a hash has 32 bytes")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scope_is_part_of_the_key() {
+        let id = |text| AccountId::parse(text).unwrap();
+        let base = KeyHash::new(Caller(1), &id("a"), b"bk");
+        assert_eq!(base, KeyHash::new(Caller(1), &id("a"), b"bk"));
+        assert_ne!(base, KeyHash::new(Caller(2), &id("a"), b"bk"));
+        assert_ne!(base, KeyHash::new(Caller(1), &id("ab"), b"k"));
+    }
+}

@@ -1,0 +1,85 @@
+//! Amounts and currencies.
+
+use std::{fmt, num::NonZeroU64};
+
+/// How much a debit or credit moves: minor units, 1 to 2^63−1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Amount(NonZeroU64);
+
+impl Amount {
+    /// `None` outside 1 to 2^63−1.
+    pub fn new(minor: i64) -> Option<Amount> {
+        u64::try_from(minor).ok().and_then(NonZeroU64::new).map(Amount)
+    }
+
+    /// Minor units, at least 1.
+    pub fn minor(self) -> i64 {
+        i64::try_from(self.0.get()).expect("made from an i64")
+    }
+}
+
+/// An ISO 4217 currency that money can be held in.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Currency([u8; 3]);
+
+impl Currency {
+    /// Reads the three capital letters of a currency in the ISO 4217 table. Codes without a minor
+    /// unit (gold, testing, "no currency") are no currency here: there is no way to count them.
+    pub fn parse(code: &str) -> Option<Currency> {
+        let letters: [u8; 3] = code.as_bytes().try_into().ok()?;
+        let currency = iso_currency::Currency::from_code(code)?;
+        currency.exponent()?;
+        Some(Currency(letters))
+    }
+
+    /// The three letters, as in `EUR`.
+    pub fn code(&self) -> &str {
+        std::str::from_utf8(&self.0).expect("three capital letters")
+    }
+
+    /// Digits after the decimal point: 2 for EUR, 0 for JPY, 3 for KWD.
+    pub fn exponent(&self) -> u16 {
+        iso_currency::Currency::from_code(self.code())
+            .and_then(|currency| currency.exponent())
+            .expect("checked when it was read")
+    }
+
+    /// The letters as bytes, for the codec.
+    pub fn letters(self) -> [u8; 3] {
+        self.0
+    }
+}
+
+impl fmt::Debug for Currency {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.code())
+    }
+}
+
+impl fmt::Display for Currency {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.code())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn amounts_are_positive() {
+        assert_eq!(Amount::new(0), None);
+        assert_eq!(Amount::new(-1), None);
+        assert_eq!(Amount::new(i64::MAX).unwrap().minor(), i64::MAX);
+    }
+
+    #[test]
+    fn currencies_are_those_of_the_table() {
+        for (code, exponent) in [("EUR", 2), ("JPY", 0), ("KWD", 3), ("USD", 2)] {
+            assert_eq!(Currency::parse(code).unwrap().exponent(), exponent, "{code}");
+        }
+        for code in ["", "eur", "EU", "EURO", "ZZZ", "XAU", "XXX", "É€"] {
+            assert_eq!(Currency::parse(code), None, "{code}");
+        }
+    }
+}

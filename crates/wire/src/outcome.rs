@@ -1,0 +1,301 @@
+//! What the ledger decided, and how it travels and is kept.
+
+use crate::{
+    code::Code,
+    codec::{Decoder, Encoder, Flaw},
+    command::{self, Kind, Status},
+    id::{AccountId, TransactionId},
+    limits,
+    money::{Amount, Currency},
+    time::Timestamp,
+};
+use std::fmt;
+
+/// The answer to a command: success or refusal, both durable before anybody hears of them, and the
+/// same for ever after under the same key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    Done(Done),
+    Refused(Refused),
+}
+
+/// What was done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Done {
+    Opened(AccountState),
+    Updated(AccountState),
+    Posted(Posting),
+}
+
+/// The ledger said no.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    pub refusal: Refusal,
+    /// Of the request that was refused first.
+    pub request_id: Box<str>,
+}
+
+/// Why the ledger said no. All but [`Refusal::KeyReused`] are journaled before they are told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    NoSuchAccount,
+    AccountExists,
+    AccountFrozen,
+    AccountClosed,
+    AccountNotEmpty { posted: i64, held: i64 },
+    CurrencyMismatch { account: Currency, asked: Currency },
+    InsufficientFunds { available: i64, asked: i64, currency: Currency },
+    BalanceOverflow,
+    KeyReused,
+}
+
+/// An account as it is now, or was right after a command. Minor units.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccountState {
+    pub id: AccountId,
+    pub currency: Currency,
+    pub status: Status,
+    pub posted: i64,
+    pub held: i64,
+    /// At least 0.
+    pub overdraft_limit: i64,
+    /// 0 when opened, one more with every change.
+    pub version: u64,
+    /// Compact JSON text of an object.
+    pub metadata: Box<str>,
+    pub created_at: Timestamp,
+    pub updated_at: Timestamp,
+}
+
+impl AccountState {
+    /// What may be debited: `posted − held + overdraft_limit`. In `i128`, for the sum of three
+    /// `i64` may not fit one; the ledger keeps it within an `i64`.
+    pub fn available(&self) -> i128 {
+        i128::from(self.posted) - i128::from(self.held) + i128::from(self.overdraft_limit)
+    }
+}
+
+/// A debit or credit that was booked. Minor units.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Posting {
+    pub id: TransactionId,
+    pub account: AccountId,
+    pub kind: Kind,
+    pub amount: Amount,
+    pub currency: Currency,
+    pub posted_after: i64,
+    pub available_after: i64,
+    /// The account's version that it made.
+    pub version: u64,
+    pub reference: Option<Box<str>>,
+    /// Compact JSON text of an object.
+    pub metadata: Box<str>,
+    pub created_at: Timestamp,
+}
+
+impl Refusal {
+    /// The code that the public answer bears.
+    pub const fn code(self) -> Code {
+        match self {
+            Refusal::NoSuchAccount => Code::NoSuchAccount,
+            Refusal::AccountExists => Code::AccountExists,
+            Refusal::AccountFrozen => Code::AccountFrozen,
+            Refusal::AccountClosed => Code::AccountClosed,
+            Refusal::AccountNotEmpty { .. } => Code::AccountNotEmpty,
+            Refusal::CurrencyMismatch { .. } => Code::CurrencyMismatch,
+            Refusal::InsufficientFunds { .. } => Code::InsufficientFunds,
+            Refusal::BalanceOverflow => Code::BalanceOverflow,
+            Refusal::KeyReused => Code::KeyReused,
+        }
+    }
+}
+
+/// The `detail` of the public answer. Part of what is repeated byte for byte: a text once released
+/// stays.
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Refusal::NoSuchAccount => f.write_str("there is no account of this id; open it first"),
+            Refusal::AccountExists => f.write_str("an account of this id was opened before"),
+            Refusal::AccountFrozen => f.write_str("the account is frozen: it takes credits only"),
+            Refusal::AccountClosed => f.write_str("the account is closed"),
+            Refusal::AccountNotEmpty { posted, held } => {
+                write!(f, "posted is {posted} and held {held}; both must be 0 to close")
+            }
+            Refusal::CurrencyMismatch { account, asked } => {
+                write!(f, "the account is in {account}, not {asked}")
+            }
+            Refusal::InsufficientFunds { available, asked, currency } => {
+                write!(f, "available {available} {currency} minor units, asked {asked}")
+            }
+            Refusal::BalanceOverflow => f.write_str("the balance would leave the range of 64 bits"),
+            Refusal::KeyReused => {
+                f.write_str("this Idempotency-Key was used before for another request")
+            }
+        }
+    }
+}
+
+impl Outcome {
+    /// Appends the outcome's bytes.
+    pub fn encode(&self, out: &mut Encoder<'_>) {
+        match self {
+            Outcome::Done(Done::Opened(state)) => {
+                out.u8(1);
+                state.encode(out);
+            }
+            Outcome::Done(Done::Updated(state)) => {
+                out.u8(2);
+                state.encode(out);
+            }
+            Outcome::Done(Done::Posted(posting)) => {
+                out.u8(3);
+                posting.encode(out);
+            }
+            Outcome::Refused(refused) => {
+                out.u8(4);
+                refused.encode(out);
+            }
+        }
+    }
+
+    /// Reads what [`Outcome::encode`] wrote.
+    pub fn decode(from: &mut Decoder<'_>) -> Result<Outcome, Flaw> {
+        Ok(match from.u8()? {
+            1 => Outcome::Done(Done::Opened(AccountState::decode(from)?)),
+            2 => Outcome::Done(Done::Updated(AccountState::decode(from)?)),
+            3 => Outcome::Done(Done::Posted(Posting::decode(from)?)),
+            4 => Outcome::Refused(Refused::decode(from)?),
+            _ => return Err(Flaw("no such outcome")),
+        })
+    }
+}
+
+impl Refused {
+    /// Appends the refusal's bytes: number, what it tells, request id.
+    pub fn encode(&self, out: &mut Encoder<'_>) {
+        out.u8(self.refusal.code() as u8);
+        match self.refusal {
+            Refusal::AccountNotEmpty { posted, held } => {
+                out.i64(posted);
+                out.i64(held);
+            }
+            Refusal::CurrencyMismatch { account, asked } => {
+                out.raw(&account.letters());
+                out.raw(&asked.letters());
+            }
+            Refusal::InsufficientFunds { available, asked, currency } => {
+                out.i64(available);
+                out.i64(asked);
+                out.raw(&currency.letters());
+            }
+            Refusal::NoSuchAccount
+            | Refusal::AccountExists
+            | Refusal::AccountFrozen
+            | Refusal::AccountClosed
+            | Refusal::BalanceOverflow
+            | Refusal::KeyReused => (),
+        }
+        out.short(self.request_id.as_bytes());
+    }
+
+    /// Reads what [`Refused::encode`] wrote.
+    pub fn decode(from: &mut Decoder<'_>) -> Result<Refused, Flaw> {
+        const NO_REFUSAL: Flaw = Flaw("no such refusal");
+        let code = Code::from_number(from.u8()?).ok_or(NO_REFUSAL)?;
+        #[expect(clippy::wildcard_enum_match_arm, reason = "most codes are no refusals")]
+        let refusal = match code {
+            Code::NoSuchAccount => Refusal::NoSuchAccount,
+            Code::AccountExists => Refusal::AccountExists,
+            Code::AccountFrozen => Refusal::AccountFrozen,
+            Code::AccountClosed => Refusal::AccountClosed,
+            Code::AccountNotEmpty => {
+                Refusal::AccountNotEmpty { posted: from.i64()?, held: from.i64()? }
+            }
+            Code::CurrencyMismatch => Refusal::CurrencyMismatch {
+                account: command::currency(from)?,
+                asked: command::currency(from)?,
+            },
+            Code::InsufficientFunds => Refusal::InsufficientFunds {
+                available: from.i64()?,
+                asked: from.i64()?,
+                currency: command::currency(from)?,
+            },
+            Code::BalanceOverflow => Refusal::BalanceOverflow,
+            Code::KeyReused => Refusal::KeyReused,
+            _ => return Err(NO_REFUSAL),
+        };
+        let request_id = command::bounded(from, limits::REQUEST_ID_BYTES_MAX)?;
+        Ok(Refused { refusal, request_id })
+    }
+}
+
+impl AccountState {
+    /// Appends the account's bytes.
+    pub fn encode(&self, out: &mut Encoder<'_>) {
+        out.short(self.id.as_str().as_bytes());
+        out.raw(&self.currency.letters());
+        out.u8(self.status as u8);
+        out.i64(self.posted);
+        out.i64(self.held);
+        out.i64(self.overdraft_limit);
+        out.u64(self.version);
+        out.short(self.metadata.as_bytes());
+        out.i64(self.created_at.0);
+        out.i64(self.updated_at.0);
+    }
+
+    /// Reads what [`AccountState::encode`] wrote.
+    pub fn decode(from: &mut Decoder<'_>) -> Result<AccountState, Flaw> {
+        Ok(AccountState {
+            id: command::account_id(from)?,
+            currency: command::currency(from)?,
+            status: command::status(from.u8()?)?,
+            posted: from.i64()?,
+            held: from.i64()?,
+            overdraft_limit: from.i64()?,
+            version: from.u64()?,
+            metadata: command::bounded(from, limits::METADATA_BYTES_MAX)?,
+            created_at: Timestamp(from.i64()?),
+            updated_at: Timestamp(from.i64()?),
+        })
+    }
+}
+
+impl Posting {
+    /// Appends the posting's bytes.
+    pub fn encode(&self, out: &mut Encoder<'_>) {
+        out.u128(self.id.bits());
+        out.short(self.account.as_str().as_bytes());
+        out.u8(self.kind as u8);
+        out.i64(self.amount.minor());
+        out.raw(&self.currency.letters());
+        out.i64(self.posted_after);
+        out.i64(self.available_after);
+        out.u64(self.version);
+        command::optional(out, self.reference.as_deref());
+        out.short(self.metadata.as_bytes());
+        out.i64(self.created_at.0);
+    }
+
+    /// Reads what [`Posting::encode`] wrote.
+    pub fn decode(from: &mut Decoder<'_>) -> Result<Posting, Flaw> {
+        Ok(Posting {
+            id: TransactionId::from_bits(from.u128()?),
+            account: command::account_id(from)?,
+            kind: match from.u8()? {
+                1 => Kind::Debit,
+                2 => Kind::Credit,
+                _ => return Err(Flaw("no such kind")),
+            },
+            amount: command::amount(from)?,
+            currency: command::currency(from)?,
+            posted_after: from.i64()?,
+            available_after: from.i64()?,
+            version: from.u64()?,
+            reference: command::optional_text(from, limits::REFERENCE_BYTES_MAX)?,
+            metadata: command::bounded(from, limits::METADATA_BYTES_MAX)?,
+            created_at: Timestamp(from.i64()?),
+        })
+    }
+}

@@ -1,0 +1,200 @@
+//! Calls and replies: round trips, and bytes from nowhere.
+
+use crate::generate::{
+    account_id, action, amount, currency, key, kind, refused, request_id, state, text,
+};
+use proptest::{collection::vec, option, prelude::*};
+use std::fmt;
+use wire::{
+    Call, Code, Command, Decoder, Done, Encoder, Flaw, Outcome, PartitionId, Posting, Reply, Seq,
+    Timestamp, TransactionId,
+    call::Failure,
+    limits,
+    query::{Books, CurrencyBooks, Filter, History, Listing, Query},
+};
+
+fn command() -> impl Strategy<Value = Command> {
+    (key(), request_id(), action()).prop_map(|((key, origin, fingerprint), request_id, action)| {
+        Command { key, origin, fingerprint, request_id, action }
+    })
+}
+
+fn time() -> impl Strategy<Value = Timestamp> {
+    (0..=Timestamp::MAX.0).prop_map(Timestamp)
+}
+
+fn posting() -> impl Strategy<Value = Posting> {
+    let figures = (amount(), any::<i64>(), any::<i64>(), any::<u64>());
+    let texts = (option::of(text(limits::REFERENCE_BYTES_MAX)), text(limits::METADATA_BYTES_MAX));
+    let what = (any::<u128>(), account_id(), kind(), currency());
+    (what, figures, texts, time()).prop_map(|(what, figures, texts, created_at)| Posting {
+        id: TransactionId::from_bits(what.0),
+        account: what.1,
+        kind: what.2,
+        currency: what.3,
+        amount: figures.0,
+        posted_after: figures.1,
+        available_after: figures.2,
+        version: figures.3,
+        reference: texts.0,
+        metadata: texts.1,
+        created_at,
+    })
+}
+
+fn outcome() -> impl Strategy<Value = Outcome> {
+    prop_oneof![
+        state().prop_map(|it| Outcome::Done(Done::Opened(it))),
+        state().prop_map(|it| Outcome::Done(Done::Updated(it))),
+        posting().prop_map(|it| Outcome::Done(Done::Posted(it))),
+        refused().prop_map(Outcome::Refused),
+    ]
+}
+
+fn query() -> impl Strategy<Value = Query> {
+    let limit = 1..=limits::PAGE_ROWS_MAX;
+    let reference = option::of(text(limits::REFERENCE_BYTES_MAX));
+    let filter = (option::of(time()), option::of(time()), option::of(kind()), reference)
+        .prop_map(|(from, to, kind, reference)| Filter { from, to, kind, reference });
+    let history = (account_id(), filter, option::of(any::<u64>()), limit.clone()).prop_map(
+        |(account, filter, before, limit)| {
+            Query::Transactions(History { account, filter, before, limit })
+        },
+    );
+    let listing = (option::of((any::<i64>().prop_map(Timestamp), account_id())), limit)
+        .prop_map(|(before, limit)| Query::Accounts(Listing { before, limit }));
+    prop_oneof![
+        account_id().prop_map(Query::Account),
+        any::<u128>().prop_map(|bits| Query::Transaction(TransactionId::from_bits(bits))),
+        history,
+        listing,
+        Just(Query::Trial),
+    ]
+}
+
+fn books() -> impl Strategy<Value = Books> {
+    let row = (currency(), any::<i128>(), any::<i128>())
+        .prop_map(|(currency, debits, credits)| CurrencyBooks { currency, debits, credits });
+    (any::<u16>(), any::<u64>(), vec(row, 0..4)).prop_map(|(partition, head, currencies)| Books {
+        partition: PartitionId(partition),
+        head: Seq(head),
+        currencies,
+    })
+}
+
+fn call() -> impl Strategy<Value = Call> {
+    prop_oneof![command().prop_map(Call::Execute), query().prop_map(Call::Query)]
+}
+
+fn reply() -> impl Strategy<Value = Reply> {
+    let failure = proptest::sample::select(vec![
+        Failure::NotOwner,
+        Failure::Overloaded,
+        Failure::EngineUnavailable,
+        Failure::KeyInUse,
+        Failure::OutcomeUnknown,
+        Failure::NoSuchAccount,
+        Failure::NoSuchTransaction,
+        Failure::Malformed,
+    ]);
+    let partitions = vec(any::<u16>().prop_map(PartitionId), 0..4);
+    prop_oneof![
+        outcome().prop_map(Reply::Outcome),
+        state().prop_map(Reply::Account),
+        posting().prop_map(Reply::Transaction),
+        (vec(posting(), 0..4), any::<bool>())
+            .prop_map(|(rows, more)| Reply::Transactions { rows, more }),
+        (partitions, vec(state(), 0..4), any::<bool>())
+            .prop_map(|(partitions, rows, more)| Reply::Accounts { partitions, rows, more }),
+        vec(books(), 0..4).prop_map(Reply::Trial),
+        failure.prop_map(Reply::Failed),
+    ]
+}
+
+/// What is written is read back; cut anywhere, or with a byte too many, it is refused.
+#[track_caller]
+fn check<T: PartialEq + fmt::Debug>(
+    value: &T,
+    encode: impl Fn(&T, &mut Vec<u8>),
+    decode: impl Fn(&[u8]) -> Result<T, Flaw>,
+) {
+    let mut bytes = Vec::new();
+    encode(value, &mut bytes);
+    assert_eq!(decode(&bytes).as_ref(), Ok(value));
+    let step = bytes.len().div_ceil(64);
+    for cut in (0..bytes.len()).step_by(step) {
+        assert!(decode(&bytes[..cut]).is_err(), "cut at {cut}");
+    }
+    bytes.push(0);
+    assert!(decode(&bytes).is_err(), "a byte too many");
+}
+
+/// Whatever is read from bytes is written in the same meaning again.
+fn check_bytes(bytes: &[u8]) {
+    if let Ok(call) = Call::decode(bytes) {
+        check(&call, Call::encode, Call::decode);
+    }
+    if let Ok(reply) = Reply::decode(bytes) {
+        check(&reply, Reply::encode, Reply::decode);
+    }
+    let mut from = Decoder::new(bytes);
+    if let Ok(outcome) = Outcome::decode(&mut from) {
+        check(&Reply::Outcome(outcome), Reply::encode, Reply::decode);
+    }
+}
+
+proptest! {
+    #[test]
+    fn calls_are_read_back(call in call()) {
+        check(&call, Call::encode, Call::decode);
+    }
+
+    #[test]
+    fn replies_are_read_back(reply in reply()) {
+        check(&reply, Reply::encode, Reply::decode);
+    }
+
+    #[test]
+    fn outcomes_have_one_form(outcome in outcome()) {
+        let mut bytes = Vec::new();
+        outcome.encode(&mut Encoder(&mut bytes));
+        let mut from = Decoder::new(&bytes);
+        prop_assert_eq!(&Outcome::decode(&mut from), &Ok(outcome));
+        prop_assert_eq!(from.end(), Ok(()));
+    }
+
+    #[test]
+    fn no_bytes_make_a_decoder_panic(tag in 0..8_u8, bytes in vec(any::<u8>(), 0..256)) {
+        check_bytes(&bytes);
+        check_bytes(&[&[tag], bytes.as_slice()].concat());
+    }
+
+    #[test]
+    fn no_damage_makes_a_decoder_panic(
+        call in call(),
+        reply in reply(),
+        damage in vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
+    ) {
+        let (mut asked, mut answered) = (Vec::new(), Vec::new());
+        call.encode(&mut asked);
+        reply.encode(&mut answered);
+        for bytes in [&mut asked, &mut answered] {
+            for (place, byte) in &damage {
+                let place = place.index(bytes.len());
+                bytes[place] = *byte;
+            }
+            check_bytes(bytes);
+        }
+    }
+}
+
+#[test]
+fn every_code_that_is_no_refusal_is_refused() {
+    for code in Code::ALL {
+        let body = [4, code as u8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+        let read = Outcome::decode(&mut Decoder::new(&body));
+        if let Ok(Outcome::Refused(refused)) = read {
+            assert_eq!(refused.refusal.code(), code);
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! Values at random: mostly short and plain, now and then at their limits. The ledger's tests use
+//! them too.
+
+use proptest::{collection::vec, option, prelude::*, sample::select};
+use wire::{
+    AccountId, AccountState, Action, Amount, Currency, Fingerprint, KeyHash, Kind, Refusal,
+    Refused, Status, Timestamp,
+    command::{KeyOrigin, Post, Update},
+    limits,
+};
+
+/// A text of at most `max` bytes: often empty or short, sometimes exactly as long as it may be.
+pub(crate) fn text(max: usize) -> impl Strategy<Value = Box<str>> {
+    let short = vec(any::<char>(), 0..8).prop_map(|it| it.into_iter().collect::<String>());
+    prop_oneof![4 => short, 1 => Just("x".repeat(max))].prop_map(String::into_boxed_str)
+}
+
+pub(crate) fn account_id() -> impl Strategy<Value = AccountId> {
+    let letters: Vec<char> = "azAZ09._:-".chars().collect();
+    vec(select(letters), 1..=limits::ACCOUNT_ID_BYTES_MAX)
+        .prop_map(String::from_iter)
+        .prop_filter_map("dots alone are no id", |text| AccountId::parse(&text))
+}
+
+pub(crate) fn currency() -> impl Strategy<Value = Currency> {
+    select(vec!["EUR", "USD", "JPY", "KWD"])
+        .prop_map(|code| Currency::parse(code).expect("in the table"))
+}
+
+pub(crate) fn amount() -> impl Strategy<Value = Amount> {
+    prop_oneof![1..10_000_i64, Just(i64::MAX), 1..=i64::MAX]
+        .prop_map(|minor| Amount::new(minor).expect("positive"))
+}
+
+pub(crate) fn status() -> impl Strategy<Value = Status> {
+    select(vec![Status::Open, Status::Frozen, Status::Closed])
+}
+
+pub(crate) fn kind() -> impl Strategy<Value = Kind> {
+    select(vec![Kind::Debit, Kind::Credit])
+}
+
+pub(crate) fn key() -> impl Strategy<Value = (KeyHash, KeyOrigin, Fingerprint)> {
+    let origin = prop_oneof![
+        Just(KeyOrigin::Minted),
+        Just(KeyOrigin::Client),
+        any::<i64>().prop_map(|at| KeyOrigin::Returned(Timestamp(at))),
+    ];
+    (any::<u128>(), origin, any::<u64>())
+        .prop_map(|(key, origin, fingerprint)| (KeyHash(key), origin, Fingerprint(fingerprint)))
+}
+
+pub(crate) fn action() -> impl Strategy<Value = Action> {
+    let metadata = || text(limits::METADATA_BYTES_MAX);
+    let limit = 0..=i64::MAX;
+    let open = (account_id(), currency(), limit.clone(), metadata()).prop_map(
+        |(account, currency, overdraft_limit, metadata)| Action::Open {
+            account,
+            currency,
+            overdraft_limit,
+            metadata,
+        },
+    );
+    let update = (account_id(), option::of(status()), option::of(limit), option::of(metadata()))
+        .prop_map(|(account, status, overdraft_limit, metadata)| {
+            Action::Update(Update { account, status, overdraft_limit, metadata })
+        });
+    let reference = option::of(text(limits::REFERENCE_BYTES_MAX));
+    let post = (account_id(), kind(), amount(), currency(), reference, metadata()).prop_map(
+        |(account, kind, amount, currency, reference, metadata)| {
+            Action::Post(Post { account, kind, amount, currency, reference, metadata })
+        },
+    );
+    prop_oneof![open, update, post]
+}
+
+pub(crate) fn state() -> impl Strategy<Value = AccountState> {
+    let figures = (any::<i64>(), any::<i64>(), any::<i64>(), any::<u64>());
+    let times = (any::<i64>(), any::<i64>());
+    (account_id(), currency(), status(), figures, text(limits::METADATA_BYTES_MAX), times).prop_map(
+        |(id, currency, status, (posted, held, overdraft_limit, version), metadata, times)| {
+            AccountState {
+                id,
+                currency,
+                status,
+                posted,
+                held,
+                overdraft_limit,
+                version,
+                metadata,
+                created_at: Timestamp(times.0),
+                updated_at: Timestamp(times.1),
+            }
+        },
+    )
+}
+
+pub(crate) fn refused() -> impl Strategy<Value = Refused> {
+    let plain = select(vec![
+        Refusal::NoSuchAccount,
+        Refusal::AccountExists,
+        Refusal::AccountFrozen,
+        Refusal::AccountClosed,
+        Refusal::BalanceOverflow,
+        Refusal::KeyReused,
+    ]);
+    let not_empty =
+        any::<(i64, i64)>().prop_map(|(posted, held)| Refusal::AccountNotEmpty { posted, held });
+    let mismatch = (currency(), currency())
+        .prop_map(|(account, asked)| Refusal::CurrencyMismatch { account, asked });
+    let funds = (any::<(i64, i64)>(), currency()).prop_map(|((available, asked), currency)| {
+        Refusal::InsufficientFunds { available, asked, currency }
+    });
+    (prop_oneof![3 => plain, 1 => not_empty, 1 => mismatch, 1 => funds], request_id())
+        .prop_map(|(refusal, request_id)| Refused { refusal, request_id })
+}
+
+pub(crate) fn request_id() -> impl Strategy<Value = Box<str>> {
+    text(limits::REQUEST_ID_BYTES_MAX)
+}
