@@ -1,0 +1,26 @@
+//! Commands to outcomes and journal records; hash chain; replay; audit.
+//!
+//! Pure: time is an argument, and what is durable is for the caller to say. Knows no disk, socket,
+//! clock or source of randomness.
+#![deny(clippy::arithmetic_side_effects)] // It is money: every sum says what happens at its end.
+
+pub mod audit;
+pub mod keys;
+pub mod partition;
+pub mod record;
+
+mod accounts;
+mod overlay;
+mod rules;
+#[cfg(test)]
+mod tests;
+
+pub use crate::{
+    accounts::Known,
+    audit::{Auditor, What, Wrong},
+    keys::KeyEntry,
+    overlay::Mismatch,
+    partition::{Answer, Partition, ReplayError, Staged},
+    record::{Chain, Hash, Header, Item, Record, Verdict},
+    rules::Unsound,
+};

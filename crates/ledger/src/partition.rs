@@ -1,0 +1,408 @@
+//! Everything in memory about one partition that we own, and the batch that changes it.
+//!
+//! A batch is staged on an overlay, journaled by the caller, and merged when that is durable; a
+//! batch that fails is dropped, and with it every trace. Knows no disk: what is durable, and what
+//! the projector has reached, it is told.
+
+use crate::{
+    accounts::Known,
+    keys::{KeyEntry, Keys},
+    overlay::{Books, Mismatch, Overlay},
+    record::{Chain, Hash, Header, Item, Record, Verdict},
+    rules::{self, Unsound},
+};
+use foldhash::fast::FixedState;
+use hashbrown::HashTable;
+use std::{fmt, hash::BuildHasher, sync::Arc};
+use wire::{
+    AccountId, AccountState, Command, Currency, Epoch, KeyHash, PartitionId, Refused, Seq,
+    ServiceTag, Timestamp, limits,
+};
+
+/// A partition in its owner's memory: accounts in use, recent keys, external balances, and the
+/// end of the chain.
+#[derive(Clone, Debug)]
+pub struct Partition {
+    service: ServiceTag,
+    id: PartitionId,
+    epoch: Epoch,
+    chain: Chain,
+    /// Epoch of the last record replayed: it never decreases along the journal.
+    epoch_last: Epoch,
+    books: Books,
+    keys: Keys,
+    /// The last record that the views have.
+    watermark: Seq,
+}
+
+/// A batch decided, not yet durable.
+#[derive(Debug)]
+pub struct Staged {
+    /// What is to be journaled; `None` when every command repeats an earlier one.
+    pub record: Option<Arc<Record>>,
+    /// The record's bytes; empty when there is none.
+    pub bytes: Vec<u8>,
+    /// The hash of the bytes; of the record before when there is none.
+    pub hash: Hash,
+    /// One per command, in their order.
+    pub answers: Vec<Answer>,
+    overlay: Overlay,
+}
+
+/// Where the answer to a command is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// In the batch's own record, at this place.
+    Fresh(u16),
+    /// The key was used before for the same request: in that record, which may be the batch's own.
+    Repeat { seq: Seq, index: u16 },
+    /// The key was used before for another request: told, not journaled.
+    KeyReused,
+}
+
+/// Why a record does not continue a partition's journal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ReplayError {
+    /// It belongs to this partition.
+    Partition(PartitionId),
+    /// It is not the next one.
+    Seq { expected: Seq, found: Seq },
+    /// The record before it is another.
+    Previous,
+    /// It is older than the record before it.
+    Time,
+    /// Its epoch is lower than that of the record before it, or higher than ours.
+    Epoch(Epoch),
+    /// It names an account that was not admitted.
+    Unknown(AccountId),
+    /// An item does not follow from the books before it.
+    Item { index: usize, mismatch: Mismatch },
+    /// The external balances are not what the items move.
+    External,
+}
+
+impl fmt::Display for ReplayError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ReplayError::Partition(id) => write!(f, "it belongs to partition {}", id.0),
+            ReplayError::Seq { expected, found } => {
+                write!(f, "number {} was expected, it is number {}", expected.0, found.0)
+            }
+            ReplayError::Previous => f.write_str("it names another record before it"),
+            ReplayError::Time => f.write_str("its time is before that of the record before it"),
+            ReplayError::Epoch(epoch) => write!(f, "epoch {} is out of order", epoch.0),
+            ReplayError::Unknown(id) => write!(f, "account {id} was not admitted before"),
+            ReplayError::Item { index, mismatch } => write!(f, "item {index}: {}", mismatch.0),
+            ReplayError::External => f.write_str("the external balances are not what it moved"),
+        }
+    }
+}
+
+impl std::error::Error for ReplayError {}
+
+impl Partition {
+    /// A partition whose views reach as far as `chain`. `external`: the external balances there.
+    pub fn new(
+        service: ServiceTag,
+        id: PartitionId,
+        epoch: Epoch,
+        chain: Chain,
+        external: Vec<(Currency, i128)>,
+    ) -> Partition {
+        let books = Books { external: external.into_iter().collect(), ..Books::default() };
+        let (keys, epoch_last, watermark) = (Keys::default(), Epoch(0), chain.seq);
+        Partition { service, id, epoch, chain, epoch_last, books, keys, watermark }
+    }
+
+    /// What memory knows of this account.
+    pub fn account(&self, id: &AccountId) -> Known<'_> {
+        self.books.accounts.known(id)
+    }
+
+    /// Takes in what the views say of an account; `None` says that there is none. Ignored when
+    /// memory knows the account: memory is the newer.
+    ///
+    /// At most one look-up of an account may be under way at a time: the answer to an older one
+    /// could arrive after the account was changed, projected and evicted again.
+    ///
+    /// # Errors
+    /// When the figures are such as no ledger leaves: the views are damaged. Nothing is taken in.
+    pub fn admit(&mut self, id: AccountId, state: Option<AccountState>) -> Result<(), Unsound> {
+        if let Some(state) = &state {
+            if state.id != id {
+                return Err(Unsound("the state is another account's"));
+            }
+            rules::sound(state)?;
+        }
+        self.books.accounts.admit(id, state);
+        Ok(())
+    }
+
+    /// Where the newest outcome of this key is, if memory knows the key.
+    pub fn key(&self, key: KeyHash) -> Option<KeyEntry> {
+        self.keys.get(key)
+    }
+
+    /// Continues the chain with a journaled record, at start. Every account it names was admitted
+    /// before. The record's own figures are taken; they must follow from the books before it.
+    ///
+    /// # Errors
+    /// When it does not continue the chain; then nothing is changed.
+    pub fn replay(&mut self, record: &Record, hash: Hash) -> Result<(), ReplayError> {
+        self.check_header(&record.header)?;
+        let mut overlay = Overlay::with_capacity(record.items.len());
+        for (index, item) in record.items.iter().enumerate() {
+            let id = item.action.account();
+            let slot = self.books.accounts.find(id);
+            let slot = slot.ok_or_else(|| ReplayError::Unknown(id.clone()))?;
+            let followed = overlay.follow(&self.books, slot, item, record.header.time);
+            followed.map_err(|mismatch| ReplayError::Item { index, mismatch })?;
+        }
+        if overlay.external() != record.external {
+            return Err(ReplayError::External);
+        }
+        self.commit(overlay, &record.header, hash);
+        self.learn_keys(record);
+        Ok(())
+    }
+
+    /// Remembers the keys of an older record that the views have already, at start. Oldest first.
+    pub fn remember(&mut self, record: &Record) {
+        self.learn_keys(record);
+    }
+
+    /// How many commands may be staged now: what the memory of keys has room for. Forgets what is
+    /// old enough at `now` first. The caller sheds the rest: nothing was executed.
+    pub fn room(&mut self, now: Timestamp) -> usize {
+        self.keys.forget(self.time(now), self.watermark);
+        self.keys.room().min(limits::BATCH_COMMANDS_MAX)
+    }
+
+    /// Decides a batch, in order, on an overlay: nothing here changes.
+    ///
+    /// # Panics
+    /// When an account is unknown, or there are more commands than a record or [`Partition::room`]
+    /// allows: the caller looks before it stages.
+    pub fn stage(&self, now: Timestamp, commands: Vec<Command>) -> Staged {
+        assert!(commands.len() <= limits::BATCH_COMMANDS_MAX);
+        assert!(commands.len() <= self.keys.room());
+        let mut batch = Batch::new(self.next_header(now), commands.len());
+        // All look-ups first: they wait for memory, and so can wait together.
+        let find = |it: &Command| (self.key(it.key), self.books.accounts.find(it.action.account()));
+        let found: Vec<_> = commands.iter().map(find).collect();
+        let decide = |(command, found)| self.decide(&mut batch, command, found);
+        let answers = commands.into_iter().zip(found).map(decide).collect();
+        let Batch { header, items, overlay, .. } = batch;
+        overlay.check_sums(&self.books);
+        if items.is_empty() {
+            let (bytes, hash) = (Vec::new(), self.chain.hash);
+            return Staged { record: None, bytes, hash, answers, overlay };
+        }
+        let external = overlay.external().to_vec();
+        let record = Record { header, items, external };
+        let mut bytes = Vec::with_capacity(record.bytes_guess());
+        record.encode(&mut bytes);
+        let hash = Hash::of(&bytes);
+        Staged { record: Some(Arc::new(record)), bytes, hash, answers, overlay }
+    }
+
+    /// Takes in a batch that has become durable.
+    ///
+    /// # Panics
+    /// When the chain is not where it was when the batch was staged.
+    pub fn merge(&mut self, staged: Staged) {
+        let Some(record) = staged.record else { return };
+        assert_eq!(record.header.seq, self.chain.seq.next());
+        assert_eq!(record.header.previous, self.chain.hash);
+        assert_eq!(record.header.epoch, self.epoch);
+        self.commit(staged.overlay, &record.header, staged.hash);
+        self.learn_keys(&record);
+    }
+
+    /// The views have every record up to this one.
+    pub fn projected(&mut self, watermark: Seq) {
+        self.watermark = self.watermark.max(watermark);
+    }
+
+    /// Drops accounts not used lately that the views have as they are, until at most
+    /// `accounts_max` are left; one call looks at a bounded number. Returns how many are still too
+    /// many: then the projector is behind, and no more should be loaded.
+    ///
+    /// What was known before may be unknown after: look again before staging.
+    pub fn evict(&mut self, accounts_max: usize) -> usize {
+        self.books.accounts.evict(accounts_max, self.watermark)
+    }
+
+    /// The service it belongs to.
+    pub fn service(&self) -> ServiceTag {
+        self.service
+    }
+
+    /// Its number in the service.
+    pub fn id(&self) -> PartitionId {
+        self.id
+    }
+
+    /// The epoch that its records bear.
+    pub fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    /// The end of its journal.
+    pub fn chain(&self) -> Chain {
+        self.chain
+    }
+
+    /// The last record that the views have.
+    pub fn watermark(&self) -> Seq {
+        self.watermark
+    }
+
+    /// Balances of the external accounts, in the order of the currencies' letters.
+    pub fn external(&self) -> impl Iterator<Item = (Currency, i128)> + '_ {
+        self.books.external.iter().map(|(&currency, &balance)| (currency, balance))
+    }
+
+    /// Every account in memory that exists, in no order that means anything.
+    pub fn accounts(&self) -> impl Iterator<Item = &AccountState> {
+        self.books.accounts.iter()
+    }
+
+    /// Accounts in memory, known-absent ones too.
+    pub fn accounts_count(&self) -> usize {
+        self.books.accounts.count()
+    }
+
+    /// Keys in memory.
+    pub fn keys_count(&self) -> usize {
+        self.keys.count()
+    }
+
+    /// Time in the journal never goes back, and stays within what can be written.
+    fn time(&self, now: Timestamp) -> Timestamp {
+        now.min(Timestamp::MAX).max(self.chain.time)
+    }
+
+    fn next_header(&self, now: Timestamp) -> Header {
+        Header {
+            partition: self.id,
+            seq: self.chain.seq.next(),
+            epoch: self.epoch,
+            time: self.time(now),
+            previous: self.chain.hash,
+        }
+    }
+
+    fn decide(
+        &self,
+        batch: &mut Batch,
+        mut command: Command,
+        (first, slot): (Option<KeyEntry>, Option<u32>),
+    ) -> Answer {
+        if let Some(first) = first.or_else(|| batch.key(command.key)) {
+            return if first.fingerprint == command.fingerprint {
+                Answer::Repeat { seq: first.seq, index: first.index }
+            } else {
+                Answer::KeyReused
+            };
+        }
+        let slot = slot.expect("an account is in memory before a command about it is staged");
+        let time = batch.header.time;
+        let verdict = match batch.overlay.execute(&self.books, slot, &command.action, time) {
+            Ok(verdict) => verdict,
+            Err(refusal) => {
+                let request_id = std::mem::take(&mut command.request_id);
+                Verdict::Refused(Refused { refusal, request_id })
+            }
+        };
+        Answer::Fresh(batch.push(Item::new(command, verdict)))
+    }
+
+    pub(crate) fn check_header(&self, header: &Header) -> Result<(), ReplayError> {
+        if header.partition != self.id {
+            return Err(ReplayError::Partition(header.partition));
+        }
+        if header.seq != self.chain.seq.next() {
+            let (expected, found) = (self.chain.seq.next(), header.seq);
+            return Err(ReplayError::Seq { expected, found });
+        }
+        if header.previous != self.chain.hash {
+            return Err(ReplayError::Previous);
+        }
+        if header.time < self.chain.time {
+            return Err(ReplayError::Time);
+        }
+        if header.epoch < self.epoch_last || self.epoch < header.epoch {
+            return Err(ReplayError::Epoch(header.epoch));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn books(&mut self) -> &mut Books {
+        &mut self.books
+    }
+
+    /// Cannot fail: everything that can was looked at.
+    pub(crate) fn commit(&mut self, overlay: Overlay, header: &Header, hash: Hash) {
+        let Header { seq, time, epoch, .. } = *header;
+        overlay.merge(&mut self.books, seq);
+        self.chain = Chain { seq, hash, time };
+        self.epoch_last = epoch;
+        assert!(self.epoch_last <= self.epoch);
+    }
+
+    fn learn_keys(&mut self, record: &Record) {
+        let Header { seq, time, .. } = record.header;
+        self.keys.insert(time, seq, key_entries(record));
+        self.keys.forget(time, self.watermark);
+    }
+}
+
+fn key_entries(record: &Record) -> impl Iterator<Item = (KeyHash, KeyEntry)> + '_ {
+    let seq = record.header.seq;
+    (0_u16..).zip(&record.items).map(move |(index, item)| {
+        (item.key, KeyEntry { fingerprint: item.fingerprint, seq, index })
+    })
+}
+
+/// A batch while it is being decided.
+struct Batch {
+    header: Header,
+    items: Vec<Item>,
+    overlay: Overlay,
+    /// Places in `items`, by key: two bytes a command.
+    places: HashTable<u16>,
+}
+
+impl Batch {
+    fn new(header: Header, count: usize) -> Batch {
+        Batch {
+            header,
+            items: Vec::with_capacity(count),
+            overlay: Overlay::with_capacity(count),
+            places: HashTable::with_capacity(count),
+        }
+    }
+
+    fn key(&self, key: KeyHash) -> Option<KeyEntry> {
+        let found = self.places.find(hash(key), |&at| self.items[usize::from(at)].key == key);
+        found.map(|&index| KeyEntry {
+            fingerprint: self.items[usize::from(index)].fingerprint,
+            seq: self.header.seq,
+            index,
+        })
+    }
+
+    fn push(&mut self, item: Item) -> u16 {
+        let index = u16::try_from(self.items.len()).expect("at most BATCH_COMMANDS_MAX");
+        let code = hash(item.key);
+        self.items.push(item);
+        let items = &self.items;
+        self.places.insert_unique(code, index, |&at| hash(items[usize::from(at)].key));
+        index
+    }
+}
+
+fn hash(key: KeyHash) -> u64 {
+    FixedState::default().hash_one(key)
+}

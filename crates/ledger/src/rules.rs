@@ -1,0 +1,107 @@
+//! What an account allows: one ladder per action, one line per rung.
+//!
+//! The order of the rungs is part of the public contract: the first that fails is the answer.
+//! Nothing here changes anything.
+
+use wire::{
+    AccountState, Kind, Refusal, Status,
+    command::{Post, Update},
+};
+
+/// An account's figures that no honest ledger leaves behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unsound(pub &'static str);
+
+/// Versions that an account may have: what the engines' integers hold.
+const VERSION_MAX: u64 = i64::MAX.unsigned_abs();
+
+/// The two figures that a posting leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Figures {
+    pub posted: i64,
+    pub available: i64,
+}
+
+/// Open: an id is used once, for ever.
+pub(crate) fn check_open(account: Option<&AccountState>) -> Result<(), Refusal> {
+    if account.is_some() { Err(Refusal::AccountExists) } else { Ok(()) }
+}
+
+/// Update, in this order: it exists, is not closed, is empty if it is to be closed, and its limit
+/// neither takes away what is already spent nor leaves the range.
+///
+/// A lower limit asks for the difference out of what is available, so those are the figures of
+/// [`Refusal::InsufficientFunds`].
+#[rustfmt::skip] // One rung, one line.
+pub(crate) fn check_update(account: Option<&AccountState>, update: &Update) -> Result<(), Refusal> {
+    let Some(account) = account else { return Err(Refusal::NoSuchAccount) };
+    let (posted, held, currency) = (account.posted, account.held, account.currency);
+    let limit = update.overdraft_limit.unwrap_or(account.overdraft_limit);
+    let available = account.available();
+    let raise = i128::from(limit).saturating_sub(i128::from(account.overdraft_limit));
+    let after = available.saturating_add(raise);
+    let closing = update.status == Some(Status::Closed);
+
+    if account.status == Status::Closed { return Err(Refusal::AccountClosed); }
+    if closing && (posted != 0 || held != 0) { return Err(Refusal::AccountNotEmpty { posted, held }); }
+    if raise < 0 && after < 0 { return Err(insufficient(available, raise.saturating_neg(), currency)); }
+    if i64::try_from(after).is_err() { return Err(Refusal::BalanceOverflow); }
+    Ok(())
+}
+
+/// Debit and credit, in this order: the account exists, is not closed, is of that currency, is not
+/// frozen (debits only), has the funds (debits only), and stays within 64 bits.
+#[rustfmt::skip] // One rung, one line.
+pub(crate) fn check_post(account: Option<&AccountState>, post: &Post) -> Result<Figures, Refusal> {
+    let Some(account) = account else { return Err(Refusal::NoSuchAccount) };
+    let (amount, debit) = (post.amount.minor(), post.kind == Kind::Debit);
+    let available = account.available();
+    let mismatch = Refusal::CurrencyMismatch { account: account.currency, asked: post.currency };
+
+    if account.status == Status::Closed { return Err(Refusal::AccountClosed); }
+    if account.currency != post.currency { return Err(mismatch); }
+    if debit && account.status == Status::Frozen { return Err(Refusal::AccountFrozen); }
+    if debit && available < i128::from(amount) { return Err(insufficient(available, i128::from(amount), post.currency)); }
+
+    let delta = delta(post);
+    let Some(posted) = account.posted.checked_add(delta) else { return Err(Refusal::BalanceOverflow) };
+    let after = available.saturating_add(i128::from(delta));
+    let Ok(available) = i64::try_from(after) else { return Err(Refusal::BalanceOverflow) };
+    assert!(0 <= available || !debit); // The rung of the funds.
+    Ok(Figures { posted, available })
+}
+
+/// What a posting adds to the account, and takes from the external one: minor units.
+pub(crate) fn delta(post: &Post) -> i64 {
+    let amount = post.amount.minor();
+    match post.kind {
+        Kind::Credit => amount,
+        Kind::Debit => amount.checked_neg().expect("an amount is positive"),
+    }
+}
+
+/// What holds of every account between commands. Whoever reads an account from outside asks this
+/// first, so that the ladders may rely on it.
+pub(crate) fn sound(account: &AccountState) -> Result<(), Unsound> {
+    if account.held < 0 {
+        return Err(Unsound("held is negative"));
+    }
+    if account.overdraft_limit < 0 {
+        return Err(Unsound("the overdraft limit is negative"));
+    }
+    if !(0..=i128::from(i64::MAX)).contains(&account.available()) {
+        return Err(Unsound("available is negative or beyond 64 bits"));
+    }
+    if account.status == Status::Closed && (account.posted != 0 || account.held != 0) {
+        return Err(Unsound("a closed account is not empty"));
+    }
+    if VERSION_MAX < account.version {
+        return Err(Unsound("the version is out of range"));
+    }
+    Ok(())
+}
+
+fn insufficient(available: i128, asked: i128, currency: wire::Currency) -> Refusal {
+    let narrow = |figure| i64::try_from(figure).expect("a sound account's figures fit 64 bits");
+    Refusal::InsufficientFunds { available: narrow(available), asked: narrow(asked), currency }
+}

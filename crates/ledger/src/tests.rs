@@ -1,0 +1,12 @@
+//! Tests of the ledger at its boundary.
+#![expect(clippy::arithmetic_side_effects, reason = "a sum that overflows fails its test")]
+
+mod bench;
+mod damage;
+mod frozen;
+#[path = "../../wire/tests/it/generate.rs"]
+mod generate;
+mod memory;
+mod model;
+mod statement;
+mod teller;
