@@ -1,0 +1,12 @@
+//! The shell kit: the only crate that reads a clock or opens a socket for the roles.
+
+pub mod admin;
+pub mod announce;
+pub mod clock;
+pub mod counters;
+pub mod edge;
+pub mod ids;
+pub mod node;
+pub mod shutdown;
+pub mod trunk;
+pub mod worker;

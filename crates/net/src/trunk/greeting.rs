@@ -1,0 +1,168 @@
+//! The first exchange on a connection: who is there, and does it know the cluster's key.
+
+use super::limits::GREETING_MAX;
+use crate::{ids, node::ClusterKey};
+use std::{io, sync::Arc};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::timeout,
+};
+use wire::{
+    Flaw,
+    frame::{Frame, FrameBuffer, Hello, HelloLimits, Proof, Side, append_going_away},
+};
+
+/// Who this node is, to its peers.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    pub node: Arc<str>,
+    /// From [`ids::boot_id`], one per process.
+    pub boot: u64,
+    pub cluster_key: ClusterKey,
+}
+
+impl Identity {
+    /// The identity of a node that starts now.
+    pub fn new(node: Arc<str>, cluster_key: ClusterKey) -> Identity {
+        Identity { node, boot: ids::boot_id(), cluster_key }
+    }
+
+    fn hello(&self) -> Hello<'_> {
+        let challenge = ids::challenge();
+        Hello { node: &self.node, boot: self.boot, challenge, limits: HelloLimits::OURS }
+    }
+}
+
+/// The other side, once it has proved itself.
+#[derive(Debug)]
+pub(super) struct Peer {
+    pub(super) node: String,
+    /// What it takes without answering.
+    pub(super) in_flight_max: u32,
+    /// May hold the first frames that followed the greeting.
+    pub(super) buffer: FrameBuffer,
+}
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum GreetingError {
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    #[error("it broke the protocol: {0}")]
+    Flaw(#[from] Flaw),
+    #[error("it does not know the cluster key")]
+    Key,
+    #[error("it is node {0}")]
+    Name(String),
+    #[error("it refused: {0}")]
+    Refused(String),
+    #[error("it did not greet in time")]
+    Late,
+}
+
+/// Greets the node that was connected to; `expected` is its name in the topology.
+pub(super) async fn as_client(
+    stream: &mut TcpStream,
+    identity: &Identity,
+    expected: &str,
+) -> Result<Peer, GreetingError> {
+    timeout(GREETING_MAX, greet_server(stream, identity, expected))
+        .await
+        .unwrap_or(Err(GreetingError::Late))
+}
+
+async fn greet_server(
+    stream: &mut TcpStream,
+    identity: &Identity,
+    expected: &str,
+) -> Result<Peer, GreetingError> {
+    let ours = identity.hello();
+    let mut out = Vec::new();
+    ours.append(&mut out);
+    stream.write_all(&out).await?;
+
+    let mut buffer = FrameBuffer::new();
+    let key = &identity.cluster_key.0;
+    let (node, in_flight_max, proof, proof_wanted) = {
+        let frame = next(stream, &mut buffer).await?;
+        if let Frame::GoingAway(reason) = frame {
+            return Err(GreetingError::Refused(reason.to_owned()));
+        }
+        let Frame::Hello(theirs) = frame else { return Err(Flaw("no hello").into()) };
+        let proof = Proof::new(key, Side::Client, &ours, &theirs);
+        let wanted = Proof::new(key, Side::Server, &ours, &theirs);
+        (theirs.node.to_owned(), theirs.limits.in_flight, proof, wanted)
+    };
+    // Sent before theirs is looked at, so that a peer of another cluster can say so in its log.
+    out.clear();
+    proof.append(&mut out);
+    stream.write_all(&out).await?;
+    check_proof(stream, &mut buffer, &proof_wanted).await?;
+    if node != expected {
+        return Err(GreetingError::Name(node));
+    }
+    Ok(Peer { node, in_flight_max, buffer })
+}
+
+/// Answers the greeting of a node that connected.
+pub(super) async fn as_server(
+    stream: &mut TcpStream,
+    identity: &Identity,
+) -> Result<Peer, GreetingError> {
+    let greeted = timeout(GREETING_MAX, greet_client(stream, identity))
+        .await
+        .unwrap_or(Err(GreetingError::Late));
+    if let Err(GreetingError::Flaw(flaw)) = &greeted {
+        let mut out = Vec::new();
+        append_going_away(&mut out, flaw.0);
+        // Best effort: the peer may be no node at all.
+        drop(stream.try_write(&out));
+    }
+    greeted
+}
+
+async fn greet_client(stream: &mut TcpStream, identity: &Identity) -> Result<Peer, GreetingError> {
+    let ours = identity.hello();
+    let mut buffer = FrameBuffer::new();
+    let key = &identity.cluster_key.0;
+    let mut out = Vec::new();
+    let (node, in_flight_max, proof_wanted) = {
+        let Frame::Hello(theirs) = next(stream, &mut buffer).await? else {
+            return Err(Flaw("no hello").into());
+        };
+        ours.append(&mut out);
+        Proof::new(key, Side::Server, &theirs, &ours).append(&mut out);
+        let wanted = Proof::new(key, Side::Client, &theirs, &ours);
+        (theirs.node.to_owned(), theirs.limits.in_flight, wanted)
+    };
+    stream.write_all(&out).await?;
+    check_proof(stream, &mut buffer, &proof_wanted).await?;
+    Ok(Peer { node, in_flight_max, buffer })
+}
+
+async fn check_proof(
+    stream: &mut TcpStream,
+    buffer: &mut FrameBuffer,
+    wanted: &Proof,
+) -> Result<(), GreetingError> {
+    let Frame::Proof(theirs) = next(stream, buffer).await? else {
+        return Err(Flaw("no proof").into());
+    };
+    if theirs.matches(wanted) { Ok(()) } else { Err(GreetingError::Key) }
+}
+
+/// Reads until a whole frame is there.
+async fn next<'a>(
+    stream: &mut TcpStream,
+    buffer: &'a mut FrameBuffer,
+) -> Result<Frame<'a>, GreetingError> {
+    while !buffer.holds_frame()? {
+        let count = stream.read(buffer.space()).await?;
+        if count == 0 {
+            return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
+        }
+        buffer.filled(count);
+    }
+    Ok(buffer.next_frame()?.ok_or(Flaw("cut short"))?)
+}

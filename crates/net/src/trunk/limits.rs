@@ -1,0 +1,40 @@
+//! Limits of a trunk connection beyond those of its frames, and its periods.
+
+use std::time::Duration;
+use wire::frame::limits::MESSAGE_BYTES_MAX;
+
+/// Bytes that may wait in a client's buffer; above it a request is refused as unsent.
+pub const CLIENT_OUT_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Bytes that may wait in a server's buffer; above it the peer, which does not read, is cut off.
+pub const SERVER_OUT_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Above this many bytes to be written a server reads no further requests.
+pub const SERVER_OUT_BYTES_PAUSE: usize = 1024 * 1024;
+/// A buffer larger than this is given back once it is empty.
+pub const KEPT_BUFFER_BYTES_MAX: usize = 1024 * 1024;
+
+/// From the start of a connection until both sides have proved themselves.
+pub const GREETING_MAX: Duration = Duration::from_secs(2);
+/// How often a client looks for requests past their deadline.
+pub const TICK: Duration = Duration::from_millis(50);
+/// Ticks without a byte after which a client pings.
+pub const PING_TICKS: u64 = 20;
+/// Ticks without a byte after which a client takes the connection for lost.
+pub const QUIET_TICKS_MAX: u64 = 60;
+/// Silence after which a server cuts off a client, which would have pinged long before.
+pub const CLIENT_QUIET_MAX: Duration = Duration::from_secs(10);
+
+/// First and longest pause between two attempts to connect.
+pub const RECONNECT_MIN: Duration = Duration::from_millis(50);
+/// As [`RECONNECT_MIN`].
+pub const RECONNECT_MAX: Duration = Duration::from_secs(1);
+/// A connection that lasted as long as this was a good one: the next attempt follows at once.
+pub const GOOD_CONNECTION_MIN: Duration = Duration::from_secs(1);
+/// After the going-away a server takes requests for this long, since they may have crossed it.
+pub const DRAIN_GRACE: Duration = Duration::from_secs(1);
+
+const _: () = {
+    assert!(MESSAGE_BYTES_MAX < CLIENT_OUT_BYTES_MAX);
+    assert!(MESSAGE_BYTES_MAX < SERVER_OUT_BYTES_MAX);
+    assert!(SERVER_OUT_BYTES_PAUSE < SERVER_OUT_BYTES_MAX);
+    assert!(PING_TICKS * 2 < QUIET_TICKS_MAX);
+};

@@ -1,0 +1,273 @@
+//! The side that is asked.
+
+use super::{
+    greeting::{self, Identity, Peer},
+    limits::{CLIENT_QUIET_MAX, DRAIN_GRACE, SERVER_OUT_BYTES_MAX, SERVER_OUT_BYTES_PAUSE},
+    outbox::Outbox,
+    reply::ReplyTo,
+};
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+    time::Duration,
+};
+use tokio::{
+    io::AsyncReadExt,
+    net::{TcpStream, tcp::OwnedReadHalf},
+    sync::Notify,
+    task::spawn_local,
+    time::timeout,
+};
+use wire::{
+    Epoch, Flaw, PartitionId,
+    frame::{
+        Assembler, Frame, RequestRef, ResponseRef, append_going_away, append_owner_map,
+        append_pong, limits::IN_FLIGHT_MAX,
+    },
+};
+
+/// Answers requests.
+pub trait Handler: 'static {
+    /// A request is here; it lives as long as the call, `reply` as long as it takes.
+    fn request(&self, request: RequestRef<'_>, reply: ReplyTo);
+}
+
+/// Serves the trunk on one thread. Clones share it.
+#[derive(Clone)]
+pub struct Server {
+    shared: Rc<Shared>,
+}
+
+struct Shared {
+    identity: Identity,
+    handler: Rc<dyn Handler>,
+    conns: RefCell<Vec<Rc<ServerConn>>>,
+    owners: RefCell<Option<Vec<(PartitionId, Epoch)>>>,
+    draining: Cell<bool>,
+    /// After the grace of a drain: new requests get 503.
+    refusing: Cell<bool>,
+    /// Told when a connection ends.
+    ended: Notify,
+}
+
+/// The server's end of one connection.
+#[derive(Debug)]
+pub(super) struct ServerConn {
+    outbox: Rc<Outbox>,
+    in_flight: Cell<u32>,
+    open: Cell<bool>,
+    /// Told when the connection is to be cut.
+    cut: Notify,
+}
+
+impl ServerConn {
+    pub(super) fn is_open(&self) -> bool {
+        self.open.get()
+    }
+
+    /// Appends an answer, unless nobody is there to get it.
+    pub(super) fn answer(
+        &self,
+        append: impl FnOnce(&mut Vec<u8>) -> Result<(), Flaw>,
+    ) -> Result<(), Flaw> {
+        if self.open.get() {
+            self.outbox.append(append)?;
+            if SERVER_OUT_BYTES_MAX < self.outbox.len() {
+                self.cut.notify_one();
+            }
+        }
+        self.in_flight.set(self.in_flight.get().saturating_sub(1));
+        Ok(())
+    }
+}
+
+impl Server {
+    /// A server without connections yet.
+    pub fn new(identity: Identity, handler: Rc<dyn Handler>) -> Server {
+        let shared = Shared {
+            identity,
+            handler,
+            conns: RefCell::default(),
+            owners: RefCell::default(),
+            draining: Cell::new(false),
+            refusing: Cell::new(false),
+            ended: Notify::new(),
+        };
+        Server { shared: Rc::new(shared) }
+    }
+
+    /// Serves a connection; `held` is dropped when it ends.
+    pub fn serve(&self, stream: TcpStream, held: impl Sized + 'static) {
+        let shared = Rc::clone(&self.shared);
+        drop(spawn_local(async move {
+            shared.greet_and_serve(stream).await;
+            drop(held);
+        }));
+    }
+
+    /// Connections that have greeted.
+    pub fn connections(&self) -> usize {
+        self.shared.conns.borrow().len()
+    }
+
+    /// Requests that were received and not answered yet.
+    pub fn in_flight(&self) -> u32 {
+        self.shared.conns.borrow().iter().map(|conn| conn.in_flight.get()).sum()
+    }
+
+    /// Tells every peer, present and to come, what this node owns.
+    pub fn set_owner_map(&self, owners: Vec<(PartitionId, Epoch)>) {
+        for conn in &*self.shared.conns.borrow() {
+            conn.outbox.append(|out| append_owner_map(out, &owners));
+        }
+        self.shared.owners.replace(Some(owners));
+    }
+
+    /// Sends every peer a going-away, and returns when all have got their answers and left, or
+    /// after `max`. New requests are taken for [`DRAIN_GRACE`], then refused with 503.
+    pub async fn drain(&self, max: Duration) {
+        let shared = &self.shared;
+        shared.draining.set(true);
+        for conn in &*shared.conns.borrow() {
+            conn.outbox.append(|out| append_going_away(out, "draining"));
+        }
+        if timeout(DRAIN_GRACE.min(max), shared.emptied()).await.is_ok() {
+            return;
+        }
+        shared.refusing.set(true);
+        if timeout(max.saturating_sub(DRAIN_GRACE), shared.emptied()).await.is_err() {
+            let (connections, in_flight) = (self.connections(), self.in_flight());
+            tracing::warn!(connections, in_flight, "drain took too long: the rest is cut off");
+        }
+        for conn in &*shared.conns.borrow() {
+            conn.cut.notify_one();
+        }
+    }
+}
+
+impl Shared {
+    async fn emptied(&self) {
+        while !self.conns.borrow().is_empty() {
+            self.ended.notified().await;
+        }
+    }
+
+    async fn greet_and_serve(self: Rc<Shared>, mut stream: TcpStream) {
+        let addr = stream.peer_addr().map(|addr| addr.to_string()).unwrap_or_default();
+        let peer = match greeting::as_server(&mut stream, &self.identity).await {
+            Ok(peer) => peer,
+            Err(err) => {
+                tracing::warn!(addr, cause = %err, "trunk connection refused");
+                return;
+            }
+        };
+        let node = peer.node.clone();
+        tracing::info!(addr, node, "trunk connection");
+        let why = self.serve_peer(stream, peer).await;
+        tracing::info!(addr, node, cause = %why, "trunk connection ended");
+    }
+
+    async fn serve_peer(self: &Rc<Shared>, stream: TcpStream, peer: Peer) -> String {
+        let conn = Rc::new(ServerConn {
+            outbox: Rc::default(),
+            in_flight: Cell::new(0),
+            open: Cell::new(true),
+            cut: Notify::new(),
+        });
+        if let Some(owners) = &*self.owners.borrow() {
+            conn.outbox.append(|out| append_owner_map(out, owners));
+        }
+        if self.draining.get() {
+            conn.outbox.append(|out| append_going_away(out, "draining"));
+        }
+        self.conns.borrow_mut().push(Rc::clone(&conn));
+        let (read, write) = stream.into_split();
+        let mut writer = spawn_local(Rc::clone(&conn.outbox).write_out(write));
+        let (reader_shared, reader_conn) = (Rc::clone(self), Rc::clone(&conn));
+        let mut reader =
+            spawn_local(async move { reader_shared.read_in(&reader_conn, read, peer).await });
+        let why = tokio::select! {
+            why = &mut reader => why.unwrap_or_else(|err| err.to_string()),
+            written = &mut writer => match written {
+                Ok(Ok(())) => "finished".to_owned(),
+                Ok(Err(err)) => err.to_string(),
+                Err(err) => err.to_string(),
+            },
+            () = conn.cut.notified() => "cut off".to_owned(),
+        };
+        reader.abort();
+        writer.abort();
+        conn.open.set(false);
+        self.conns.borrow_mut().retain(|it| !Rc::ptr_eq(it, &conn));
+        self.ended.notify_one();
+        why
+    }
+
+    async fn read_in(&self, conn: &Rc<ServerConn>, mut half: OwnedReadHalf, peer: Peer) -> String {
+        let mut buffer = peer.buffer;
+        let mut assembler = Assembler::default();
+        loop {
+            loop {
+                match buffer.next_frame() {
+                    Ok(Some(frame)) => match self.take_frame(conn, &mut assembler, frame) {
+                        Ok(()) => (),
+                        Err(flaw) => return format!("it broke the protocol: {flaw}"),
+                    },
+                    Ok(None) => break,
+                    Err(flaw) => return format!("it broke the protocol: {flaw}"),
+                }
+            }
+            // Who does not read its answers is asked nothing more until it does.
+            conn.outbox.shrunk_to(SERVER_OUT_BYTES_PAUSE).await;
+            let count = match timeout(CLIENT_QUIET_MAX, half.read(buffer.space())).await {
+                Ok(Ok(0)) => return "it closed the connection".to_owned(),
+                Ok(Ok(count)) => count,
+                Ok(Err(err)) => return err.to_string(),
+                Err(_) => return format!("it was silent for {CLIENT_QUIET_MAX:?}"),
+            };
+            buffer.filled(count);
+        }
+    }
+
+    fn take_frame(
+        &self,
+        conn: &Rc<ServerConn>,
+        assembler: &mut Assembler,
+        frame: Frame<'_>,
+    ) -> Result<(), Flaw> {
+        match frame {
+            Frame::Request(part) => match part.whole() {
+                Some(message) => self.ask(conn, message)?,
+                None => assembler.begin(part)?,
+            },
+            Frame::Data { id, bytes } => {
+                if let Some(message) = assembler.add(id, bytes)? {
+                    self.ask(conn, &message)?;
+                }
+            }
+            Frame::Ping(number) => conn.outbox.append(|out| append_pong(out, number)),
+            Frame::Pong(_) | Frame::LoadReport { .. } => (),
+            // A client that goes away closes the connection once it has its answers.
+            Frame::GoingAway(_) => (),
+            Frame::Hello(_) | Frame::Proof(_) => return Err(Flaw("a second greeting")),
+            Frame::Response(_) => return Err(Flaw("an answer from the side that asks")),
+            Frame::OwnerMap(_) => return Err(Flaw("an owner map from the side that asks")),
+        }
+        Ok(())
+    }
+
+    fn ask(&self, conn: &Rc<ServerConn>, message: &[u8]) -> Result<(), Flaw> {
+        let request = RequestRef::read(message)?;
+        if IN_FLIGHT_MAX <= conn.in_flight.get() {
+            return Err(Flaw("more requests in flight than the hello allowed"));
+        }
+        conn.in_flight.set(conn.in_flight.get() + 1);
+        let reply = ReplyTo::new(Rc::clone(conn), request.id);
+        if self.refusing.get() {
+            reply.send(ResponseRef::new(503, &self.identity.node, &[]));
+        } else {
+            self.handler.request(request, reply);
+        }
+        Ok(())
+    }
+}

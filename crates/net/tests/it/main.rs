@@ -1,0 +1,9 @@
+//! The trunk and the edge over real sockets of the loopback.
+
+#![expect(clippy::unwrap_used, reason = "what fails in a helper fails the test")]
+
+mod edge;
+mod exchange;
+mod greeting;
+mod harness;
+mod loss;
