@@ -1,0 +1,193 @@
+//! What an account node asks of the store that keeps its journal: five traits and their values.
+//!
+//! An engine holds, for one service, a journal and a fence row per partition, and views that are
+//! derived from the journal. Knows neither SQL nor files; the SQLite engine and whatever engine
+//! comes beside it answer the same tests.
+
+use crate::error::{CommitError, EngineError, ProjectError};
+use ledger::{Chain, Hash, Header, Record};
+use std::sync::Arc;
+use wire::{
+    AccountId, AccountState, Currency, Epoch, KeyHash, PartitionId, Posting, Seq, Timestamp,
+    query::{Books, History, Listing},
+};
+
+/// Who opens an engine, and what it must turn out to be.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Name of the service.
+    pub service: String,
+    /// Partitions of the service in all, fixed when it was created.
+    pub partitions: u16,
+    /// Place of this engine in the service's list of engines; 0 when there is only one.
+    pub place: u16,
+    /// Name of the node that opens it; two live nodes of one name are refused.
+    pub node: String,
+    /// Fresh random bits, new at every start of the process: who owns what is told apart by them.
+    pub node_id: u64,
+    /// Fresh random bits, used only when this call is what creates the engine's data.
+    pub incarnation: u128,
+}
+
+/// One node's membership of one service's engine. Dropping it is leaving: another may then take
+/// the partitions over.
+pub trait Engine: Send + Sync {
+    /// Makes this node the owner of these partitions: their epochs go up by one, in one
+    /// transaction. All of them or none: [`crate::Kind::Owned`] names the live owner of one that
+    /// cannot be had. A partition that this node owns already begins a new tenure too.
+    fn take(&self, partitions: &[PartitionId]) -> Result<Vec<Tenure>, EngineError>;
+
+    /// What the commit thread writes through; a connection of its own.
+    fn committer(&self) -> Result<Box<dyn Committer>, EngineError>;
+
+    /// What one reader thread reads through; connections of its own.
+    fn reader(&self) -> Result<Box<dyn Reader>, EngineError>;
+
+    /// What the projector thread writes through; connections of its own.
+    fn projector(&self) -> Result<Box<dyn Projector>, EngineError>;
+}
+
+/// The right to write one partition, until somebody else takes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tenure {
+    pub partition: PartitionId,
+    /// What every record of this tenure bears.
+    pub epoch: Epoch,
+    /// The end of the journal as it was taken: nobody but the new owner can add to it.
+    pub chain: Chain,
+}
+
+/// One record to be added to its partition's journal.
+#[derive(Clone, Debug)]
+pub struct Write {
+    /// That of the record: `seq` is the last one's plus 1, `previous` the last one's hash, `epoch`
+    /// the tenure's. The fence row is compared with all three.
+    pub header: Header,
+    /// The hash of the record's bytes.
+    pub hash: Hash,
+    /// The record's bytes.
+    pub record: Vec<u8>,
+}
+
+/// What became of one [`Write`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It is durable.
+    Committed,
+    /// The fence row did not let it in, now or ever: the partition has another owner, or another
+    /// record in that place. Nothing was written.
+    Fenced,
+}
+
+/// Appends to the journal.
+pub trait Committer: Send {
+    /// Writes all of these in one durable transaction, at most one record a partition. Each
+    /// partition's fence row decides about its own record; a fenced one does not hold up the
+    /// others. The fates are in the order of `writes`.
+    fn commit(&mut self, writes: &[Write]) -> Result<Vec<Fate>, CommitError>;
+}
+
+/// Reads journal and views. One call sees one state of each; what was acknowledged before the call
+/// is seen by it.
+pub trait Reader: Send {
+    /// What a new owner needs to go on with a partition. For the owner, after
+    /// [`Engine::take`]. The tail's hashes are checked against each other and the fence row. A
+    /// tail beyond [`LOAD_TAIL_RECORDS_MAX`] is first projected down to less, so the call may take
+    /// long once (the views were lost).
+    fn load(&mut self, partition: PartitionId) -> Result<Loaded, EngineError>;
+
+    /// Accounts as the views have them; `None` where they have none. In the order of `ids`. Never
+    /// older than a watermark read before the call; may be newer, so the higher version wins.
+    fn accounts(
+        &mut self,
+        ids: &[(PartitionId, AccountId)],
+    ) -> Result<Vec<Option<AccountState>>, EngineError>;
+
+    /// Where in the projected journal these keys of clients were first used, as far back as keys
+    /// are kept. In the order of `keys`. Keys that we minted are not in it, nor is anything above
+    /// the watermark.
+    fn keys(
+        &mut self,
+        keys: &[(PartitionId, KeyHash)],
+    ) -> Result<Vec<Option<KeyPlace>>, EngineError>;
+
+    /// Where a key in minted form, minted at `at`, was first used: looks through the partition's
+    /// records of the time in which that can have been, [`MINT_SLACK_SECONDS`] before `at` to as
+    /// much after the longest deadline.
+    fn key_near(
+        &mut self,
+        partition: PartitionId,
+        key: KeyHash,
+        at: Timestamp,
+    ) -> Result<Option<KeyPlace>, EngineError>;
+
+    /// One record; `None` when the journal has none of this number.
+    fn record(&mut self, partition: PartitionId, seq: Seq) -> Result<Option<Record>, EngineError>;
+
+    /// A page of an account's transactions, newest first, and whether older ones remain. At most
+    /// `limit` rows and about [`PAGE_BYTES_MAX`], at least one row if there is one. An account
+    /// that is not there has none.
+    fn history(
+        &mut self,
+        partition: PartitionId,
+        history: &History,
+    ) -> Result<(Vec<Posting>, bool), EngineError>;
+
+    /// A page of the accounts of these partitions, by creation and id, newest first, and whether
+    /// older ones remain. At most `limit` rows and about [`PAGE_BYTES_MAX`].
+    fn list(
+        &mut self,
+        partitions: &[PartitionId],
+        listing: &Listing,
+    ) -> Result<(Vec<AccountState>, bool), EngineError>;
+
+    /// The books of these partitions, summed over every account and the external ones, each at the
+    /// record that [`Books::head`] names.
+    fn books(&mut self, partitions: &[PartitionId]) -> Result<Vec<Books>, EngineError>;
+}
+
+/// What [`Reader::load`] found, all of one state. Time goes from `recent` to `tail`, and they do
+/// not overlap.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// How far the views are: the last record in them, or [`Chain::EMPTY`].
+    pub watermark: Chain,
+    /// The external account at the watermark, in every currency ever moved.
+    pub external: Vec<(Currency, i128)>,
+    /// Everything above the watermark, in order, with hashes.
+    pub tail: Vec<(Record, Hash)>,
+    /// What the views have at the watermark of every account that the tail names.
+    pub accounts: Vec<(AccountId, Option<AccountState>)>,
+    /// Records up to the watermark of the last [`RECENT_SECONDS`] of journal time, in order: for
+    /// the keys in them.
+    pub recent: Vec<Record>,
+}
+
+/// Where a key was first used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeyPlace {
+    pub seq: Seq,
+    /// Place in that record.
+    pub index: u16,
+}
+
+/// Keeps the views up with the journal, for the partitions that its node owns.
+pub trait Projector: Send {
+    /// Brings committed records into the views, in one transaction. Those of one partition are in
+    /// order and without gaps, and the first continues the partition's watermark by number and
+    /// hash; partitions may be mixed. Larger calls cost less a record.
+    fn project(&mut self, records: &[(Arc<Record>, Hash)]) -> Result<(), ProjectError>;
+
+    /// How far the views of a partition are: the last record in them, or [`Chain::EMPTY`].
+    fn watermark(&mut self, partition: PartitionId) -> Result<Chain, EngineError>;
+}
+
+/// Journal time whose keys a new owner gets back: twice the longest deadline, for a request may
+/// wait as long as that before it is sent and again before it is repeated.
+pub const RECENT_SECONDS: u32 = 2 * wire::limits::DEADLINE_SECONDS_MAX;
+/// How far the clocks of two of our nodes may differ for [`Reader::key_near`] to find a key.
+pub const MINT_SLACK_SECONDS: u32 = 5;
+/// Bytes of a page's rows, roughly, beyond which it ends early.
+pub const PAGE_BYTES_MAX: usize = 1024 * 1024;
+/// Records of a tail that a new owner gets at once: some seconds' worth.
+pub const LOAD_TAIL_RECORDS_MAX: u64 = 20_000;

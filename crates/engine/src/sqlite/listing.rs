@@ -1,0 +1,224 @@
+//! Reads over all accounts of some partitions: the list of them, and their books.
+//!
+//! What the views have is corrected by what only the journal has yet. The records there bear
+//! absolute figures, so of a tail of any length one patch per account is kept.
+
+use crate::{
+    change::Patch,
+    engine::PAGE_BYTES_MAX,
+    error::EngineError,
+    sqlite::{
+        files::corrupt,
+        journal::{Range, SEQ_MAX},
+        reader::SqliteReader,
+        views,
+    },
+};
+use ledger::Verdict;
+use rusqlite::{Connection, params};
+use std::collections::{BTreeMap, BTreeSet};
+use stdx::Map;
+use wire::{
+    AccountId, AccountState, Currency, PartitionId, Seq,
+    query::{Books, CurrencyBooks, Listing},
+};
+
+/// Bytes of an account besides its texts.
+const ACCOUNT_BYTES: usize = 256;
+
+/// What the journal has above the views, folded.
+#[derive(Default)]
+struct Tail {
+    accounts: BTreeMap<PartitionId, Map<AccountId, Patch>>,
+    external: BTreeMap<(PartitionId, Currency), i128>,
+    heads: BTreeMap<PartitionId, Seq>,
+}
+
+impl Tail {
+    fn read(
+        reader: &SqliteReader,
+        snapshot: &Connection,
+        partitions: &BTreeSet<PartitionId>,
+    ) -> Result<Tail, EngineError> {
+        let mut tail = Tail::default();
+        for &partition in partitions {
+            for (currency, balance) in views::external(&reader.files, snapshot, partition)? {
+                let _before = tail.external.insert((partition, currency), balance);
+            }
+            let mark = views::mark(&reader.files, snapshot, partition)?;
+            let mut head = mark.seq;
+            let patches = tail.accounts.entry(partition).or_default();
+            let range = Range { partition, first: mark.seq.next(), last: SEQ_MAX };
+            reader.journal.for_each(range, |record, _| {
+                head = record.header.seq;
+                for (currency, balance) in &record.external {
+                    let _before = tail.external.insert((partition, *currency), *balance);
+                }
+                for (index, item) in (0_u16..).zip(&record.items) {
+                    if matches!(item.verdict, Verdict::Refused(_)) {
+                        continue;
+                    }
+                    let id = item.action.account();
+                    let patch = patches.entry_ref(id).or_default();
+                    patch.add(&record, reader.service, index, item);
+                }
+            })?;
+            let _none = tail.heads.insert(partition, head);
+        }
+        Ok(tail)
+    }
+
+    /// Accounts that the views do not have yet.
+    fn opened(&self) -> impl Iterator<Item = (PartitionId, AccountState)> + '_ {
+        self.accounts.iter().flat_map(|(partition, patches)| {
+            let opened = patches.values().filter(|patch| patch.opens);
+            opened.filter_map(|patch| Some((*partition, patch.apply(None)?)))
+        })
+    }
+
+    fn patch(&self, partition: PartitionId, id: &str) -> Option<&Patch> {
+        self.accounts.get(&partition)?.get(id)
+    }
+
+    /// What an account's balance is that the views have with `posted`: absolute figures again.
+    fn posted(&self, partition: PartitionId, id: &str, posted: i64) -> i64 {
+        match self.patch(partition, id).map(|patch| (patch.last, &patch.state)) {
+            Some((Some(last), _)) => last.posted,
+            Some((None, Some(state))) => state.posted,
+            Some((None, None)) | None => posted,
+        }
+    }
+}
+
+/// A page of accounts, newest first, and whether older ones remain.
+pub(crate) fn page(
+    reader: &SqliteReader,
+    partitions: &[PartitionId],
+    listing: &Listing,
+) -> Result<(Vec<AccountState>, bool), EngineError> {
+    let snapshot = reader.snapshot()?;
+    let partitions = partitions.iter().copied().collect();
+    let tail = Tail::read(reader, &snapshot, &partitions)?;
+    let limit = usize::try_from(listing.limit).unwrap_or(usize::MAX);
+    let wanted = limit.saturating_add(1); // One more, to see whether any remains.
+    let mut rows = projected(reader, &snapshot, &partitions, &tail, listing, wanted)?;
+    rows.extend(tail.opened().map(|(_, state)| state).filter(|state| {
+        listing.before.as_ref().is_none_or(|(at, id)| (state.created_at, &state.id) < (*at, id))
+    }));
+    rows.sort_unstable_by(|a, b| (b.created_at, &b.id).cmp(&(a.created_at, &a.id)));
+    let mut bytes = 0;
+    let mut count = 0;
+    while count < rows.len().min(limit) && (count == 0 || bytes < PAGE_BYTES_MAX) {
+        bytes += ACCOUNT_BYTES + rows[count].metadata.len();
+        count += 1;
+    }
+    let more = count < rows.len();
+    rows.truncate(count);
+    Ok((rows, more))
+}
+
+/// The first `wanted` accounts of the page that the views have, as they are by now.
+fn projected(
+    reader: &SqliteReader,
+    snapshot: &Connection,
+    partitions: &BTreeSet<PartitionId>,
+    tail: &Tail,
+    listing: &Listing,
+    wanted: usize,
+) -> Result<Vec<AccountState>, EngineError> {
+    let failed = |error| reader.failed(&error);
+    let columns = views::ACCOUNT_COLUMNS;
+    // The index holds the partition, so accounts of others are passed over without their rows.
+    let select = format!(
+        "SELECT partition, {columns} FROM accounts INDEXED BY accounts_by_age
+         WHERE (created_at, id) < (?, ?) ORDER BY created_at DESC, id DESC"
+    );
+    let (at, id) = match &listing.before {
+        Some((at, id)) => (at.0, id.as_str()),
+        None => (i64::MAX, ""),
+    };
+    let mut statement = snapshot.prepare_cached(&select).map_err(failed)?;
+    let mut rows = statement.query(params![at, id]).map_err(failed)?;
+    let mut found = Vec::new();
+    while found.len() < wanted
+        && let Some(row) = rows.next().map_err(failed)?
+    {
+        let partition = PartitionId(row.get(0).map_err(failed)?);
+        if !partitions.contains(&partition) {
+            continue;
+        }
+        let state = views::account(row, 1).map_err(failed)?;
+        let state = state.ok_or_else(|| corrupt(&reader.path, "an account makes no sense"))?;
+        found.push(match tail.patch(partition, state.id.as_str()) {
+            Some(patch) => patch.apply(Some(state)).expect("an account stays when it is patched"),
+            None => state,
+        });
+    }
+    Ok(found)
+}
+
+/// The books, each at the end of its partition's journal.
+pub(crate) fn books(
+    reader: &SqliteReader,
+    partitions: &[PartitionId],
+) -> Result<Vec<Books>, EngineError> {
+    let snapshot = reader.snapshot()?;
+    let wanted = partitions.iter().copied().collect();
+    let tail = Tail::read(reader, &snapshot, &wanted)?;
+    let overflow = || corrupt(&reader.path, "the balances of a partition are beyond 128 bits");
+    let mut sums: Map<(PartitionId, Currency), (i128, i128)> = Map::default();
+    let mut add = |partition, currency, balance: i128| {
+        let (debits, credits) = sums.entry((partition, currency)).or_default();
+        let side = if balance < 0 { debits } else { credits };
+        *side = balance.checked_abs().and_then(|it| side.checked_add(it)).ok_or_else(overflow)?;
+        Ok(())
+    };
+    for (&(partition, currency), &balance) in &tail.external {
+        add(partition, currency, balance)?;
+    }
+    each_account(reader, &snapshot, |partition, id, currency, posted| {
+        if wanted.contains(&partition) {
+            add(partition, currency, i128::from(tail.posted(partition, id, posted)))?;
+        }
+        Ok(())
+    })?;
+    for (partition, state) in tail.opened() {
+        add(partition, state.currency, i128::from(state.posted))?;
+    }
+    let books = |(partition, head)| {
+        let mut currencies: Vec<CurrencyBooks> = sums
+            .iter()
+            .filter(|((it, _), _)| *it == partition)
+            .map(|((_, currency), (debits, credits))| CurrencyBooks {
+                currency: *currency,
+                debits: *debits,
+                credits: *credits,
+            })
+            .collect();
+        currencies.sort_unstable_by_key(|it| it.currency);
+        Books { partition, head, currencies }
+    };
+    Ok(tail.heads.into_iter().map(books).collect())
+}
+
+/// Every account of the views, in the order in which they lie there. `each` gets partition, id,
+/// currency and what is posted.
+fn each_account(
+    reader: &SqliteReader,
+    snapshot: &Connection,
+    mut each: impl FnMut(PartitionId, &str, Currency, i64) -> Result<(), EngineError>,
+) -> Result<(), EngineError> {
+    let failed = |error| reader.failed(&error);
+    let select = "SELECT partition, id, currency, posted FROM accounts ORDER BY number";
+    let mut statement = snapshot.prepare_cached(select).map_err(failed)?;
+    let mut rows = statement.query([]).map_err(failed)?;
+    while let Some(row) = rows.next().map_err(failed)? {
+        let text = |at| row.get_ref(at)?.as_str().map_err(rusqlite::Error::from);
+        let read = || Ok((row.get(0)?, text(1)?, text(2)?, row.get(3)?));
+        let (partition, id, currency, posted) = read().map_err(failed)?;
+        let currency = Currency::parse(currency)
+            .ok_or_else(|| corrupt(&reader.path, format!("account {id} has no currency")))?;
+        each(PartitionId(partition), id, currency, posted)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,216 @@
+//! The journal's tables, and what was fixed when they were made: it must match at every start.
+//!
+//! ```text
+//! meta     what decides where an account lives, and which folder this is
+//! node     who opened the engine: one row per start of a process
+//! part     the fence: one row per partition, with its owner, epoch, and the end of its journal
+//! journal  the records, in the order in which they were committed
+//! ```
+
+use crate::{
+    engine::Settings,
+    error::{EngineError, Kind},
+    sqlite::files::{Files, corrupt, disk, sql},
+};
+use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
+use std::{fs, os::unix::fs::MetadataExt};
+use wire::{PartitionId, Seq, limits};
+
+/// Of the tables and the rows in them.
+const FORMAT_VERSION: i64 = 1;
+/// Of the hash that places an account, `wire::AccountId::partition`.
+const HASH_VERSION: i64 = 1;
+/// Bits of a record's number below a partition's, where one number names both: as many as a
+/// transaction's id can bear.
+const SEQ_BITS: u32 = 40;
+
+const SCHEMA: &str = "
+    CREATE TABLE meta (
+        format_version INTEGER NOT NULL, service TEXT NOT NULL, partitions INTEGER NOT NULL,
+        hash_version INTEGER NOT NULL, place INTEGER NOT NULL, incarnation TEXT NOT NULL,
+        device TEXT NOT NULL, inode TEXT NOT NULL
+    ) STRICT;
+    CREATE TABLE node (
+        node_id INTEGER PRIMARY KEY, name TEXT NOT NULL, pid INTEGER NOT NULL,
+        started INTEGER NOT NULL, state TEXT NOT NULL CHECK (state IN ('active', 'gone'))
+    ) STRICT;
+    CREATE TABLE part (
+        part_id INTEGER PRIMARY KEY, owner INTEGER, epoch INTEGER NOT NULL, seq INTEGER NOT NULL,
+        hash BLOB NOT NULL, time INTEGER NOT NULL
+    ) STRICT;
+    CREATE TABLE journal (
+        number INTEGER PRIMARY KEY, partition INTEGER NOT NULL, seq INTEGER NOT NULL,
+        hash BLOB NOT NULL, record BLOB NOT NULL, UNIQUE (partition, seq)
+    ) STRICT;
+";
+
+/// What the `meta` row says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Meta {
+    pub(crate) format_version: i64,
+    pub(crate) service: String,
+    pub(crate) partitions: i64,
+    pub(crate) hash_version: i64,
+    pub(crate) place: i64,
+    pub(crate) incarnation: String,
+    pub(crate) device: String,
+    pub(crate) inode: String,
+}
+
+/// Makes the tables where there are none, and checks what is there against the settings. To be
+/// called at the turnstile.
+pub(crate) fn create_or_check(
+    files: &Files,
+    connection: &mut Connection,
+    settings: &Settings,
+) -> Result<Meta, EngineError> {
+    let path = files.journal();
+    let failed = |error| sql(&path, &error);
+    let begun = connection.transaction_with_behavior(TransactionBehavior::Immediate);
+    let transaction = begun.map_err(failed)?;
+    if !has_tables(&transaction).map_err(failed)? {
+        let (device, inode) = identity(files)?;
+        create(&transaction, settings, &device, &inode).map_err(failed)?;
+    }
+    let meta = read(files, &transaction)?;
+    transaction.commit().map_err(failed)?;
+    check(files, &meta, settings)?;
+    Ok(meta)
+}
+
+fn has_tables(connection: &Connection) -> rusqlite::Result<bool> {
+    let sql = "SELECT 1 FROM sqlite_schema WHERE name = 'meta'";
+    Ok(connection.query_row(sql, [], |_| Ok(())).optional()?.is_some())
+}
+
+fn create(
+    transaction: &Transaction<'_>,
+    settings: &Settings,
+    device: &str,
+    inode: &str,
+) -> rusqlite::Result<()> {
+    transaction.execute_batch(SCHEMA)?;
+    transaction.execute(
+        "INSERT INTO meta VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        params![
+            FORMAT_VERSION,
+            settings.service,
+            settings.partitions,
+            HASH_VERSION,
+            settings.place,
+            format!("{:032x}", settings.incarnation),
+            device,
+            inode,
+        ],
+    )?;
+    let mut insert = transaction.prepare("INSERT INTO part VALUES (?, NULL, 0, 0, ?, 0)")?;
+    for partition in 0..settings.partitions {
+        insert.execute(params![partition, [0_u8; 32]])?;
+    }
+    Ok(())
+}
+
+/// Reads the `meta` row.
+pub(crate) fn read(files: &Files, connection: &Connection) -> Result<Meta, EngineError> {
+    let path = files.journal();
+    let read = connection.query_row("SELECT * FROM meta", [], |row| {
+        Ok(Meta {
+            format_version: row.get("format_version")?,
+            service: row.get("service")?,
+            partitions: row.get("partitions")?,
+            hash_version: row.get("hash_version")?,
+            place: row.get("place")?,
+            incarnation: row.get("incarnation")?,
+            device: row.get("device")?,
+            inode: row.get("inode")?,
+        })
+    });
+    read.optional()
+        .map_err(|error| sql(&path, &error))?
+        .ok_or_else(|| corrupt(&path, "has no meta row"))
+}
+
+impl Meta {
+    /// Partitions of the service.
+    pub(crate) fn partitions(&self, files: &Files) -> Result<u16, EngineError> {
+        u16::try_from(self.partitions)
+            .ok()
+            .filter(|count| (1..=limits::PARTITIONS_MAX).contains(count))
+            .ok_or_else(|| {
+                corrupt(&files.journal(), format!("claims {} partitions", self.partitions))
+            })
+    }
+
+    /// Refuses a format that this program cannot read.
+    pub(crate) fn check_format(&self, files: &Files) -> Result<(), EngineError> {
+        same(files, "format version", self.format_version, FORMAT_VERSION)?;
+        same(files, "hash version", self.hash_version, HASH_VERSION)
+    }
+}
+
+fn check(files: &Files, meta: &Meta, settings: &Settings) -> Result<(), EngineError> {
+    meta.check_format(files)?;
+    same(files, "service", meta.service.as_str(), settings.service.as_str())?;
+    same(files, "partitions", meta.partitions, i64::from(settings.partitions))?;
+    same(files, "place among the service's engines", meta.place, i64::from(settings.place))?;
+    let (device, inode) = identity(files)?;
+    if (&meta.device, &meta.inode) != (&device, &inode) {
+        let what = format!(
+            "was copied here: it was created as inode {} of device {} and now is inode {inode} of \
+             device {device}. Two continuations of one journal would spend the same money twice, \
+             so it does not open; to go on from a copy, make it a new one with `tollgate restore`",
+            meta.inode, meta.device,
+        );
+        return Err(EngineError::new(Kind::Copied, files.journal().display(), what));
+    }
+    Ok(())
+}
+
+fn same<T: PartialEq + std::fmt::Debug>(
+    files: &Files,
+    name: &str,
+    stored: T,
+    wanted: T,
+) -> Result<(), EngineError> {
+    if stored == wanted {
+        return Ok(());
+    }
+    let what = format!("was created with {name} {stored:?}, and is opened with {wanted:?}");
+    Err(EngineError::new(Kind::Mismatch, files.journal().display(), what))
+}
+
+/// Which file the journal is to the kernel. Asked by name: opening it is for SQLite alone.
+fn identity(files: &Files) -> Result<(String, String), EngineError> {
+    let path = files.journal();
+    let stat = fs::metadata(&path).map_err(|error| disk(&path, &error))?;
+    Ok((stat.dev().to_string(), stat.ino().to_string()))
+}
+
+/// One number for a record of the service; `None` for a number beyond what it can bear.
+pub(crate) fn record_id(partition: PartitionId, seq: Seq) -> Option<i64> {
+    let seq = i64::try_from(seq.0).ok().filter(|seq| *seq < 1 << SEQ_BITS)?;
+    Some((i64::from(partition.0) << SEQ_BITS) | seq)
+}
+
+/// Where the record of this number stands; `None` for a number that is none of ours.
+pub(crate) fn record_place(id: i64) -> Option<(PartitionId, Seq)> {
+    let partition = u16::try_from(id >> SEQ_BITS).ok()?;
+    let seq = u64::try_from(id & ((1 << SEQ_BITS) - 1)).ok()?;
+    Some((PartitionId(partition), Seq(seq)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_hold_partition_and_number() {
+        for (partition, seq) in [(0, 1), (4_095, (1 << 40) - 1), (7, 0)] {
+            let place = (PartitionId(partition), Seq(seq));
+            assert_eq!(record_place(record_id(place.0, place.1).unwrap()), Some(place));
+        }
+        assert_eq!(record_id(PartitionId(0), Seq(1 << 40)), None);
+        assert_eq!(record_id(PartitionId(0), Seq(u64::MAX)), None);
+        assert_eq!(record_place(-1), None);
+    }
+}

@@ -1,0 +1,208 @@
+//! The tables of `views.db`: what people query, all of it derived from the journal.
+//!
+//! ```text
+//! accounts      one row per account, as its version left it
+//! blocks        an account's postings of one projection in one row (see `block`)
+//! external      the external accounts' balances, in decimal: they may be beyond 64 bits
+//! marks         how far the views of a partition are
+//! keys_<day>    clients' keys of one UTC day of journal time, by number of days since 1970
+//! ```
+
+use crate::{
+    error::{EngineError, Kind},
+    sqlite::files::{Files, corrupt, sql},
+};
+use ledger::{Chain, Hash};
+use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior, params};
+use wire::{
+    AccountId, AccountState, Currency, KeyHash, PartitionId, Seq, Status, Timestamp, command,
+};
+
+const FORMAT_VERSION: i64 = 1;
+const DAY_MICROS: i64 = 86_400_000_000;
+
+const SCHEMA: &str = "
+    CREATE TABLE IF NOT EXISTS meta (
+        format_version INTEGER NOT NULL, incarnation TEXT NOT NULL
+    ) STRICT;
+    CREATE TABLE IF NOT EXISTS marks (
+        partition INTEGER PRIMARY KEY, seq INTEGER NOT NULL, hash BLOB NOT NULL,
+        time INTEGER NOT NULL
+    ) STRICT;
+    CREATE TABLE IF NOT EXISTS external (
+        partition INTEGER NOT NULL, currency TEXT NOT NULL, balance TEXT NOT NULL,
+        PRIMARY KEY (partition, currency)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE IF NOT EXISTS accounts (
+        number INTEGER PRIMARY KEY, partition INTEGER NOT NULL, id TEXT NOT NULL,
+        currency TEXT NOT NULL, status INTEGER NOT NULL, posted INTEGER NOT NULL,
+        held INTEGER NOT NULL, overdraft_limit INTEGER NOT NULL, version INTEGER NOT NULL,
+        created_at INTEGER NOT NULL, updated_at INTEGER NOT NULL, metadata TEXT NOT NULL,
+        UNIQUE (partition, id)
+    ) STRICT;
+    CREATE INDEX IF NOT EXISTS accounts_by_age ON accounts (created_at, id, partition);
+    CREATE TABLE IF NOT EXISTS blocks (
+        number INTEGER PRIMARY KEY, account INTEGER NOT NULL, first_version INTEGER NOT NULL,
+        last_version INTEGER NOT NULL, first_time INTEGER NOT NULL, last_time INTEGER NOT NULL,
+        count INTEGER NOT NULL, postings BLOB NOT NULL,
+        UNIQUE (account, first_version)
+    ) STRICT;
+";
+
+/// What [`account`] reads, in its order.
+pub(crate) const ACCOUNT_COLUMNS: &str = "id, currency, status, posted, held, overdraft_limit, \
+                                          version, created_at, updated_at, metadata";
+
+/// Makes the tables where they are missing, and checks that the views are this journal's. To be
+/// called at the views' turnstile.
+pub(crate) fn create_or_check(
+    files: &Files,
+    connection: &mut Connection,
+    incarnation: &str,
+) -> Result<(), EngineError> {
+    let path = files.views();
+    let create = || -> rusqlite::Result<(i64, String)> {
+        let begun = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        begun.execute_batch(SCHEMA)?;
+        let select = "SELECT format_version, incarnation FROM meta";
+        let read = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?));
+        let stored = begun.query_row(select, [], read).optional()?;
+        if stored.is_none() {
+            begun
+                .execute("INSERT INTO meta VALUES (?, ?)", params![FORMAT_VERSION, incarnation])?;
+        }
+        begun.commit()?;
+        Ok(stored.unwrap_or((FORMAT_VERSION, incarnation.to_string())))
+    };
+    let mut create = create;
+    let (format_version, stored) = create().map_err(|error| sql(&path, &error))?;
+    if format_version != FORMAT_VERSION || stored != incarnation {
+        let what = "are of another journal or another version of this program; they hold nothing \
+                    of their own: delete the file, and they are made again";
+        return Err(EngineError::new(Kind::Mismatch, path.display(), what));
+    }
+    Ok(())
+}
+
+/// How far the views of a partition are.
+pub(crate) fn mark(
+    files: &Files,
+    connection: &Connection,
+    partition: PartitionId,
+) -> Result<Chain, EngineError> {
+    let path = files.views();
+    let select = "SELECT seq, hash, time FROM marks WHERE partition = ?";
+    let read = || -> rusqlite::Result<Option<(i64, [u8; 32], i64)>> {
+        let mut statement = connection.prepare_cached(select)?;
+        let row =
+            statement.query_row([partition.0], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)));
+        row.optional()
+    };
+    match read().map_err(|error| sql(&path, &error))? {
+        None => Ok(Chain::EMPTY),
+        Some((seq, hash, time)) => {
+            let seq = u64::try_from(seq).map_err(|_| corrupt(&path, "a mark is negative"))?;
+            Ok(Chain { seq: Seq(seq), hash: Hash(hash), time: Timestamp(time) })
+        }
+    }
+}
+
+/// The external balances of a partition, by currency.
+pub(crate) fn external(
+    files: &Files,
+    connection: &Connection,
+    partition: PartitionId,
+) -> Result<Vec<(Currency, i128)>, EngineError> {
+    let path = files.views();
+    let read = || -> rusqlite::Result<Vec<(String, String)>> {
+        let select = "SELECT currency, balance FROM external WHERE partition = ? ORDER BY 1";
+        let mut statement = connection.prepare_cached(select)?;
+        statement.query_map([partition.0], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
+    };
+    let rows = read().map_err(|error| sql(&path, &error))?;
+    let parse = |(currency, balance): (String, String)| {
+        let parsed = Currency::parse(&currency).zip(balance.parse().ok());
+        parsed.ok_or_else(|| corrupt(&path, format!("external balance {currency} {balance:?}")))
+    };
+    rows.into_iter().map(parse).collect()
+}
+
+/// Reads a row of [`ACCOUNT_COLUMNS`], from the `first`-th column of the row on. The outer error
+/// is SQLite's; the inner `None` is a row that makes no sense.
+pub(crate) fn account(row: &Row<'_>, first: usize) -> rusqlite::Result<Option<AccountState>> {
+    let text = |at: usize| row.get_ref(first + at)?.as_str().map_err(rusqlite::Error::from);
+    let number = |at: usize| row.get::<_, i64>(first + at);
+    let (id, currency, metadata) = (text(0)?, text(1)?, text(9)?);
+    let (status, version) = (number(2)?, number(6)?);
+    let (posted, held, overdraft_limit) = (number(3)?, number(4)?, number(5)?);
+    let (created_at, updated_at) = (Timestamp(number(7)?), Timestamp(number(8)?));
+    let parse = || {
+        let status: Option<Status> =
+            u8::try_from(status).ok().and_then(|it| command::status(it).ok());
+        Some(AccountState {
+            id: AccountId::parse(id)?,
+            currency: Currency::parse(currency)?,
+            status: status?,
+            posted,
+            held,
+            overdraft_limit,
+            version: u64::try_from(version).ok()?,
+            metadata: metadata.into(),
+            created_at,
+            updated_at,
+        })
+    };
+    Ok(parse())
+}
+
+/// The row of an account, with its number.
+pub(crate) fn find_account(
+    files: &Files,
+    connection: &Connection,
+    partition: PartitionId,
+    id: &AccountId,
+) -> Result<Option<(i64, AccountState)>, EngineError> {
+    let path = files.views();
+    let select = "SELECT id, currency, status, posted, held, overdraft_limit, version, created_at,
+                         updated_at, metadata, number
+                  FROM accounts WHERE partition = ? AND id = ?";
+    let read = || {
+        let mut statement = connection.prepare_cached(select)?;
+        let row = statement.query_row(params![partition.0, id.as_str()], |row| {
+            Ok((row.get(10)?, account(row, 0)?))
+        });
+        row.optional()
+    };
+    match read().map_err(|error| sql(&path, &error))? {
+        None => Ok(None),
+        Some((number, Some(state))) => Ok(Some((number, state))),
+        Some((_, None)) => Err(corrupt(&path, format!("the row of account {id} makes no sense"))),
+    }
+}
+
+/// The day of a time, counted from 1970.
+pub(crate) fn day(time: Timestamp) -> i64 {
+    time.0.div_euclid(DAY_MICROS)
+}
+
+/// The table of keys of a day.
+pub(crate) fn keys_table(day: i64) -> String {
+    format!("keys_{day}")
+}
+
+/// The days that have a table of keys, newest first.
+pub(crate) fn key_days(connection: &Connection) -> rusqlite::Result<Vec<i64>> {
+    let select = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name GLOB 'keys_*'";
+    let mut statement = connection.prepare_cached(select)?;
+    let names: Vec<String> =
+        statement.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
+    let mut days: Vec<i64> =
+        names.iter().filter_map(|name| name.strip_prefix("keys_")?.parse().ok()).collect();
+    days.sort_unstable_by(|a, b| b.cmp(a));
+    Ok(days)
+}
+
+/// A key as it is stored: bytes that sort like the number.
+pub(crate) fn key_bytes(key: KeyHash) -> [u8; 16] {
+    key.0.to_be_bytes()
+}

@@ -1,0 +1,190 @@
+//! A copy of one partition's views, for `verify`: taken in short reads, while others write.
+//!
+//! Accounts, external balances and mark come out of one snapshot. Blocks are never changed and only
+//! ever added, so those up to an account's version in that snapshot are read after it, account by
+//! account.
+
+use crate::{
+    block,
+    error::EngineError,
+    sqlite::{
+        files::{Files, Mode, disk, sql},
+        views,
+    },
+};
+use ledger::{Chain, Hash};
+use rusqlite::{Connection, params};
+use std::{collections::BTreeMap, fs, io, path::PathBuf};
+use wire::{AccountId, AccountState, Currency, PartitionId, Posting, ServiceTag};
+
+/// Blocks that one read looks at for their account.
+const ORPHANS_CHUNK: i64 = 100_000;
+
+/// A reading connection to the views.
+#[derive(Debug)]
+pub(crate) struct ViewsReader {
+    files: Files,
+    path: PathBuf,
+    connection: Connection,
+    service: ServiceTag,
+}
+
+/// The views of one partition at its mark.
+#[derive(Debug)]
+pub(crate) struct ViewsCopy {
+    pub(crate) mark: Chain,
+    pub(crate) external: Vec<(Currency, i128)>,
+    pub(crate) accounts: BTreeMap<AccountId, Copied>,
+    /// What is wrong in them whatever the journal says.
+    pub(crate) problems: Vec<String>,
+}
+
+/// An account, and its postings as a digest.
+#[derive(Debug)]
+pub(crate) struct Copied {
+    number: i64,
+    pub(crate) state: AccountState,
+    pub(crate) postings: Digest,
+}
+
+/// Stands for a list of postings: equal ones have equal digests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Digest {
+    pub(crate) count: u64,
+    hash: Hash,
+}
+
+impl Default for Digest {
+    fn default() -> Digest {
+        Digest { count: 0, hash: Hash::NONE }
+    }
+}
+
+impl Digest {
+    /// Takes in the next posting, as a block has it.
+    pub(crate) fn add(&mut self, posting: &[u8]) {
+        self.count += 1;
+        self.hash = Hash::of(&[&self.hash.0, posting].concat());
+    }
+}
+
+impl ViewsReader {
+    /// `None` where there are no views: they are made again when the service runs.
+    pub(crate) fn open(
+        files: &Files,
+        service: ServiceTag,
+    ) -> Result<Option<ViewsReader>, EngineError> {
+        let path = files.views();
+        match fs::metadata(&path) {
+            Ok(_) => (),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(disk(&path, &error)),
+        }
+        let connection = files.open_views(Mode::Read)?;
+        Ok(Some(ViewsReader { files: files.clone(), path, connection, service }))
+    }
+
+    /// Copies the views of one partition.
+    pub(crate) fn copy(&self, partition: PartitionId) -> Result<ViewsCopy, EngineError> {
+        let mut copy = self.snapshot(partition)?;
+        for (id, copied) in &mut copy.accounts {
+            let read = self.postings(partition, id, copied);
+            if let Err(what) = read? {
+                copy.problems.push(format!("views: a block of account {id} {what}"));
+            }
+        }
+        Ok(copy)
+    }
+
+    /// Blocks that belong to no account, or reach beyond its version.
+    pub(crate) fn orphans(&self) -> Result<u64, EngineError> {
+        let count = || -> rusqlite::Result<u64> {
+            let select = "SELECT coalesce(max(number), 0) FROM blocks";
+            let last: i64 = self.connection.query_row(select, [], |row| row.get(0))?;
+            let select = "SELECT count(*) FROM blocks WHERE number BETWEEN ? AND ?
+                          AND NOT EXISTS (SELECT 1 FROM accounts
+                                      WHERE number = blocks.account AND last_version <= version)";
+            let mut statement = self.connection.prepare(select)?;
+            let (mut first, mut orphans) = (0, 0_i64);
+            while first <= last {
+                let end = first.saturating_add(ORPHANS_CHUNK);
+                orphans += statement.query_row([first, end - 1], |row| row.get::<_, i64>(0))?;
+                first = end;
+            }
+            Ok(orphans.unsigned_abs())
+        };
+        count().map_err(|error| sql(&self.path, &error))
+    }
+
+    fn snapshot(&self, partition: PartitionId) -> Result<ViewsCopy, EngineError> {
+        let failed = |error| sql(&self.path, &error);
+        let snapshot = self.connection.unchecked_transaction().map_err(failed)?;
+        let mark = views::mark(&self.files, &snapshot, partition)?;
+        let external = views::external(&self.files, &snapshot, partition)?;
+        let columns = views::ACCOUNT_COLUMNS;
+        let select = format!("SELECT number, {columns} FROM accounts WHERE partition = ?");
+        let mut statement = snapshot.prepare_cached(&select).map_err(failed)?;
+        let mut rows = statement.query([partition.0]).map_err(failed)?;
+        let (mut accounts, mut problems) = (BTreeMap::new(), Vec::new());
+        while let Some(row) = rows.next().map_err(failed)? {
+            let number: i64 = row.get(0).map_err(failed)?;
+            match views::account(row, 1).map_err(failed)? {
+                Some(state) => {
+                    let postings = Digest::default();
+                    let copied = Copied { number, state, postings };
+                    let _none = accounts.insert(copied.state.id.clone(), copied);
+                }
+                None => problems.push(format!("views: account number {number} makes no sense")),
+            }
+        }
+        Ok(ViewsCopy { mark, external, accounts, problems })
+    }
+
+    /// Reads an account's blocks. The inner error is what is wrong with one.
+    fn postings(
+        &self,
+        partition: PartitionId,
+        id: &AccountId,
+        copied: &mut Copied,
+    ) -> Result<Result<(), String>, EngineError> {
+        let failed = |error| sql(&self.path, &error);
+        let select = "SELECT first_version, last_version, first_time, last_time, count, postings
+                      FROM blocks WHERE account = ? AND first_version <= ? ORDER BY first_version";
+        let version = i64::try_from(copied.state.version).unwrap_or(i64::MAX);
+        let mut statement = self.connection.prepare_cached(select).map_err(failed)?;
+        let mut rows = statement.query(params![copied.number, version]).map_err(failed)?;
+        while let Some(row) = rows.next().map_err(failed)? {
+            let header = || -> rusqlite::Result<[i64; 5]> {
+                Ok([row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?])
+            };
+            let header = header().map_err(failed)?;
+            let data = row.get_ref(5).map_err(failed)?;
+            let data = data.as_blob().map_err(|error| failed(error.into()))?;
+            let mut found: Vec<Posting> = Vec::new();
+            let read = block::each(data, self.service, partition, id, |posting, bytes| {
+                copied.postings.add(bytes);
+                found.push(posting);
+            });
+            if let Err(flaw) = read {
+                return Ok(Err(format!("makes no sense: {}", flaw.0)));
+            }
+            if of_postings(&found) != Some(header) {
+                return Ok(Err("says other things of its postings than they do".to_string()));
+            }
+        }
+        Ok(Ok(()))
+    }
+}
+
+/// What a block's row says of its postings: versions, times, count.
+fn of_postings(postings: &[Posting]) -> Option<[i64; 5]> {
+    let (first, last) = (postings.first()?, postings.last()?);
+    let number = |version| i64::try_from(version).ok();
+    Some([
+        number(first.version)?,
+        number(last.version)?,
+        first.created_at.0,
+        last.created_at.0,
+        i64::try_from(postings.len()).ok()?,
+    ])
+}

@@ -1,0 +1,139 @@
+//! Re-derives the books from the journal alone, and compares them with everything that is stored.
+//!
+//! Works beside a running tree: of the views a copy of one partition is taken first, in short
+//! reads; then the partition's journal is audited as far as that copy reaches, compared with it,
+//! and audited to its end. Memory: one partition's accounts twice, and 40 bytes an account for the
+//! digest of its postings.
+
+mod audit;
+
+use crate::{
+    error::{EngineError, Kind},
+    sqlite::{files::Files, journal::Journal, views_copy::ViewsReader},
+};
+use audit::Audit;
+use ledger::Chain;
+use std::path::Path;
+use wire::{Epoch, PartitionId, Seq, ServiceTag, query::CurrencyBooks};
+
+/// Complaints of one partition that are listed one by one; the rest are counted.
+pub const PROBLEMS_MAX: usize = 100;
+
+/// What a verification found.
+#[derive(Clone, Debug)]
+pub struct Report {
+    pub service: String,
+    pub partitions: Vec<PartitionReport>,
+}
+
+/// What it found in one partition.
+#[derive(Clone, Debug)]
+pub struct PartitionReport {
+    pub partition: PartitionId,
+    /// The end of the journal as far as it was audited.
+    pub head: Chain,
+    /// The fence row's.
+    pub epoch: Epoch,
+    /// Commands decided, refusals among them.
+    pub commands_count: u64,
+    /// Debits and credits booked.
+    pub transactions_count: u64,
+    pub accounts_count: u64,
+    /// The last record that the views had; 0 when there are none.
+    pub watermark: Seq,
+    /// The books at `head`.
+    pub currencies: Vec<CurrencyBooks>,
+    /// What is wrong, as sentences, at most [`PROBLEMS_MAX`]; empty when all is well.
+    pub problems: Vec<String>,
+    /// Problems beyond those.
+    pub problems_more: u64,
+}
+
+/// How far a verification is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    pub partition: PartitionId,
+    pub partitions_count: u16,
+    pub records_done: u64,
+    /// Of this partition.
+    pub records_count: u64,
+}
+
+/// Why nothing could be verified: not what is wrong with the books, which is in the report.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub struct VerifyError(#[from] pub EngineError);
+
+impl Report {
+    /// True when nothing is wrong.
+    pub fn is_sound(&self) -> bool {
+        self.partitions.iter().all(|it| it.problems.is_empty())
+    }
+}
+
+/// Verifies the SQLite engine in `folder`.
+///
+/// # Errors
+/// When there is no such engine, or its files cannot be read at all.
+pub fn verify(
+    folder: &Path,
+    service: &str,
+    mut progress: impl FnMut(Progress),
+) -> Result<Report, VerifyError> {
+    let files = Files::existing(folder)?;
+    let journal = Journal::open(&files)?;
+    let meta = journal.meta()?;
+    meta.check_format(&files)?;
+    if meta.service != service {
+        let what = format!("is service {:?}, not {service:?}", meta.service);
+        return Err(EngineError::new(Kind::Mismatch, folder.display(), what).into());
+    }
+    let partitions_count = meta.partitions(&files)?;
+    let tag = ServiceTag::of(service);
+    let views = ViewsReader::open(&files, tag)?;
+    let mut partitions = Vec::with_capacity(usize::from(partitions_count));
+    for partition in (0..partitions_count).map(PartitionId) {
+        let mut audit = Audit::new(&journal, tag, partition);
+        let mut told = |records_done, records_count| {
+            progress(Progress { partition, partitions_count, records_done, records_count });
+        };
+        if let Err(error) = audit.run(views.as_ref(), &mut told) {
+            audit.failed(error)?;
+        }
+        partitions.push(audit.report);
+    }
+    if let (Some(views), Some(first)) = (&views, partitions.first_mut()) {
+        match views.orphans() {
+            Ok(0) => (),
+            Ok(count) => first.problem(format!("views: {count} blocks are no account's")),
+            Err(error) if error.kind == Kind::Corrupt => first.problem(error.to_string()),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(Report { service: service.to_string(), partitions })
+}
+
+impl PartitionReport {
+    fn new(partition: PartitionId) -> PartitionReport {
+        PartitionReport {
+            partition,
+            head: Chain::EMPTY,
+            epoch: Epoch(0),
+            commands_count: 0,
+            transactions_count: 0,
+            accounts_count: 0,
+            watermark: Seq(0),
+            currencies: Vec::new(),
+            problems: Vec::new(),
+            problems_more: 0,
+        }
+    }
+
+    fn problem(&mut self, what: String) {
+        if self.problems.len() < PROBLEMS_MAX {
+            self.problems.push(what);
+        } else {
+            self.problems_more += 1;
+        }
+    }
+}

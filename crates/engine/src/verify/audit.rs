@@ -1,0 +1,197 @@
+//! The verification of one partition.
+
+use crate::{
+    block,
+    change::Posted,
+    error::{EngineError, Kind},
+    sqlite::{
+        journal::{Journal, Range, RawRecord},
+        take::Fence,
+        views_copy::{Digest, ViewsCopy, ViewsReader},
+    },
+    verify::PartitionReport,
+};
+use ledger::{Auditor, Record, Verdict};
+use stdx::Map;
+use wire::{AccountId, Epoch, PartitionId, Seq, ServiceTag};
+
+pub(super) struct Audit<'a> {
+    journal: &'a Journal,
+    auditor: Auditor,
+    /// Digests of the postings as far as the views reach.
+    postings: Map<AccountId, Digest>,
+    /// The epoch of the last record audited.
+    epoch_last: Epoch,
+    /// A record was wrong, and what follows it cannot be checked.
+    is_broken: bool,
+    pub(super) report: PartitionReport,
+}
+
+impl<'a> Audit<'a> {
+    pub(super) fn new(
+        journal: &'a Journal,
+        service: ServiceTag,
+        partition: PartitionId,
+    ) -> Audit<'a> {
+        Audit {
+            journal,
+            auditor: Auditor::new(service, partition),
+            postings: Map::default(),
+            epoch_last: Epoch(0),
+            is_broken: false,
+            report: PartitionReport::new(partition),
+        }
+    }
+
+    /// What cannot be read for being damaged is a finding; what cannot be read at all ends it.
+    pub(super) fn failed(&mut self, error: EngineError) -> Result<(), EngineError> {
+        if error.kind != Kind::Corrupt {
+            return Err(error);
+        }
+        self.report.problem(error.to_string());
+        Ok(())
+    }
+
+    /// The views are copied first, so that the journal reaches at least as far.
+    pub(super) fn run(
+        &mut self,
+        views: Option<&ViewsReader>,
+        progress: &mut dyn FnMut(u64, u64),
+    ) -> Result<(), EngineError> {
+        let copy = self.copy(views)?;
+        let (fence, end) = self.journal.fence_and_end(self.report.partition)?;
+        self.report.epoch = fence.epoch;
+        if let Some(copy) = copy {
+            let mark = copy.mark.seq;
+            if end < mark {
+                let what = format!("views: they are at record {}, the journal ends with", mark.0);
+                self.report.problem(format!("{what} {}", end.0));
+            } else if self.advance(mark, end, true, progress)? {
+                self.compare(copy);
+            }
+        }
+        self.postings.clear();
+        let is_whole = self.advance(end, end, false, progress)?;
+        self.check_fence(&fence, end, is_whole);
+        self.check_books();
+        Ok(())
+    }
+
+    fn copy(&mut self, views: Option<&ViewsReader>) -> Result<Option<ViewsCopy>, EngineError> {
+        let Some(views) = views else { return Ok(None) };
+        match views.copy(self.report.partition) {
+            Ok(mut copy) => {
+                self.report.watermark = copy.mark.seq;
+                copy.problems.drain(..).for_each(|what| self.report.problem(what));
+                Ok(Some(copy))
+            }
+            Err(error) => self.failed(error).map(|()| None),
+        }
+    }
+
+    /// Audits as far as record `to`. False when it could not get there: why is in the report.
+    fn advance(
+        &mut self,
+        to: Seq,
+        end: Seq,
+        is_projected: bool,
+        progress: &mut dyn FnMut(u64, u64),
+    ) -> Result<bool, EngineError> {
+        let partition = self.report.partition;
+        while !self.is_broken && self.auditor.chain().seq < to {
+            let first = self.auditor.chain().seq.next();
+            let records = self.journal.raw_chunk(Range { partition, first, last: to })?;
+            if records.is_empty() {
+                self.report.problem(format!("record {} is missing", first.0));
+                self.is_broken = true;
+            }
+            for raw in records {
+                if let Err(wrong) = self.auditor.record(raw.seq, raw.hash, &raw.bytes) {
+                    self.report.problem(format!("record {}: {}", wrong.seq.0, wrong.what));
+                    self.is_broken = true;
+                    break;
+                }
+                self.count(&raw, is_projected);
+            }
+            progress(self.auditor.chain().seq.0, end.0);
+        }
+        Ok(!self.is_broken)
+    }
+
+    fn count(&mut self, raw: &RawRecord, is_projected: bool) {
+        let record = Record::decode(&raw.bytes).expect("the auditor decoded it");
+        let (seq, time) = (record.header.seq, record.header.time);
+        self.epoch_last = record.header.epoch;
+        let mut bytes = Vec::with_capacity(block::POSTING_BYTES);
+        for (index, item) in (0_u16..).zip(&record.items) {
+            self.report.commands_count += 1;
+            let Verdict::Posted { version, .. } = item.verdict else { continue };
+            self.report.transactions_count += 1;
+            if is_projected {
+                bytes.clear();
+                block::encode(&Posted { seq, index, time, version, item }, &mut bytes);
+                self.postings.entry_ref(item.action.account()).or_default().add(&bytes);
+            }
+        }
+    }
+
+    /// The views as they were copied against the books at the same record.
+    fn compare(&mut self, mut copy: ViewsCopy) {
+        let report = &mut self.report;
+        if copy.mark != self.auditor.chain() {
+            report.problem("views: their mark has another hash or time than its record".into());
+        }
+        let external: Vec<_> = self.auditor.external().collect();
+        if copy.external != external {
+            let what = format!("{:?}, the journal gives {external:?}", copy.external);
+            report.problem(format!("views: the external accounts are {what}"));
+        }
+        for derived in self.auditor.accounts() {
+            let Some(copied) = copy.accounts.remove(&derived.id) else {
+                report.problem(format!("views: account {} is missing", derived.id));
+                continue;
+            };
+            if copied.state != *derived {
+                let what = format!("{:?}, the journal gives {derived:?}", copied.state);
+                report.problem(format!("views: an account is {what}"));
+            }
+            let postings = self.postings.get(&derived.id).copied().unwrap_or_default();
+            if copied.postings != postings {
+                let what = format!("{} transactions of account", copied.postings.count);
+                let journal = format!("the {} in the journal", postings.count);
+                report.problem(format!("views: the {what} {} are not {journal}", derived.id));
+            }
+        }
+        for id in copy.accounts.keys() {
+            report.problem(format!("views: account {id} was never opened"));
+        }
+    }
+
+    fn check_fence(&mut self, fence: &Fence, end: Seq, is_whole: bool) {
+        let report = &mut self.report;
+        report.head = self.auditor.chain();
+        if fence.chain.seq != end {
+            let what = format!("the fence row names record {}", fence.chain.seq.0);
+            report.problem(format!("the journal ends with record {}, {what}", end.0));
+        } else if is_whole && fence.chain != report.head {
+            report.problem("the fence row has another hash or time than the last record".into());
+        }
+        if fence.epoch < self.epoch_last {
+            let what = format!("the last record at {}", self.epoch_last.0);
+            report.problem(format!("the fence row is at epoch {}, {what}", fence.epoch.0));
+        }
+    }
+
+    fn check_books(&mut self) {
+        let books = self.auditor.books();
+        for it in &books.currencies {
+            if it.debits != it.credits {
+                let what = format!("{}: debits {}, credits {}", it.currency, it.debits, it.credits);
+                self.report.problem(format!("the books do not balance in {what}"));
+            }
+        }
+        self.report.currencies = books.currencies;
+        self.report.accounts_count =
+            u64::try_from(self.auditor.accounts().len()).expect("a count fits 64 bits");
+    }
+}

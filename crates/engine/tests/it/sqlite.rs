@@ -1,0 +1,174 @@
+//! What the SQLite engine promises besides.
+
+use crate::support::{Branch, P0, Rig, SqliteRig, commit, copy_folder, id, open, post};
+use engine::{Engine, Kind, Settings, sqlite::Sqlite};
+use rusqlite::params;
+use stdx::Rng;
+use wire::{Kind as PostKind, Seq};
+
+crate::suite::suite!(SqliteRig::new();
+    a_batch_is_let_in_once,
+    the_fence_compares_epoch_number_and_hash,
+    a_new_tenure_fences_the_old,
+    a_partition_has_one_owner,
+    a_name_is_borne_once,
+    what_was_acknowledged_is_there_again,
+    the_recent_past_is_loaded_and_no_more,
+    a_deposed_projector_writes_nothing,
+    reads_are_what_the_owner_has,
+    pages_are_stable_while_entries_arrive,
+    filters_choose,
+    a_page_ends_at_a_mebibyte,
+    keys_of_clients_are_found,
+    keys_are_dropped_by_the_day,
+    a_minted_key_is_found_around_its_time,
+    two_nodes_commit_side_by_side,
+);
+
+#[test]
+fn other_settings_are_refused() {
+    let rig = SqliteRig::new();
+    drop(rig.open("a-1").unwrap());
+    let good = rig.settings("a-1");
+    let others = [
+        Settings { service: "b".to_string(), ..good.clone() },
+        Settings { partitions: 8, ..good.clone() },
+        Settings { place: 1, ..good.clone() },
+        Settings { partitions: 0, ..good.clone() },
+    ];
+    for settings in others {
+        assert_eq!(Sqlite::open(&rig.folder, &settings).unwrap_err().kind, Kind::Mismatch);
+    }
+    drop(Sqlite::open(&rig.folder, &good).unwrap());
+    rig.journal().execute("UPDATE meta SET format_version = 2", []).unwrap();
+    assert_eq!(Sqlite::open(&rig.folder, &good).unwrap_err().kind, Kind::Mismatch);
+}
+
+#[test]
+fn a_copied_folder_does_not_go_on() {
+    let (rig, copy) = (SqliteRig::new(), SqliteRig::new());
+    let mut branch = Branch::new(&rig);
+    branch.act(vec![open("alice")]);
+    drop(branch);
+    copy_folder(&rig.folder, &copy.folder);
+    let Err(refused) = copy.open("a-1") else { panic!("a copy goes on") };
+    assert_eq!(refused.kind, Kind::Copied);
+    assert!(refused.what.contains("tollgate restore"), "{refused}");
+    rig.open("a-1").unwrap();
+}
+
+#[test]
+fn views_of_another_journal_are_refused() {
+    let (rig, other) = (SqliteRig::new(), SqliteRig::new());
+    drop((rig.open("a-1").unwrap(), other.open("a-1").unwrap()));
+    std::fs::copy(other.folder.join("views.db"), rig.folder.join("views.db")).unwrap();
+    let Err(refused) = rig.open("a-1") else { panic!("views of another journal") };
+    assert_eq!(refused.kind, Kind::Mismatch);
+}
+
+#[test]
+fn lost_views_are_made_again() {
+    let rig = SqliteRig::new();
+    let mut branch = Branch::new(&rig);
+    branch.whatever(&mut Rng::new(1), 30);
+    branch.project();
+    let Branch { engine, committer, projector, tellers } = branch;
+    drop((engine, committer, projector));
+    std::fs::remove_file(rig.folder.join("views.db")).unwrap();
+    let engine = rig.open("a-1").unwrap();
+    engine.take(&[P0]).unwrap();
+    let loaded = engine.reader().unwrap().load(P0).unwrap();
+    assert_eq!((loaded.watermark.seq, loaded.tail.len()), (Seq(0), 30));
+    engine.projector().unwrap().project(&tellers[0].records).unwrap();
+    assert_eq!(engine.reader().unwrap().load(P0).unwrap().tail.len(), 0);
+}
+
+#[test]
+fn a_writer_that_dies_before_its_commit_leaves_nothing() {
+    let rig = SqliteRig::new();
+    let mut branch = Branch::new(&rig);
+    branch.act(vec![open("alice")]);
+    let write = branch.tellers[0].minted(vec![post("alice", PostKind::Credit, 5)]);
+    let dying = rig.journal();
+    dying.execute_batch("BEGIN IMMEDIATE").unwrap();
+    dying.execute("UPDATE part SET seq = 2, hash = ? WHERE part_id = 0", [write.hash.0]).unwrap();
+    let row = params![write.hash.0, write.record];
+    dying.execute("INSERT INTO journal VALUES (NULL, 0, 2, ?, ?)", row).unwrap();
+    drop(dying);
+    assert_eq!(branch.engine.reader().unwrap().record(P0, Seq(2)).unwrap(), None);
+    commit(&mut *branch.committer, &[write]);
+}
+
+#[test]
+fn a_damaged_record_is_an_error_and_no_panic() {
+    let rig = SqliteRig::new();
+    let mut branch = Branch::new(&rig);
+    branch.whatever(&mut Rng::new(2), 4);
+    let journal = rig.journal();
+    let select = "SELECT record FROM journal WHERE partition = 0 AND seq = 3";
+    let good: Vec<u8> = journal.query_row(select, [], |row| row.get(0)).unwrap();
+    let mut reader = branch.engine.reader().unwrap();
+    for at in 0..good.len() {
+        let mut bad = good.clone();
+        bad[at] ^= 1 << (at % 8);
+        // With its hash made to fit, so that the bytes themselves are looked at.
+        let row = params![ledger::Hash::of(&bad).0, bad];
+        let update = "UPDATE journal SET hash = ?, record = ? WHERE partition = 0 AND seq = 3";
+        journal.execute(update, row).unwrap();
+        assert_eq!(reader.load(P0).unwrap_err().kind, Kind::Corrupt, "byte {at}");
+        drop(reader.record(P0, Seq(3)));
+        drop(reader.books(&[P0]));
+    }
+}
+
+#[test]
+fn a_fence_row_that_names_another_end_does_not_load() {
+    let rig = SqliteRig::new();
+    let mut branch = Branch::new(&rig);
+    branch.whatever(&mut Rng::new(2), 4);
+    rig.journal().execute("DELETE FROM journal WHERE partition = 0 AND seq = 4", []).unwrap();
+    let mut reader = branch.engine.reader().unwrap();
+    assert_eq!(reader.load(P0).unwrap_err().kind, Kind::Corrupt);
+    branch.engine.reader().unwrap().load(wire::PartitionId(1)).unwrap();
+}
+
+#[test]
+fn nodes_that_are_gone_are_forgotten() {
+    let rig = SqliteRig::new();
+    for _ in 0..5 {
+        drop(rig.open("a-1").unwrap());
+    }
+    let engine = rig.open("a-1").unwrap();
+    engine.take(&[P0]).unwrap();
+    drop(engine);
+    let _second = rig.open("a-2").unwrap(); // The last owner of partition 0 stays in the books.
+    assert_eq!(std::fs::read_dir(rig.folder.join("nodes")).unwrap().count(), 2);
+    let rows = |row: &rusqlite::Row<'_>| row.get::<_, i64>(0);
+    let count = rig.journal().query_row("SELECT count(*) FROM node", [], rows).unwrap();
+    assert_eq!(count, 2);
+}
+
+#[test]
+fn an_owner_without_its_lock_file_is_asked_of_the_kernel() {
+    let rig = SqliteRig::new();
+    let first = rig.open("a-1").unwrap();
+    first.take(&[P0]).unwrap();
+    for entry in std::fs::read_dir(rig.folder.join("nodes")).unwrap() {
+        std::fs::remove_file(entry.unwrap().path()).unwrap();
+    }
+    let second = rig.open("a-2").unwrap();
+    assert_eq!(second.take(&[P0]).unwrap_err().kind, Kind::Owned); // This process lives.
+    rig.journal().execute("UPDATE node SET started = started - 1 WHERE name = 'a-1'", []).unwrap();
+    second.take(&[P0]).unwrap();
+}
+
+#[test]
+fn accounts_that_are_not_there_are_none() {
+    let rig = SqliteRig::new();
+    let engine: Box<dyn Engine> = rig.open("a-1").unwrap();
+    let mut reader = engine.reader().unwrap();
+    assert_eq!(reader.accounts(&[(P0, id("nobody"))]).unwrap(), [None]);
+    assert_eq!(reader.record(P0, Seq(u64::MAX)).unwrap(), None);
+    let books = reader.books(&[P0]).unwrap();
+    assert_eq!((books[0].head, books[0].currencies.len()), (Seq(0), 0));
+}

@@ -1,0 +1,194 @@
+//! `verify` finds whatever was changed, and nothing where nothing was.
+
+use crate::support::{Branch, Rig, SERVICE, SqliteRig};
+use engine::verify::{Report, verify};
+use stdx::Rng;
+use wire::Seq;
+
+fn branch(rig: &SqliteRig) -> Branch {
+    let mut branch = Branch::new(rig);
+    branch.whatever(&mut Rng::new(5), 20);
+    branch.project();
+    branch.whatever(&mut Rng::new(6), 10);
+    branch
+}
+
+fn report(rig: &SqliteRig) -> Report {
+    verify(&rig.folder, SERVICE, |_| ()).unwrap()
+}
+
+/// Changes something with `sql`, and expects a problem of partition 0 that contains `expected`.
+#[track_caller]
+fn check(database: &str, sql: &str, expected: &str) {
+    let rig = SqliteRig::new();
+    drop(branch(&rig));
+    let connection = match database {
+        "journal" => rig.journal(),
+        _ => rig.views(),
+    };
+    assert!(0 < connection.execute(sql, []).unwrap(), "{sql}");
+    let report = report(&rig);
+    assert!(!report.is_sound(), "{sql}");
+    let problems = &report.partitions[0].problems;
+    assert!(problems.iter().any(|it| it.contains(expected)), "{sql}: {problems:?}");
+    assert!(report.partitions[1].problems.is_empty(), "{:?}", report.partitions[1].problems);
+}
+
+#[test]
+fn honest_books_are_sound_while_the_node_runs_and_after() {
+    let rig = SqliteRig::new();
+    let mut branch = branch(&rig);
+    let mut seen = Vec::new();
+    let found = verify(&rig.folder, SERVICE, |progress| seen.push(progress)).unwrap();
+    assert!(found.is_sound(), "{found:?}");
+    assert_eq!(found.partitions.len(), 4);
+    for (found, teller) in found.partitions.iter().zip(&branch.tellers) {
+        assert_eq!((found.head, found.watermark), (teller.partition.chain(), Seq(20)));
+        assert_eq!(found.transactions_count, teller.postings.len() as u64);
+        assert_eq!(found.accounts_count, teller.partition.accounts().count() as u64);
+        let items = teller.records.iter().map(|(record, _)| record.items.len() as u64);
+        assert_eq!(found.commands_count, items.sum());
+        assert_eq!(found.epoch.0, 1);
+    }
+    assert_eq!(seen.last().map(|it| (it.records_done, it.records_count)), Some((30, 30)));
+    branch.project();
+    drop(branch);
+    assert!(report(&rig).is_sound());
+    std::fs::remove_file(rig.folder.join("views.db")).unwrap();
+    assert!(report(&rig).is_sound());
+}
+
+#[test]
+fn it_verifies_beside_a_running_node() {
+    let rig = SqliteRig::new();
+    let mut branch = branch(&rig);
+    std::thread::scope(|scope| {
+        let writer = scope.spawn(|| {
+            let mut rng = Rng::new(8);
+            for _ in 0..40 {
+                branch.whatever(&mut rng, 3);
+                branch.project();
+            }
+        });
+        let mut rounds = 0;
+        while !writer.is_finished() || rounds == 0 {
+            let report = report(&rig);
+            assert!(report.is_sound(), "{report:?}");
+            rounds += 1;
+        }
+    });
+}
+
+#[test]
+fn any_flipped_bit_of_a_record_is_found() {
+    let rig = SqliteRig::new();
+    drop(branch(&rig));
+    let journal = rig.journal();
+    for seq in [1, 10, 20, 21, 30] {
+        let select = "SELECT record FROM journal WHERE partition = 0 AND seq = ?";
+        let good: Vec<u8> = journal.query_row(select, [seq], |row| row.get(0)).unwrap();
+        let update = "UPDATE journal SET record = ? WHERE partition = 0 AND seq = ?";
+        for bit in (0..good.len() * 8).step_by(997) {
+            let mut bad = good.clone();
+            bad[bit / 8] ^= 1 << (bit % 8);
+            journal.execute(update, rusqlite::params![bad, seq]).unwrap();
+            let report = report(&rig);
+            let problem = &report.partitions[0].problems[0];
+            assert!(problem.starts_with(&format!("record {seq}: ")), "bit {bit}: {problem}");
+        }
+        journal.execute(update, rusqlite::params![good, seq]).unwrap();
+    }
+    assert!(report(&rig).is_sound());
+}
+
+#[test]
+fn a_record_forged_with_its_hash_is_found() {
+    let rig = SqliteRig::new();
+    let branch = branch(&rig);
+    // The last record, so that no later one vouches for it: the fence row does.
+    let mut forged = (*branch.tellers[0].records[29].0).clone();
+    forged.items[0].fingerprint.0 ^= 1;
+    drop(branch);
+    let mut bytes = Vec::new();
+    forged.encode(&mut bytes);
+    let row = rusqlite::params![ledger::Hash::of(&bytes).0, bytes];
+    let update = "UPDATE journal SET hash = ?, record = ? WHERE partition = 0 AND seq = 30";
+    rig.journal().execute(update, row).unwrap();
+    let report = report(&rig);
+    assert!(report.partitions[0].problems[0].contains("fence row"), "{report:?}");
+}
+
+#[test]
+fn missing_records_are_found() {
+    check("journal", "DELETE FROM journal WHERE partition = 0 AND seq = 30", "ends with record 29");
+    check(
+        "journal",
+        "DELETE FROM journal WHERE partition = 0 AND seq = 7",
+        "number 7 was expected",
+    );
+    check(
+        "journal",
+        "DELETE FROM journal WHERE partition = 0 AND seq > 10",
+        "they are at record 20",
+    );
+}
+
+#[test]
+fn a_changed_fence_row_is_found() {
+    check("journal", "UPDATE part SET seq = 29 WHERE part_id = 0", "ends with record 30");
+    check("journal", "UPDATE part SET hash = zeroblob(32) WHERE part_id = 0", "another hash");
+    check("journal", "UPDATE part SET time = time + 1 WHERE part_id = 0", "another hash or time");
+    check("journal", "UPDATE part SET epoch = 0 WHERE part_id = 0", "at epoch 0");
+}
+
+#[test]
+fn changed_views_are_found() {
+    let account = "WHERE number = (SELECT min(number) FROM accounts WHERE partition = 0)";
+    let columns = [
+        "posted = posted + 1",
+        "held = held + 1",
+        "overdraft_limit = overdraft_limit + 1",
+        "version = version + 1",
+        "created_at = created_at + 1",
+        "updated_at = updated_at + 1",
+        "status = 3",
+        "currency = 'USD'",
+        "metadata = 'x'",
+    ];
+    for column in columns {
+        check("views", &format!("UPDATE accounts SET {column} {account}"), "views: ");
+    }
+    check("views", &format!("UPDATE accounts SET status = 9 {account}"), "makes no sense");
+    check("views", &format!("UPDATE accounts SET id = 'nobody' {account}"), "never opened");
+    check("views", &format!("DELETE FROM accounts {account}"), "is missing");
+    check("views", "UPDATE external SET balance = '1' WHERE partition = 0", "external");
+    check("views", "DELETE FROM external WHERE partition = 0", "external");
+    check("views", "UPDATE marks SET hash = zeroblob(32) WHERE partition = 0", "another hash");
+    check("views", "UPDATE marks SET seq = 1000 WHERE partition = 0", "the journal ends with 30");
+    check("views", "UPDATE marks SET seq = 19 WHERE partition = 0", "views: ");
+    check("views", "INSERT INTO blocks VALUES (NULL, 9999, 1, 1, 0, 0, 0, x'')", "no account's");
+}
+
+#[test]
+fn changed_blocks_are_found() {
+    let block = "WHERE number = (SELECT max(blocks.number) FROM blocks JOIN accounts
+                 ON blocks.account = accounts.number WHERE accounts.partition = 0)";
+    check("views", &format!("DELETE FROM blocks {block}"), "transactions of account");
+    for column in ["last_version", "first_time", "last_time", "count"] {
+        check("views", &format!("UPDATE blocks SET {column} = {column} + 1 {block}"), "views: ");
+    }
+    // One byte of the postings: within the amount of the first one.
+    let flip = "UPDATE blocks SET postings = CAST(substr(postings, 1, 20) || x'07' ||
+                substr(postings, 22) AS BLOB)";
+    check("views", &format!("{flip} {block}"), "views: ");
+    check("views", &format!("UPDATE blocks SET postings = x'0102' {block}"), "makes no sense");
+}
+
+#[test]
+fn another_service_or_none_is_no_report() {
+    let rig = SqliteRig::new();
+    verify(&rig.folder, SERVICE, |_| ()).unwrap_err();
+    drop(rig.open("a-1").unwrap());
+    verify(&rig.folder, "b", |_| ()).unwrap_err();
+    assert!(report(&rig).is_sound());
+}
