@@ -1,0 +1,107 @@
+//! The balancer: takes requests over HTTP or the trunk and passes each to one of its endpoints.
+//!
+//! Every worker has its own links, pool and counters; requests of different workers never meet.
+
+mod board;
+pub(crate) mod front;
+mod http;
+pub mod limits;
+mod relay;
+mod router;
+mod verdict;
+
+use self::{board::Board, http::HttpFront, relay::TrunkFront, router::Router};
+use crate::config::BalancerConfig;
+use net::{
+    admin::Admin,
+    announce, clock,
+    edge::Edge,
+    shutdown::Shutdown,
+    trunk::{Identity, Server},
+    worker::{self, Door, Listening, Worker},
+};
+use std::{fmt::Write, io, net::SocketAddr, rc::Rc, sync::Arc};
+
+/// Serves until `shutdown`, then drains.
+pub fn run(config: BalancerConfig, shutdown: Shutdown) -> io::Result<()> {
+    let bound = Bound::new(config)?;
+    announce::ready(&bound.config.node.name, &bound.details()?)?;
+    bound.serve(&shutdown)
+}
+
+/// A balancer that listens and does not serve yet.
+#[derive(Debug)]
+pub struct Bound {
+    config: BalancerConfig,
+    listening: Vec<Listening>,
+    board: Arc<Board>,
+    admin: Admin,
+}
+
+impl Bound {
+    /// Binds the addresses of the node.
+    pub fn new(config: BalancerConfig) -> io::Result<Bound> {
+        clock::now(); // The clock starts with the node.
+        let doors = [(Door::Http, config.http), (Door::Trunk, config.trunk)];
+        let listening = doors
+            .into_iter()
+            .filter_map(|(door, addr)| Some(Listening::bind(door, addr?)))
+            .collect::<io::Result<Vec<_>>>()?;
+        let board = Arc::new(Board::new(&config));
+        let admin = Admin::start(config.node.admin, Arc::clone(&board) as _)?;
+        Ok(Bound { config, listening, board, admin })
+    }
+
+    /// Where it listens for HTTP or the trunk: of use when port 0 was asked for.
+    pub fn addr(&self, door: Door) -> Option<SocketAddr> {
+        let listening = self.listening.iter().find(|it| it.door == door)?;
+        listening.local_addr().ok()
+    }
+
+    /// Where the admin server listens.
+    pub fn admin_addr(&self) -> SocketAddr {
+        self.admin.addr()
+    }
+
+    /// Serves until `shutdown`, then drains.
+    pub fn serve(self, shutdown: &Shutdown) -> io::Result<()> {
+        let Bound { config, listening, board, admin } = self;
+        let node = &config.node;
+        let identity = Identity::new(Arc::clone(&node.name), node.cluster_key.clone());
+        let served = worker::run(listening, config.workers, shutdown, async |worker| {
+            serve(worker, &config, &identity, &board).await;
+            Ok(())
+        });
+        drop(admin); // It answered until now, so that a drain can be watched.
+        served
+    }
+
+    /// Where the node listens, as `ready` tells it.
+    fn details(&self) -> io::Result<String> {
+        let mut details = String::new();
+        for listening in &self.listening {
+            let name = match listening.door {
+                Door::Http => "http",
+                Door::Trunk => "trunk",
+            };
+            _ = write!(details, "{name}={} ", listening.local_addr()?); // A string takes all.
+        }
+        _ = write!(details, "admin={}", self.admin.addr());
+        Ok(details)
+    }
+}
+
+/// One worker, from its start to the end of its drain.
+async fn serve(mut worker: Worker, config: &BalancerConfig, identity: &Identity, board: &Board) {
+    let router = Router::open(config, identity, board.worker(worker.index));
+    let edge = Edge::new(HttpFront::new(Rc::clone(&router)));
+    let trunk = Server::new(identity.clone(), Rc::new(TrunkFront::new(Rc::clone(&router))));
+    while let Some(accepted) = worker.accept().await {
+        match accepted.door {
+            Door::Http => edge.serve(accepted.stream, accepted.peer, accepted.permit),
+            Door::Trunk => trunk.serve(accepted.stream, accepted.permit),
+        }
+    }
+    tokio::join!(edge.drain(config.node.drain_max), trunk.drain(config.node.drain_max));
+    router.close();
+}

@@ -1,0 +1,170 @@
+//! What the first of our nodes does to an HTTP request, and to its answer.
+//!
+//! It gives the request an id and, if it may change something, an idempotency key; and it passes
+//! on no header that is only between a client and its server.
+
+use crate::problem::{self, Problem};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, header, request::Parts};
+use net::ids;
+use std::net::IpAddr;
+use wire::{
+    Code, Flaw,
+    frame::{HeaderList, Headers, limits::TRACE_BYTES_MAX},
+    limits::{KEY_BYTES_MAX, REQUEST_ID_BYTES_MAX},
+};
+
+pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub(crate) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+
+/// The id of a request: the client's if it is a decent one, else ours.
+pub(crate) fn request_id(headers: &HeaderMap) -> HeaderValue {
+    let mut given = headers.get_all(REQUEST_ID).iter();
+    if let (Some(id), None) = (given.next(), given.next()) {
+        let fits = (1..=REQUEST_ID_BYTES_MAX).contains(&id.len());
+        if fits && id.as_bytes().iter().all(u8::is_ascii_graphic) {
+            return id.clone();
+        }
+    }
+    value(ids::request_id().as_bytes())
+}
+
+/// The idempotency key that a request bears, here and in its answer.
+#[derive(Clone, Debug)]
+pub(crate) struct Key {
+    pub(crate) value: HeaderValue,
+    pub(crate) minted: bool,
+}
+
+/// The client's key or a minted one for a POST or PATCH, none for other methods. `Err` when what
+/// the client sent is no key.
+pub(crate) fn key(parts: &Parts) -> Result<Option<Key>, Flaw> {
+    if parts.method != Method::POST && parts.method != Method::PATCH {
+        return Ok(None);
+    }
+    let mut given = parts.headers.get_all(IDEMPOTENCY_KEY).iter();
+    let Some(key) = given.next() else {
+        let value = value(ids::idempotency_key().as_bytes());
+        return Ok(Some(Key { value, minted: true }));
+    };
+    if given.next().is_some() {
+        return Err(Flaw("the Idempotency-Key is given twice"));
+    }
+    let printable = |byte: &u8| byte.is_ascii_graphic() || *byte == b' ';
+    let fits = (1..=KEY_BYTES_MAX).contains(&key.len());
+    if !fits || !key.as_bytes().iter().all(printable) {
+        return Err(Flaw("the Idempotency-Key is not 1 to 255 printable ASCII characters"));
+    }
+    Ok(Some(Key { value: key.clone(), minted: false }))
+}
+
+/// The trace context of a request; empty when there is none that makes sense.
+pub(crate) fn trace(headers: &HeaderMap) -> &str {
+    let text = headers.get(TRACEPARENT).and_then(|value| value.to_str().ok());
+    text.filter(|text| text.len() <= TRACE_BYTES_MAX).unwrap_or_default()
+}
+
+/// The headers that travel on: the end-to-end ones, the request's id, and whom it came from.
+pub(crate) fn forwarded_headers(
+    headers: &HeaderMap,
+    request_id: &HeaderValue,
+    peer: IpAddr,
+) -> Result<HeaderList, Flaw> {
+    let mut list = HeaderList::new();
+    for (name, value) in headers {
+        let ours = *name == REQUEST_ID
+            || *name == IDEMPOTENCY_KEY
+            || *name == FORWARDED_FOR
+            || *name == TRACEPARENT;
+        if !ours && !is_hop_by_hop(name) && !is_named_in_connection(headers, name) {
+            list.push(name.as_str(), value.as_bytes())?;
+        }
+    }
+    list.push(REQUEST_ID.as_str(), request_id.as_bytes())?;
+    let mut forwarded = Vec::with_capacity(40);
+    for value in headers.get_all(FORWARDED_FOR) {
+        forwarded.extend_from_slice(value.as_bytes());
+        forwarded.extend_from_slice(b", ");
+    }
+    forwarded.extend_from_slice(peer.to_string().as_bytes());
+    list.push(FORWARDED_FOR.as_str(), &forwarded)?;
+    Ok(list)
+}
+
+/// RFC 9110 §7.6.1, and what states the length of a body, which the frame does.
+fn is_hop_by_hop(name: &HeaderName) -> bool {
+    *name == header::CONNECTION
+        || *name == header::CONTENT_LENGTH
+        || *name == header::TRANSFER_ENCODING
+        || *name == header::TE
+        || *name == header::TRAILER
+        || *name == header::UPGRADE
+        || *name == header::EXPECT
+        || *name == header::PROXY_AUTHORIZATION
+        || *name == header::PROXY_AUTHENTICATE
+        || *name == KEEP_ALIVE
+        || *name == PROXY_CONNECTION
+}
+
+fn is_named_in_connection(headers: &HeaderMap, name: &HeaderName) -> bool {
+    headers.get_all(header::CONNECTION).iter().any(|value| {
+        let mut tokens = value.as_bytes().split(|&byte| byte == b',');
+        tokens.any(|token| token.trim_ascii().eq_ignore_ascii_case(name.as_str().as_bytes()))
+    })
+}
+
+/// Puts an answer from the trunk into HTTP. `share` makes a part of it the response's own.
+pub(crate) fn response(
+    status: u16,
+    headers: Headers<'_>,
+    body: Bytes,
+    share: impl Fn(&[u8]) -> Bytes,
+) -> Option<Response<Bytes>> {
+    let mut response = Response::new(body);
+    *response.status_mut() = http::StatusCode::from_u16(status).ok()?;
+    let out = response.headers_mut();
+    out.reserve(headers.len() + 4);
+    for (name, value) in headers.iter() {
+        let name = HeaderName::from_bytes(name).ok()?;
+        if !is_hop_by_hop(&name) {
+            out.append(name, HeaderValue::from_maybe_shared(share(value)).ok()?);
+        }
+    }
+    Some(response)
+}
+
+/// Marks an answer with the request's id and key.
+pub(crate) fn mark(response: &mut Response<Bytes>, request_id: HeaderValue, key: Option<Key>) {
+    response.headers_mut().insert(REQUEST_ID, request_id);
+    if let Some(key) = key {
+        response.headers_mut().insert(IDEMPOTENCY_KEY, key.value);
+    }
+}
+
+/// A problem as an HTTP answer, not marked yet.
+pub(crate) fn problem(
+    code: Code,
+    detail: &str,
+    field: Option<&str>,
+    request_id: &HeaderValue,
+) -> Response<Bytes> {
+    let request_id = request_id.to_str().unwrap_or_default();
+    let body = Problem { code, detail, field, request_id }.body();
+    let mut response = Response::new(Bytes::from(body));
+    *response.status_mut() =
+        http::StatusCode::from_u16(code.status()).expect("the table holds statuses");
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(problem::CONTENT_TYPE));
+    if let Some(seconds) = problem::retry_after(code) {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from_static(seconds));
+    }
+    response
+}
+
+fn value(bytes: &[u8]) -> HeaderValue {
+    HeaderValue::from_bytes(bytes).expect("base 32 makes a header value")
+}

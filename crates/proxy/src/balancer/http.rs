@@ -1,0 +1,178 @@
+//! The HTTP front: a client's request goes on over the trunk, and its answer comes back as HTTP.
+
+use super::{
+    front::{self, Key},
+    limits::{ATTEMPTS_MAX, FULL_MAX, UNSENT_WAIT_MAX},
+    router::Router,
+    verdict::{Failure, Nature, is_definite},
+};
+use bytes::Bytes;
+use http::{HeaderValue, Response, request::Parts};
+use net::{
+    clock,
+    edge::{Asked, Service},
+    trunk::{Answer, Loss, call},
+};
+use std::rc::Rc;
+use tokio::time::timeout;
+use wire::{
+    Code,
+    frame::{RequestRef, Target},
+};
+
+/// Takes requests of clients.
+pub(super) struct HttpFront {
+    router: Rc<Router>,
+}
+
+impl HttpFront {
+    pub(super) fn new(router: Rc<Router>) -> HttpFront {
+        HttpFront { router }
+    }
+
+    /// Asks the endpoints, and makes an HTTP answer of whatever comes of it.
+    async fn pass(
+        &self,
+        asked: &Asked,
+        request_id: &HeaderValue,
+        key: Option<&Key>,
+    ) -> Response<Bytes> {
+        let Ok(headers) =
+            front::forwarded_headers(&asked.parts.headers, request_id, asked.peer.ip())
+        else {
+            let detail = "the headers are too many to be passed on";
+            return front::problem(Code::HeadersTooLarge, detail, None, request_id);
+        };
+        let method = asked.parts.method.as_str();
+        let target = Target::Http { method, path: asked.path(), headers: headers.as_ref() };
+        let mut request = RequestRef::new(target, 0, &asked.body);
+        if let Some(key) = key {
+            request.key = key.value.as_bytes();
+            request.minted = key.minted;
+        }
+        request.trace = front::trace(&asked.parts.headers);
+        let nature = Nature::of(&request);
+        let counters = &self.router.counters;
+        let failure = match self.exchange(request, nature).await {
+            Ok(answer) => match passed_on(&answer) {
+                Ok(response) => return response,
+                Err(failure) => failure,
+            },
+            Err(failure) => failure,
+        };
+        match failure {
+            Failure::Unsent => counters.unsent.add(1),
+            Failure::Unknown | Failure::Late => counters.unknown.add(1),
+        }
+        let (code, detail) = failure.verdict(nature);
+        front::problem(code, detail, None, request_id)
+    }
+
+    /// Sends a request to one endpoint, and if its connection is lost to one more.
+    async fn exchange(
+        &self,
+        mut request: RequestRef<'_>,
+        nature: Nature,
+    ) -> Result<Answer, Failure> {
+        let router = &self.router;
+        let expires = clock::now() + router.deadline;
+        let (mut excluded, mut refusals, mut fulls) = (None, 0, 0);
+        loop {
+            let repeated = request.attempt != 0;
+            let in_vain = if repeated { Failure::Unknown } else { Failure::Unsent };
+            let left = expires.since(clock::now());
+            let left_ms = u32::try_from(left.as_millis()).unwrap_or(u32::MAX);
+            if left_ms == 0 {
+                return Err(Failure::Late);
+            }
+            let Some(endpoint) = router.choose(excluded) else {
+                let patience = if repeated { left } else { left.min(UNSENT_WAIT_MAX) };
+                if !timeout(patience, router.any_connected()).await.unwrap_or(false) {
+                    return Err(in_vain);
+                }
+                continue;
+            };
+            request.deadline_ms = left_ms;
+            let counted = InFlight { router, endpoint };
+            let result = call(router.link(endpoint), &request).await;
+            drop(counted);
+            excluded = Some(endpoint);
+            match result {
+                Ok(answer) => {
+                    let response = answer.response();
+                    let passes = !repeated || nature.reads;
+                    if passes || is_definite(response.status, response.body) {
+                        return Ok(answer);
+                    }
+                    return Err(Failure::Unknown);
+                }
+                Err(Loss::DeadlinePassed) => return Err(Failure::Late),
+                Err(Loss::ConnectionLost) => {
+                    router.counters.endpoints[endpoint].lost.add(1);
+                    if repeated || !nature.repeatable || ATTEMPTS_MAX <= request.attempt + 1 {
+                        return Err(Failure::Unknown);
+                    }
+                    router.counters.repeats.add(1);
+                    request.attempt += 1;
+                }
+                Err(loss) => {
+                    fulls += usize::from(loss == Loss::Full);
+                    refusals += 1;
+                    if loss == Loss::TooLong || fulls == FULL_MAX || router.len() < refusals {
+                        return Err(in_vain);
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Service for HttpFront {
+    async fn respond(&self, asked: Asked) -> Response<Bytes> {
+        self.router.counters.requests.add(1);
+        let request_id = front::request_id(&asked.parts.headers);
+        let key = match front::key(&asked.parts) {
+            Ok(key) => key,
+            Err(flaw) => {
+                let field = Some("Idempotency-Key");
+                let mut response = front::problem(Code::InvalidRequest, flaw.0, field, &request_id);
+                front::mark(&mut response, request_id, None);
+                return response;
+            }
+        };
+        let mut response = self.pass(&asked, &request_id, key.as_ref()).await;
+        front::mark(&mut response, request_id, key);
+        response
+    }
+
+    fn refuse(&self, parts: &Parts, code: Code, detail: &str) -> Response<Bytes> {
+        let request_id = front::request_id(&parts.headers);
+        let mut response = front::problem(code, detail, None, &request_id);
+        // What the client sent as a key is given back to it only if it is one.
+        front::mark(&mut response, request_id, front::key(parts).unwrap_or(None));
+        response
+    }
+}
+
+/// Counts a request as in flight for as long as it is awaited, also when the client hangs up.
+struct InFlight<'a> {
+    router: &'a Router,
+    endpoint: usize,
+}
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        self.router.finished(self.endpoint);
+    }
+}
+
+/// An endpoint's answer as HTTP. A bodyless failure is a node's below that gave up on the request:
+/// with 503 before it began, with anything else without saying how far it had come.
+fn passed_on(answer: &Answer) -> Result<Response<Bytes>, Failure> {
+    let response = answer.response();
+    if 500 <= response.status && response.body.is_empty() {
+        return Err(if response.status == 503 { Failure::Unsent } else { Failure::Unknown });
+    }
+    let share = |part: &[u8]| answer.share(part);
+    front::response(response.status, response.headers, answer.body(), share).ok_or(Failure::Unknown)
+}

@@ -1,0 +1,213 @@
+//! The trunk front: a request comes on one connection and goes on another, without a task.
+
+use super::{
+    limits::{
+        ATTEMPTS_MAX, FULL_MAX, SPARE_BUFFER_BYTES_MAX, SPARE_BUFFERS_MAX, UNSENT_WAIT_MAX,
+        WAITING_MAX, WAITING_TICK,
+    },
+    router::{Hop, Router},
+    verdict::{Failure, Nature, is_definite},
+};
+use crate::problem::{self, Problem};
+use net::{
+    clock,
+    trunk::{Handler, Loss, Refused, ReplyTo},
+};
+use std::{collections::VecDeque, rc::Rc, time::Duration};
+use stdx::Moment;
+use wire::{
+    Code,
+    frame::{HeaderList, Patch, RequestRef, ResponseRef, Target},
+};
+
+/// Takes requests of the tier above.
+pub(super) struct TrunkFront {
+    router: Rc<Router>,
+}
+
+impl TrunkFront {
+    pub(super) fn new(router: Rc<Router>) -> TrunkFront {
+        TrunkFront { router }
+    }
+}
+
+impl Handler for TrunkFront {
+    fn request(&self, request: RequestRef<'_>, reply: ReplyTo) {
+        let router = &self.router;
+        router.counters.requests.add(1);
+        let mut message = router.spare.borrow_mut().pop().unwrap_or_default();
+        message.extend_from_slice(request.message());
+        let left = Duration::from_millis(request.deadline_ms.into());
+        let relay = Relay {
+            router: Rc::clone(router),
+            reply,
+            message,
+            nature: Nature::of(&request),
+            expires: clock::now() + left,
+            attempt: request.attempt,
+            endpoint: 0,
+            repeated: false,
+            waits_until: Moment::ZERO,
+        };
+        relay.dispatch(None);
+    }
+}
+
+/// A request on its way through.
+pub(super) struct Relay {
+    router: Rc<Router>,
+    reply: ReplyTo,
+    /// Kept in case it has to be sent again.
+    message: Vec<u8>,
+    nature: Nature,
+    expires: Moment,
+    attempt: u8,
+    /// Where it was sent last.
+    endpoint: usize,
+    /// An attempt of this hop was lost, with an unknown outcome, and this is the second.
+    repeated: bool,
+    waits_until: Moment,
+}
+
+impl Relay {
+    /// The request as it came.
+    pub(super) fn message(&self) -> &[u8] {
+        &self.message
+    }
+
+    /// Sends it to an endpoint, or lets it wait for one.
+    pub(super) fn dispatch(mut self, excluded: Option<usize>) {
+        let router = Rc::clone(&self.router);
+        let (mut excluded, mut fulls) = (excluded, 0);
+        // An endpoint that turns out not to be connected is known as down by then, so this ends;
+        // the bound holds even if it were not.
+        for _ in 0..=router.len() {
+            let now = clock::now();
+            let left_ms = self.expires.since(now).as_millis();
+            if left_ms == 0 {
+                return self.fail(Failure::Late);
+            }
+            let Some(endpoint) = router.choose(excluded) else { return self.wait(now) };
+            self.endpoint = endpoint;
+            let deadline_ms = u32::try_from(left_ms).unwrap_or(u32::MAX);
+            let patch = Patch { deadline_ms, attempt: self.attempt };
+            let sent = router.link(endpoint).forward(patch, Hop::Relay(self), Hop::message);
+            let Err(Refused { pending: Hop::Relay(relay), loss }) = sent else { return };
+            router.finished(endpoint);
+            self = relay;
+            excluded = Some(endpoint);
+            fulls += usize::from(loss == Loss::Full);
+            if fulls == FULL_MAX {
+                break;
+            }
+        }
+        self.fail(Failure::Unsent);
+    }
+
+    pub(super) fn answered(self, response: ResponseRef<'_>) {
+        self.router.finished(self.endpoint);
+        if self.repeated && !self.nature.reads && !is_definite(response.status, response.body) {
+            return self.fail(Failure::Unknown);
+        }
+        self.reply.forward(response.message());
+        keep_buffer(&self.router, self.message);
+    }
+
+    pub(super) fn lost(mut self, loss: Loss) {
+        self.router.finished(self.endpoint);
+        match loss {
+            Loss::DeadlinePassed => self.fail(Failure::Late),
+            Loss::NotConnected | Loss::Full | Loss::TooLong => self.fail(Failure::Unsent),
+            Loss::ConnectionLost => {
+                self.router.counters.endpoints[self.endpoint].lost.add(1);
+                let may_repeat = self.nature.repeatable && !self.repeated;
+                if !may_repeat || ATTEMPTS_MAX <= self.attempt + 1 {
+                    return self.fail(Failure::Unknown);
+                }
+                self.router.counters.repeats.add(1);
+                self.repeated = true;
+                self.attempt += 1;
+                let excluded = Some(self.endpoint);
+                self.dispatch(excluded);
+            }
+        }
+    }
+
+    /// Waits until an endpoint is connected, for a while.
+    fn wait(mut self, now: Moment) {
+        let router = Rc::clone(&self.router);
+        let mut waiting = router.waiting.borrow_mut();
+        if WAITING_MAX <= waiting.len() {
+            drop(waiting);
+            return self.fail(Failure::Unsent);
+        }
+        let patience = if self.repeated { self.expires } else { now + UNSENT_WAIT_MAX };
+        self.waits_until = patience.min(self.expires);
+        if waiting.is_empty() {
+            drop(tokio::task::spawn_local(give_up_in_time(Rc::clone(&router))));
+        }
+        waiting.push_back(self);
+        drop(waiting);
+        router.count_waiting();
+    }
+
+    /// Answers what could not be relayed.
+    fn fail(self, failure: Failure) {
+        let counters = &self.router.counters;
+        // Once an attempt may have been executed, no later refusal makes that undone.
+        let undone = failure == Failure::Unsent && self.repeated;
+        let failure = if undone { Failure::Unknown } else { failure };
+        match failure {
+            Failure::Unsent => counters.unsent.add(1),
+            Failure::Unknown | Failure::Late => counters.unknown.add(1),
+        }
+        let (code, detail) = failure.verdict(self.nature);
+        let request_id = match RequestRef::read(&self.message).map(|request| request.target) {
+            Ok(Target::Http { headers, .. }) => headers.get("x-request-id").unwrap_or_default(),
+            Ok(Target::Ledger { .. }) | Err(_) => &[],
+        };
+        let request_id = std::str::from_utf8(request_id).unwrap_or_default();
+        answer_problem(self.reply, &self.router.node, code, detail, request_id);
+        keep_buffer(&self.router, self.message);
+    }
+}
+
+fn answer_problem(reply: ReplyTo, node: &str, code: Code, detail: &str, request_id: &str) {
+    let body = Problem { code, detail, field: None, request_id }.body();
+    let mut headers = HeaderList::new();
+    let pairs = [("content-type", Some(problem::CONTENT_TYPE))];
+    for (name, value) in pairs.into_iter().chain([("retry-after", problem::retry_after(code))]) {
+        if let Some(value) = value {
+            headers.push(name, value.as_bytes()).expect("two short headers fit");
+        }
+    }
+    let mut response = ResponseRef::new(code.status(), node, &body);
+    response.headers = headers.as_ref();
+    reply.send(response);
+}
+
+/// Gives the memory of a finished relay to the next one.
+fn keep_buffer(router: &Router, mut message: Vec<u8>) {
+    let mut spare = router.spare.borrow_mut();
+    if spare.len() < SPARE_BUFFERS_MAX && message.capacity() <= SPARE_BUFFER_BYTES_MAX {
+        message.clear();
+        spare.push(message);
+    }
+}
+
+/// Refuses what has waited for too long, until nothing waits any more.
+async fn give_up_in_time(router: Rc<Router>) {
+    while !router.waiting.borrow().is_empty() {
+        tokio::time::sleep(WAITING_TICK).await;
+        let now = clock::now();
+        let waiting = std::mem::take(&mut *router.waiting.borrow_mut());
+        let (over, still): (VecDeque<Relay>, _) =
+            waiting.into_iter().partition(|relay| relay.waits_until <= now);
+        router.waiting.replace(still);
+        router.count_waiting();
+        for relay in over {
+            let late = relay.expires <= now;
+            relay.fail(if late { Failure::Late } else { Failure::Unsent });
+        }
+    }
+}

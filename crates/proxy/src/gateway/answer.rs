@@ -1,0 +1,204 @@
+//! What a client is told: the only place in the gateway where a status is written.
+
+use super::{
+    mistake::Mistake,
+    render::{self, Page, TrialBalance},
+};
+use crate::problem::{self, Problem};
+use wire::{AccountState, Code, Done, Outcome, Posting, Refused, call::Failure};
+
+/// An answer to the public API, but for the headers that every answer bears.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Answer {
+    pub(super) status: u16,
+    pub(super) content_type: &'static str,
+    /// `Allow`, `Retry-After` or `WWW-Authenticate`, as the status wants it.
+    pub(super) header: Option<(&'static str, &'static str)>,
+    pub(super) body: Vec<u8>,
+}
+
+/// What the ledger told, and in which form it is wanted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Told {
+    Outcome(Outcome),
+    Account(AccountState),
+    Balance(AccountState),
+    Transaction(Posting),
+    Transactions(Page<Posting>),
+    Accounts(Page<AccountState>),
+    Trial(TrialBalance),
+}
+
+const JSON: &str = "application/json";
+/// Room for the JSON of one account or transaction with little metadata.
+const BODY_BYTES_USUAL: usize = 512;
+
+impl Answer {
+    /// What the ledger told about `service`, or why it told nothing.
+    pub(super) fn of(service: &str, told: Result<Told, Failure>, request_id: &str) -> Answer {
+        let told = match told {
+            Ok(told) => told,
+            Err(failure) => {
+                let (code, detail) = meaning(failure);
+                return Answer::problem(code, None, detail, request_id);
+            }
+        };
+        let mut body = Vec::with_capacity(BODY_BYTES_USUAL);
+        let out = &mut body;
+        let status = match &told {
+            Told::Outcome(Outcome::Refused(Refused { refusal, request_id })) => {
+                // The id of the request that was refused first: a repeat gets the same bytes.
+                return Answer::problem(refusal.code(), None, &refusal.to_string(), request_id);
+            }
+            Told::Outcome(Outcome::Done(Done::Opened(state))) => {
+                render::account(out, service, state);
+                201
+            }
+            Told::Outcome(Outcome::Done(Done::Posted(posting))) => {
+                render::transaction(out, service, posting);
+                201
+            }
+            Told::Outcome(Outcome::Done(Done::Updated(state))) | Told::Account(state) => {
+                render::account(out, service, state);
+                200
+            }
+            Told::Balance(state) => {
+                render::balance(out, state);
+                200
+            }
+            Told::Transaction(posting) => {
+                render::transaction(out, service, posting);
+                200
+            }
+            Told::Transactions(page) => {
+                render::page(out, page, |out, row| render::transaction(out, service, row));
+                200
+            }
+            Told::Accounts(page) => {
+                render::page(out, page, |out, row| render::account(out, service, row));
+                200
+            }
+            Told::Trial(trial) => {
+                render::trial(out, service, trial);
+                200
+            }
+        };
+        Answer { status, content_type: JSON, header: None, body }
+    }
+
+    /// What is wrong with the request.
+    pub(super) fn mistake(mistake: &Mistake, request_id: &str) -> Answer {
+        let field = mistake.field.as_deref();
+        Answer::problem(mistake.code, field, &mistake.detail, request_id)
+    }
+
+    /// The path is known, the method is not; `allow` lists those that are.
+    pub(super) fn method_not_allowed(allow: &'static str, request_id: &str) -> Answer {
+        let detail = format!("this path takes {allow}");
+        let answer = Answer::problem(Code::MethodNotAllowed, None, &detail, request_id);
+        Answer { header: Some(("allow", allow)), ..answer }
+    }
+
+    fn problem(code: Code, field: Option<&str>, detail: &str, request_id: &str) -> Answer {
+        let header = if code == Code::Unauthenticated {
+            Some(("www-authenticate", "Bearer"))
+        } else {
+            problem::retry_after(code).map(|seconds| ("retry-after", seconds))
+        };
+        Answer {
+            status: code.status(),
+            content_type: problem::CONTENT_TYPE,
+            header,
+            body: Problem { code, detail, field, request_id }.body(),
+        }
+    }
+}
+
+/// What it means to a client that the ledger gave no outcome.
+fn meaning(failure: Failure) -> (Code, &'static str) {
+    match failure {
+        Failure::NotOwner => (
+            Code::PartitionMoving,
+            "no account node could be reached that owns this partition; nothing was executed",
+        ),
+        Failure::Overloaded => {
+            (Code::Overloaded, "there was no room or no time for the request; nothing was executed")
+        }
+        Failure::EngineUnavailable => {
+            (Code::EngineUnavailable, "the engine gave no answer; nothing was executed")
+        }
+        Failure::KeyInUse => {
+            (Code::KeyInUse, "the first request with this Idempotency-Key is still being executed")
+        }
+        Failure::OutcomeUnknown => (
+            Code::OutcomeUnknown,
+            "the request was sent and no answer came: it may have been executed; \
+             repeat it with the same Idempotency-Key",
+        ),
+        Failure::NoSuchAccount => (Code::NoSuchAccount, "there is no account of this id"),
+        Failure::NoSuchTransaction => {
+            (Code::NoSuchTransaction, "there is no transaction of this id")
+        }
+        // Two nodes of different builds, or a bug: the client is not to blame and may try again,
+        // since nothing was executed. None of the codes for clients says that better.
+        Failure::Malformed => (
+            Code::EngineUnavailable,
+            "the account node and the gateway do not understand each other; nothing was executed",
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wire::{Currency, Refusal};
+
+    fn told(failure: Failure) -> Answer {
+        Answer::of("a", Err(failure), "req_now")
+    }
+
+    #[test]
+    fn failures_have_their_codes() {
+        for (failure, status, code) in [
+            (Failure::NotOwner, 503, "partition_moving"),
+            (Failure::Overloaded, 503, "overloaded"),
+            (Failure::EngineUnavailable, 503, "engine_unavailable"),
+            (Failure::KeyInUse, 409, "key_in_use"),
+            (Failure::OutcomeUnknown, 504, "outcome_unknown"),
+            (Failure::NoSuchAccount, 404, "no_such_account"),
+            (Failure::NoSuchTransaction, 404, "no_such_transaction"),
+            (Failure::Malformed, 503, "engine_unavailable"),
+        ] {
+            let answer = told(failure);
+            assert_eq!(answer.status, status, "{failure:?}");
+            assert_eq!(answer.content_type, "application/problem+json");
+            let body: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
+            assert_eq!((&body["code"], &body["status"]), (&code.into(), &status.into()));
+            assert_eq!(body["request_id"], "req_now");
+            let retry = (status == 503).then_some(("retry-after", "1"));
+            assert_eq!(answer.header, retry);
+        }
+    }
+
+    #[test]
+    fn a_refusal_bears_the_id_of_the_first_request() {
+        let currency = Currency::parse("EUR").unwrap();
+        let refusal = Refusal::InsufficientFunds { available: 3_000, asked: 4_500, currency };
+        let refused = Refused { refusal, request_id: "req_first".into() };
+        let outcome = Ok(Told::Outcome(Outcome::Refused(refused)));
+        let answer = Answer::of("a", outcome, "req_now");
+        assert_eq!((answer.status, answer.header), (409, None));
+        let body: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
+        assert_eq!(body["request_id"], "req_first");
+        assert_eq!(body["detail"], "available 3000 EUR minor units, asked 4500");
+        assert!(body["field"].is_null());
+    }
+
+    #[test]
+    fn some_statuses_want_a_header() {
+        let answer = Answer::method_not_allowed("GET, HEAD", "r");
+        assert_eq!((answer.status, answer.header), (405, Some(("allow", "GET, HEAD"))));
+        let answer = Answer::mistake(&Mistake::new(Code::Unauthenticated, "no"), "r");
+        assert_eq!((answer.status, answer.header), (401, Some(("www-authenticate", "Bearer"))));
+    }
+}

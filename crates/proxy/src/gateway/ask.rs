@@ -1,0 +1,119 @@
+//! Asks the owner of a partition, and again if need be, until the deadline.
+
+use super::{
+    attempts::{Asking, Attempt, Attempts, Next},
+    owners::NodeIndex,
+    service::Service,
+};
+use net::{clock, trunk};
+use stdx::Moment;
+use wire::{
+    Call, PartitionId, Reply,
+    call::Failure,
+    frame::{RequestRef, Target},
+};
+
+/// What all attempts of one request share.
+#[derive(Clone, Debug)]
+pub(super) struct Ask {
+    pub(super) asking: Asking,
+    /// The encoded [`Call`].
+    body: Vec<u8>,
+    pub(super) deadline: Moment,
+    /// Attempts of the tiers in front.
+    attempts_before: u8,
+    trace: Box<str>,
+}
+
+/// Room for the call of a debit.
+const BODY_BYTES_USUAL: usize = 256;
+
+impl Ask {
+    /// Nothing is sent yet.
+    pub(super) fn new(call: &Call, deadline: Moment, attempts_before: u8, trace: &str) -> Ask {
+        let mut body = Vec::with_capacity(BODY_BYTES_USUAL);
+        call.encode(&mut body);
+        let asking = match call {
+            Call::Execute(_) => Asking::Command,
+            Call::Query(_) => Asking::Query,
+        };
+        Ask { asking, body, deadline, attempts_before, trace: trace.into() }
+    }
+
+    /// The encoded [`Call`].
+    #[cfg(test)]
+    pub(super) fn body(&self) -> &[u8] {
+        &self.body
+    }
+
+    /// Asks the owner of `partition`.
+    pub(super) async fn owner(
+        &self,
+        service: &Service,
+        partition: PartitionId,
+    ) -> Result<Reply, Failure> {
+        let mut attempts = Attempts::new(self.asking);
+        if self.deadline <= clock::now() {
+            return Err(Failure::Overloaded);
+        }
+        while clock::now() < self.deadline {
+            let version = service.owners_version();
+            let Some(node) = service.owner(partition) else {
+                service.owners_changed(version, self.deadline).await;
+                continue;
+            };
+            let attempt = self.once(service, node, partition, attempts.count()).await;
+            match attempts.judge(attempt) {
+                Next::Report(result) => return result,
+                Next::Again(pause) => {
+                    service.count_repeat();
+                    let until = self.deadline.min(clock::now() + pause);
+                    service.owners_changed(version, until).await;
+                }
+            }
+        }
+        Err(attempts.give_up())
+    }
+
+    /// Sends the call to one node, right now, and returns what will come of it.
+    pub(super) fn once(
+        &self,
+        service: &Service,
+        node: NodeIndex,
+        partition: PartitionId,
+        attempts: u8,
+    ) -> impl Future<Output = Attempt> + use<> {
+        let partitions = service.partitions;
+        let target = Target::Ledger { service: &service.name, partition, partitions };
+        let left = self.deadline.since(clock::now()).as_millis();
+        let deadline_ms = u32::try_from(left).unwrap_or(u32::MAX);
+        let mut request = RequestRef::new(target, deadline_ms, &self.body);
+        request.attempt = self.attempts_before.saturating_add(attempts);
+        request.trace = &self.trace;
+        let answer = trunk::call(service.link(node), &request);
+        async move {
+            match answer.await {
+                Ok(answer) => read(&answer),
+                Err(loss) => Attempt::Lost(loss),
+            }
+        }
+    }
+}
+
+fn read(answer: &trunk::Answer) -> Attempt {
+    let response = answer.response();
+    match response.status {
+        200 => match Reply::decode(response.body) {
+            Ok(reply) => Attempt::Replied(reply),
+            Err(flaw) => {
+                tracing::error!(node = response.decided_by, %flaw, "a reply makes no sense");
+                Attempt::Garbled
+            }
+        },
+        503 => Attempt::TurnedAway,
+        status => {
+            tracing::warn!(node = response.decided_by, status, "an account node gave no reply");
+            Attempt::Garbled
+        }
+    }
+}

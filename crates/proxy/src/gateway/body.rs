@@ -1,0 +1,192 @@
+//! The bodies of requests that change something, from JSON to what the ledger is asked.
+
+use super::{
+    json::{self, Number, Value},
+    mistake::{Mistake, clip},
+};
+use std::borrow::Cow;
+use wire::{
+    AccountId, Amount, Currency, Kind, Status,
+    command::{Post, Update},
+    limits,
+};
+
+/// What a POST of a new account says.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Opening {
+    /// Absent: the id is to be derived from the key.
+    pub(super) account: Option<AccountId>,
+    pub(super) currency: Currency,
+    pub(super) overdraft_limit: i64,
+    pub(super) metadata: Box<str>,
+}
+
+const NO_METADATA: &str = "{}";
+
+/// Reads the body of `POST /v1/{service}/accounts`.
+pub(super) fn opening(body: &[u8]) -> Result<Opening, Mistake> {
+    let [id, currency, overdraft_limit, metadata] =
+        json::read_object(body, &["id", "currency", "overdraft_limit", "metadata"])?;
+    Ok(Opening {
+        account: given(id).map(account_field).transpose()?,
+        currency: currency_field(currency)?,
+        overdraft_limit: given(overdraft_limit).map_or(Ok(0), limit_field)?,
+        metadata: given(metadata).map_or(Ok(NO_METADATA.into()), metadata_field)?,
+    })
+}
+
+/// Reads the body of `PATCH /v1/{service}/accounts/{id}`.
+pub(super) fn update(account: AccountId, body: &[u8]) -> Result<Update, Mistake> {
+    let fields = json::read_object(body, &["status", "overdraft_limit", "metadata"])?;
+    if let Some(value) = fields.iter().flatten().find(|value| value.is_null()) {
+        return Err(Mistake::in_field(value.field, "null; leave the field out to keep its value"));
+    }
+    if fields.iter().all(Option::is_none) {
+        return Err(Mistake::in_body(
+            "nothing to change; give status, overdraft_limit or metadata",
+        ));
+    }
+    let [status, overdraft_limit, metadata] = fields;
+    Ok(Update {
+        account,
+        status: status.map(status_field).transpose()?,
+        overdraft_limit: overdraft_limit.map(limit_field).transpose()?,
+        metadata: metadata.map(metadata_field).transpose()?,
+    })
+}
+
+/// Reads the body of `POST …/debit` and `…/credit`.
+pub(super) fn post(account: AccountId, kind: Kind, body: &[u8]) -> Result<Post, Mistake> {
+    let [amount, currency, reference, metadata] =
+        json::read_object(body, &["amount", "currency", "reference", "metadata"])?;
+    Ok(Post {
+        account,
+        kind,
+        amount: amount_field(amount)?,
+        currency: currency_field(currency)?,
+        reference: given(reference).map(reference_field).transpose()?,
+        metadata: given(metadata).map_or(Ok(NO_METADATA.into()), metadata_field)?,
+    })
+}
+
+/// Optional fields may be `null`, as they are in our answers.
+fn given(value: Option<Value<'_>>) -> Option<Value<'_>> {
+    value.filter(|value| !value.is_null())
+}
+
+fn amount_field(value: Option<Value<'_>>) -> Result<Amount, Mistake> {
+    const WANTED: &str = "an integer of minor units from 1 to 9223372036854775807";
+    let minor = match value {
+        None => Err(Mistake::in_field("amount", format!("missing; {WANTED} is wanted"))),
+        Some(value) => integer(value, 1, WANTED),
+    }?;
+    Ok(Amount::new(minor).expect("integer() lets through nothing below 1"))
+}
+
+fn limit_field(value: Value<'_>) -> Result<i64, Mistake> {
+    integer(value, 0, "an integer of minor units from 0 to 9223372036854775807")
+}
+
+/// Tells every way of not being an integer of at least `min` apart.
+fn integer(value: Value<'_>, min: i64, wanted: &str) -> Result<i64, Mistake> {
+    let mistake = |flaw: &str| {
+        let found = value.found();
+        Err(Mistake::in_field(value.field, format!("{found} {flaw}; {wanted} is wanted")))
+    };
+    match value.number() {
+        Some(Number::Integer(integer)) if min <= integer => Ok(integer),
+        Some(Number::Integer(0)) => mistake("moves nothing"),
+        Some(Number::Integer(_)) => mistake("is negative"),
+        Some(Number::TooSmall) => mistake("is negative and beyond 64 bits"),
+        Some(Number::TooLarge) => mistake("is beyond 64 bits"),
+        Some(Number::Fraction) => mistake("is written with a fraction"),
+        Some(Number::Exponent) => mistake("is written with an exponent"),
+        None => mistake("is no number"),
+    }
+}
+
+fn currency_field(value: Option<Value<'_>>) -> Result<Currency, Mistake> {
+    const FIELD: &str = "currency";
+    const WANTED: &str = "three capital letters of ISO 4217, as in EUR,";
+    let Some(value) = value else {
+        return Err(Mistake::in_field(FIELD, format!("missing; {WANTED} are wanted")));
+    };
+    let code = string(value, WANTED, "are")?;
+    Currency::parse(&code).ok_or_else(|| {
+        let code = clip(&code);
+        let detail = format!("{code:?} is no currency with a minor unit; {WANTED} are wanted");
+        Mistake::in_field(FIELD, detail)
+    })
+}
+
+fn account_field(value: Value<'_>) -> Result<AccountId, Mistake> {
+    account_id(&string(value, "a string", "is")?)
+}
+
+/// Reads an account's id, from a body or from a path.
+pub(super) fn account_id(text: &str) -> Result<AccountId, Mistake> {
+    AccountId::parse(text).ok_or_else(|| {
+        const WANTED: &str = "1 to 128 of A-Z a-z 0-9 . _ : - are wanted, and not . or .. alone";
+        let found = match text
+            .chars()
+            .find(|char| !char.is_ascii_alphanumeric() && !matches!(char, '.' | '_' | ':' | '-'))
+        {
+            _ if limits::ACCOUNT_ID_BYTES_MAX < text.len() => {
+                format!("an account id of {} bytes", text.len())
+            }
+            Some(char) => format!("{:?} has {char:?} in it", clip(text)),
+            None => format!("{:?} is no account id", clip(text)),
+        };
+        Mistake::in_field("id", format!("{found}; {WANTED}"))
+    })
+}
+
+fn status_field(value: Value<'_>) -> Result<Status, Mistake> {
+    const WANTED: &str = "open, frozen or closed";
+    let text = string(value, WANTED, "is")?;
+    [Status::Open, Status::Frozen, Status::Closed]
+        .into_iter()
+        .find(|status| status.text() == text)
+        .ok_or_else(|| {
+            let text = clip(&text);
+            Mistake::in_field(value.field, format!("{text:?} is no status; {WANTED} is wanted"))
+        })
+}
+
+fn reference_field(value: Value<'_>) -> Result<Box<str>, Mistake> {
+    let text = string(value, "a string", "is")?;
+    check_reference(&text)?;
+    Ok(text.into())
+}
+
+/// The rule for references, in a body and in a query.
+pub(super) fn check_reference(text: &str) -> Result<(), Mistake> {
+    const FIELD: &str = "reference";
+    let max = limits::REFERENCE_BYTES_MAX;
+    if max < text.len() {
+        let bytes = text.len();
+        return Err(Mistake::in_field(FIELD, format!("{bytes} bytes; {max} at most")));
+    }
+    if text.chars().any(char::is_control) {
+        return Err(Mistake::in_field(FIELD, "it has a control character in it"));
+    }
+    Ok(())
+}
+
+fn metadata_field(value: Value<'_>) -> Result<Box<str>, Mistake> {
+    value.object(limits::METADATA_BYTES_MAX).unwrap_or_else(|| {
+        let found = value.found();
+        Err(Mistake::in_field(value.field, format!("{found} is no object; an object is wanted")))
+    })
+}
+
+fn string<'a>(value: Value<'a>, wanted: &str, verb: &str) -> Result<Cow<'a, str>, Mistake> {
+    value.string().unwrap_or_else(|| {
+        let found = value.found();
+        let detail = format!("{found} is no string; {wanted} {verb} wanted");
+        Err(Mistake::in_field(value.field, detail))
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,180 @@
+//! The two ways in: the trunk of the tier above, and HTTP for those who try one tier alone.
+
+use super::{
+    answer::Answer,
+    board::WorkerBoard,
+    request::{Desk, Request, Step},
+};
+use crate::balancer::front;
+use bytes::Bytes;
+use http::{HeaderValue, Response, StatusCode, header, request::Parts};
+use net::{
+    edge::{Asked, Service},
+    ids,
+    trunk::{Handler, ReplyTo},
+};
+use std::{rc::Rc, sync::Arc, time::Duration};
+use tokio::task::spawn_local;
+use wire::{
+    Code, Reply,
+    call::Failure,
+    frame::{HeaderList, RequestRef, ResponseRef, Target},
+    limits::REQUEST_ID_BYTES_MAX,
+};
+
+/// One worker of the gateway, behind both ways in.
+pub(super) struct Front {
+    pub(super) node: Arc<str>,
+    pub(super) desk: Desk,
+    /// Of a request that comes over HTTP.
+    pub(super) deadline: Duration,
+    pub(super) board: Arc<WorkerBoard>,
+}
+
+/// Takes requests from the tier above.
+pub(super) struct TrunkFront(pub(super) Rc<Front>);
+
+impl Handler for TrunkFront {
+    fn request(&self, request: RequestRef<'_>, reply: ReplyTo) {
+        let front = &self.0;
+        let Target::Http { method, path, headers } = request.target else {
+            return refuse_call(&front.node, reply);
+        };
+        front.board.requests.add(1);
+        let id = headers.get("x-request-id").and_then(decent_id);
+        let minted_id = id.is_none().then(ids::request_id);
+        let request_id = id.or(minted_id.as_ref().map(ids::Minted::as_str));
+        let step = front.desk.take(&Request {
+            method,
+            path,
+            headers,
+            body: request.body,
+            key: request.key,
+            minted: request.minted,
+            request_id: request_id.expect("given or minted"),
+            attempts: request.attempt,
+            left: Duration::from_millis(request.deadline_ms.into()),
+            trace: request.trace,
+        });
+        match step {
+            Step::Answer(answer) => front.send(answer, reply),
+            Step::Ask(job) => {
+                let front = Rc::clone(front);
+                drop(spawn_local(async move {
+                    let answer = job.answer().await;
+                    front.send(answer, reply);
+                }));
+            }
+        }
+    }
+}
+
+impl Front {
+    fn send(&self, answer: Answer, reply: ReplyTo) {
+        self.board.count(answer.status);
+        let mut headers = HeaderList::new();
+        let content_type = Some(("content-type", answer.content_type));
+        for (name, value) in content_type.into_iter().chain(answer.header) {
+            headers.push(name, value.as_bytes()).expect("two short headers fit");
+        }
+        let mut response = ResponseRef::new(answer.status, &self.node, &answer.body);
+        response.headers = headers.as_ref();
+        reply.send(response);
+    }
+}
+
+/// A call for an account node has gone astray: nobody configured so would send one.
+fn refuse_call(node: &str, reply: ReplyTo) {
+    let mut body = Vec::new();
+    Reply::Failed(Failure::Malformed).encode(&mut body);
+    reply.send(ResponseRef::new(200, node, &body));
+}
+
+fn decent_id(id: &[u8]) -> Option<&str> {
+    let fits = (1..=REQUEST_ID_BYTES_MAX).contains(&id.len());
+    let id = std::str::from_utf8(id).ok()?;
+    (fits && id.bytes().all(|byte| byte.is_ascii_graphic())).then_some(id)
+}
+
+/// Takes requests from clients.
+pub(super) struct HttpFront(pub(super) Rc<Front>);
+
+impl Service for HttpFront {
+    async fn respond(&self, asked: Asked) -> Response<Bytes> {
+        let front = &self.0;
+        front.board.requests.add(1);
+        let request_id = front::request_id(&asked.parts.headers);
+        let key = match front::key(&asked.parts) {
+            Ok(key) => key,
+            Err(flaw) => {
+                let field = Some("Idempotency-Key");
+                let mut response = front::problem(Code::InvalidRequest, flaw.0, field, &request_id);
+                front.board.count(Code::InvalidRequest.status());
+                front::mark(&mut response, request_id, None);
+                return response;
+            }
+        };
+        let answer = front.answer(&asked, &request_id, key.as_ref()).await;
+        let mut response = match answer {
+            Some(answer) => {
+                front.board.count(answer.status);
+                http_response(answer)
+            }
+            None => {
+                let detail = "the headers are too many";
+                front::problem(Code::HeadersTooLarge, detail, None, &request_id)
+            }
+        };
+        front::mark(&mut response, request_id, key);
+        response
+    }
+
+    fn refuse(&self, parts: &Parts, code: Code, detail: &str) -> Response<Bytes> {
+        let request_id = front::request_id(&parts.headers);
+        let mut response = front::problem(code, detail, None, &request_id);
+        // What the client sent as a key is given back to it only if it is one.
+        front::mark(&mut response, request_id, front::key(parts).unwrap_or(None));
+        response
+    }
+}
+
+impl Front {
+    /// `None` when the headers are more than a request may have.
+    async fn answer(
+        &self,
+        asked: &Asked,
+        request_id: &HeaderValue,
+        key: Option<&front::Key>,
+    ) -> Option<Answer> {
+        let headers = &asked.parts.headers;
+        let list = front::forwarded_headers(headers, request_id, asked.peer.ip()).ok()?;
+        let step = self.desk.take(&Request {
+            method: asked.parts.method.as_str(),
+            path: asked.path(),
+            headers: list.as_ref(),
+            body: &asked.body,
+            key: key.map_or(&[], |key| key.value.as_bytes()),
+            minted: key.is_some_and(|key| key.minted),
+            request_id: request_id.to_str().expect("front::request_id() gives only ASCII"),
+            attempts: 0,
+            left: self.deadline,
+            trace: front::trace(headers),
+        });
+        Some(match step {
+            Step::Answer(answer) => answer,
+            Step::Ask(job) => job.answer().await,
+        })
+    }
+}
+
+fn http_response(answer: Answer) -> Response<Bytes> {
+    let mut response = Response::new(Bytes::from(answer.body));
+    *response.status_mut() =
+        StatusCode::from_u16(answer.status).expect("the table of codes holds statuses");
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(answer.content_type));
+    if let Some((name, value)) = answer.header {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    response
+}

@@ -1,0 +1,212 @@
+//! What a request's headers decide before its body is read: who asks, in which form the answer may
+//! come, in which form the body came, and the idempotency key.
+
+use super::mistake::{Mistake, clip};
+use wire::{Caller, Code, Timestamp, command::KeyOrigin, frame::Headers, limits};
+
+/// The one key that callers present, as its hash.
+#[derive(Clone, Debug)]
+pub(super) struct ApiKey {
+    hash: blake3::Hash,
+    caller: Caller,
+}
+
+impl ApiKey {
+    /// The key of this text.
+    pub(super) fn new(key: &str) -> ApiKey {
+        ApiKey { hash: blake3::hash(key.as_bytes()), caller: Caller::from_api_key(key) }
+    }
+
+    /// Who sent these headers: exactly one `Authorization: Bearer …` with the right key.
+    pub(super) fn authenticate(&self, headers: Headers<'_>) -> Result<Caller, Mistake> {
+        let mut given = headers.iter().filter(|(name, _)| *name == b"authorization");
+        let detail = match (given.next(), given.next()) {
+            (None, _) => "no API key; send Authorization: Bearer and the key",
+            (Some(_), Some(_)) => "more than one Authorization header",
+            (Some((_, value)), None) => match bearer(value) {
+                None => "Authorization is not of the form Bearer and a key",
+                // Hashes are compared in constant time, and tell nothing of where a guess is wrong.
+                Some(key) if blake3::hash(key) == self.hash => return Ok(self.caller),
+                Some(_) => "the API key is not known",
+            },
+        };
+        Err(Mistake::new(Code::Unauthenticated, detail))
+    }
+}
+
+fn bearer(value: &[u8]) -> Option<&[u8]> {
+    let (scheme, key) = value.split_at_checked("Bearer ".len())?;
+    let key = key.trim_ascii();
+    (scheme.eq_ignore_ascii_case(b"bearer ") && !key.is_empty()).then_some(key)
+}
+
+/// Refuses a request whose `Accept` leaves no room for JSON.
+pub(super) fn check_accept(headers: Headers<'_>) -> Result<(), Mistake> {
+    let mut given = headers.iter().filter(|(name, _)| *name == b"accept").peekable();
+    if given.peek().is_none() {
+        return Ok(());
+    }
+    // The most specific range that covers JSON decides: (how specific, whether it is wanted).
+    let ranges = given.flat_map(|(_, value)| value.split(|byte| *byte == b','));
+    let decisive = ranges.filter_map(media_range).max();
+    match decisive {
+        Some((_, true)) => Ok(()),
+        Some((_, false)) | None => {
+            let detail = "Accept leaves out application/json, and nothing else is served";
+            Err(Mistake::new(Code::NotAcceptable, detail))
+        }
+    }
+}
+
+/// How specific a range that covers JSON is, and whether its weight is above 0.
+fn media_range(range: &[u8]) -> Option<(u8, bool)> {
+    let mut parts = range.split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
+    let media_type = parts.next()?;
+    let specific = match media_type {
+        b"*/*" => 0,
+        _ if media_type.eq_ignore_ascii_case(b"application/*") => 1,
+        _ if media_type.eq_ignore_ascii_case(b"application/json") => 2,
+        _ => return None,
+    };
+    let zero = |part: &[u8]| match part.split_at_checked(2) {
+        Some((name, weight)) if name.eq_ignore_ascii_case(b"q=") => {
+            weight.first() == Some(&b'0') && weight[1..].iter().all(|byte| b".0".contains(byte))
+        }
+        _ => false,
+    };
+    Some((specific, !parts.any(zero)))
+}
+
+/// Refuses a body that says it is something else than JSON.
+pub(super) fn check_content_type(headers: Headers<'_>) -> Result<(), Mistake> {
+    let Some(value) = headers.get("content-type") else {
+        return Ok(());
+    };
+    let media_type = value.split(|byte| *byte == b';').next().unwrap_or(value).trim_ascii();
+    if media_type.eq_ignore_ascii_case(b"application/json") {
+        return Ok(());
+    }
+    let given = clip(&String::from_utf8_lossy(value));
+    let detail = format!("Content-Type is {given:?}; application/json is wanted");
+    Err(Mistake::new(Code::UnsupportedMediaType, detail))
+}
+
+/// Checks an idempotency key, and tells where it comes from. `minted_at` reads the milliseconds
+/// out of a key of the form that we mint.
+pub(super) fn key_origin(
+    key: &[u8],
+    minted: bool,
+    minted_at: impl FnOnce(&[u8]) -> Option<u64>,
+) -> Result<KeyOrigin, Mistake> {
+    let max = limits::KEY_BYTES_MAX;
+    let printable = key.iter().all(|byte| (b' '..=b'~').contains(byte));
+    if !(1..=max).contains(&key.len()) || !printable {
+        let detail = format!("1 to {max} printable ASCII characters are wanted");
+        return Err(Mistake::in_field("Idempotency-Key", detail));
+    }
+    if minted {
+        return Ok(KeyOrigin::Minted);
+    }
+    let returned = minted_at(key).and_then(|millis| i64::try_from(millis).ok()?.checked_mul(1_000));
+    Ok(returned.map_or(KeyOrigin::Client, |micros| KeyOrigin::Returned(Timestamp(micros))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wire::frame::HeaderList;
+
+    fn list(headers: &[(&str, &str)]) -> HeaderList {
+        let mut list = HeaderList::new();
+        for (name, value) in headers {
+            list.push(name, value.as_bytes()).unwrap();
+        }
+        list
+    }
+
+    #[track_caller]
+    fn authenticated(values: &[&str], expected: Result<(), &str>) {
+        let headers: Vec<_> = values.iter().map(|value| ("authorization", *value)).collect();
+        let got = ApiKey::new("secret").authenticate(list(&headers).as_ref());
+        match (got, expected) {
+            (Ok(caller), Ok(())) => assert_eq!(caller, Caller::from_api_key("secret")),
+            (Err(mistake), Err(detail)) => {
+                assert_eq!((mistake.code, &*mistake.detail), (Code::Unauthenticated, detail));
+            }
+            (got, _) => panic!("{values:?}: {got:?}"),
+        }
+    }
+
+    #[test]
+    fn only_the_right_key_gets_in() {
+        authenticated(&["Bearer secret"], Ok(()));
+        authenticated(&["bearer  secret "], Ok(()));
+        authenticated(&[], Err("no API key; send Authorization: Bearer and the key"));
+        for wrong in ["Bearer wrong", "Bearer secret2", "Bearer Secret", "Bearer secre"] {
+            authenticated(&[wrong], Err("the API key is not known"));
+        }
+        for other in ["", "Bearer", "Bearer ", "Basic c2VjcmV0", "secret", "Bearersecret"] {
+            authenticated(&[other], Err("Authorization is not of the form Bearer and a key"));
+        }
+        let twice = ["Bearer secret", "Bearer secret"];
+        authenticated(&twice, Err("more than one Authorization header"));
+    }
+
+    #[test]
+    fn json_must_be_acceptable() {
+        let check = |values: &[&str]| {
+            let headers: Vec<_> = values.iter().map(|value| ("accept", *value)).collect();
+            check_accept(list(&headers).as_ref()).is_ok()
+        };
+        assert!(check(&[]));
+        for good in [
+            "*/*",
+            "application/json",
+            "Application/JSON; charset=utf-8",
+            "application/*;q=0.1",
+            "text/html, application/xhtml+xml;q=0.9, */*;q=0.8",
+            "application/json;q=0.001",
+            "*/*;q=0, application/json",
+        ] {
+            assert!(check(&[good]), "{good}");
+        }
+        assert!(check(&["text/html", "application/json"]));
+        for bad in [
+            "",
+            "text/html",
+            "application/xml, text/*",
+            "application/problem+json",
+            "application/json;q=0",
+            "application/json;q=0.000, */*",
+        ] {
+            assert!(!check(&[bad]), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_body_is_json_or_unlabelled() {
+        let check = |value: &str| check_content_type(list(&[("content-type", value)]).as_ref());
+        assert_eq!(check_content_type(Headers::NONE), Ok(()));
+        for good in ["application/json", "application/json; charset=utf-8", "APPLICATION/JSON;"] {
+            assert_eq!(check(good), Ok(()), "{good}");
+        }
+        for bad in ["", "text/plain", "application/x-www-form-urlencoded", "application/jsonp"] {
+            assert_eq!(check(bad).unwrap_err().code, Code::UnsupportedMediaType, "{bad}");
+        }
+    }
+
+    #[test]
+    fn keys_tell_where_they_come_from() {
+        let origin = |key: &[u8], minted| key_origin(key, minted, |_| None);
+        assert_eq!(origin(b"k", true), Ok(KeyOrigin::Minted));
+        assert_eq!(origin(b"order 17~", false), Ok(KeyOrigin::Client));
+        assert_eq!(origin(&[b'x'; 255], false), Ok(KeyOrigin::Client));
+        let returned = key_origin(b"tgk", false, |_| Some(7));
+        assert_eq!(returned, Ok(KeyOrigin::Returned(Timestamp(7_000))));
+        assert_eq!(key_origin(b"tgk", false, |_| Some(u64::MAX)), Ok(KeyOrigin::Client));
+        for bad in [&b""[..], &[b'x'; 256], b"a\tb", "é".as_bytes(), b"\x7f"] {
+            let mistake = origin(bad, false).unwrap_err();
+            assert_eq!(mistake.field.as_deref(), Some("Idempotency-Key"));
+        }
+    }
+}

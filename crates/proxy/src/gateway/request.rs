@@ -1,0 +1,213 @@
+//! From a request to what is asked of the ledger, or to what is wrong with it.
+
+use super::{
+    answer::Answer,
+    ask::Ask,
+    body, cursor,
+    headers::{self, ApiKey},
+    job::{Job, Question},
+    mistake::{Mistake, clip},
+    params::{Allowed, Params},
+    route::{Asked, Change, NotAsked, Read, Route},
+    service::{self, Service},
+};
+use net::{clock, ids};
+use std::{rc::Rc, time::Duration};
+use wire::{
+    AccountId, Action, Call, Caller, Code, Command, Fingerprint, KeyHash,
+    frame::Headers,
+    id::base32,
+    query::{History, Listing, Query},
+};
+
+/// A request to the public API, whichever way it came.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Request<'a> {
+    pub(super) method: &'a str,
+    /// With the query.
+    pub(super) path: &'a str,
+    pub(super) headers: Headers<'a>,
+    pub(super) body: &'a [u8],
+    /// Idempotency key; of use for commands only.
+    pub(super) key: &'a [u8],
+    pub(super) minted: bool,
+    pub(super) request_id: &'a str,
+    /// Attempts of the tiers in front.
+    pub(super) attempts: u8,
+    /// Time until nobody wants the answer.
+    pub(super) left: Duration,
+    pub(super) trace: &'a str,
+}
+
+/// What to do about a request.
+pub(super) enum Step {
+    Answer(Answer),
+    Ask(Job),
+}
+
+/// What a request is checked against.
+pub(super) struct Desk {
+    pub(super) api_key: ApiKey,
+    pub(super) services: Vec<Rc<Service>>,
+}
+
+impl Desk {
+    /// Takes a request. What is wrong with it is told without a wait.
+    pub(super) fn take(&self, request: &Request<'_>) -> Step {
+        match self.check(request) {
+            Ok(job) => Step::Ask(job),
+            Err(NotAsked::Method(allow)) => {
+                Step::Answer(Answer::method_not_allowed(allow, request.request_id))
+            }
+            Err(NotAsked::Mistake(mistake)) => {
+                Step::Answer(Answer::mistake(&mistake, request.request_id))
+            }
+        }
+    }
+
+    /// The order of the rungs is part of the contract: the first that fails is the answer.
+    fn check(&self, request: &Request<'_>) -> Result<Job, NotAsked> {
+        let (path, query) = request.path.split_once('?').unwrap_or((request.path, ""));
+        let caller = self.api_key.authenticate(request.headers)?;
+        let route = Route::of(path).ok_or_else(|| {
+            Mistake::new(Code::NoSuchRoute, format!("there is nothing at {:?}", clip(path)))
+        })?;
+        let service = self.service(route.service)?;
+        let asked = route.asked(request.method)?;
+        headers::check_accept(request.headers)?;
+        let (question, call) = match asked {
+            Asked::Change(change) => {
+                Params::read(query, Allowed::None)?;
+                let command = command(service, caller, path, change, request)?;
+                let partition = command.action.account().partition(service.partitions);
+                (Question::Command(partition), Call::Execute(command))
+            }
+            Asked::Read(read) => {
+                let (question, query) = question(service, read, query)?;
+                (question, Call::Query(query))
+            }
+        };
+        let deadline = service::before_deadline(clock::now(), request.left);
+        Ok(Job {
+            service: Rc::clone(service),
+            question,
+            ask: Ask::new(&call, deadline, request.attempts, request.trace),
+            request_id: request.request_id.into(),
+        })
+    }
+
+    fn service(&self, name: &str) -> Result<&Rc<Service>, Mistake> {
+        self.services.iter().find(|service| *service.name == *name).ok_or_else(|| {
+            let detail = format!("there is no account service {:?}", clip(name));
+            Mistake::new(Code::NoSuchService, detail)
+        })
+    }
+}
+
+fn command(
+    service: &Service,
+    caller: Caller,
+    path: &str,
+    change: Change,
+    request: &Request<'_>,
+) -> Result<Command, Mistake> {
+    let Request { key, body, .. } = *request;
+    let origin = headers::key_origin(key, request.minted, ids::minted_at)?;
+    if !body.is_empty() {
+        headers::check_content_type(request.headers)?;
+    }
+    let action = match change {
+        Change::Open => {
+            let opening = body::opening(body)?;
+            let derived = || derived_id(caller, &service.name, key);
+            Action::Open {
+                account: opening.account.unwrap_or_else(derived),
+                currency: opening.currency,
+                overdraft_limit: opening.overdraft_limit,
+                metadata: opening.metadata,
+            }
+        }
+        Change::Update(account) => Action::Update(body::update(account, body)?),
+        Change::Post(kind, account) => Action::Post(body::post(account, kind, body)?),
+    };
+    Ok(Command {
+        key: KeyHash::new(caller, action.account(), key),
+        origin,
+        fingerprint: Fingerprint::new(request.method, path, body),
+        request_id: request.request_id.into(),
+        action,
+    })
+}
+
+/// The id of an account that was opened without one: the same again for a repeat.
+fn derived_id(caller: Caller, service: &str, key: &[u8]) -> AccountId {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&caller.0.to_le_bytes());
+    hasher.update(service.as_bytes());
+    // No service has a slash in its name.
+    hasher.update(b"/");
+    hasher.update(key);
+    let hash = hasher.finalize();
+    let bits = u128::from_le_bytes(*hash.as_bytes().first_chunk().expect("a hash has 32 bytes"));
+    let mut digits = [0; 26];
+    let id = format!("acc_{}", base32(bits, &mut digits));
+    AccountId::parse(&id).expect("made of letters, digits and a low line")
+}
+
+fn question(service: &Service, read: Read, query: &str) -> Result<(Question, Query), Mistake> {
+    let params = Params::read(query, allowed(&read))?;
+    Ok(match read {
+        Read::Account(account) => {
+            let partition = account.partition(service.partitions);
+            (Question::Account(partition), Query::Account(account))
+        }
+        Read::Balance(account) => {
+            let partition = account.partition(service.partitions);
+            (Question::Balance(partition), Query::Account(account))
+        }
+        Read::Transaction(id) => {
+            if id.service() != service.tag || service.partitions <= id.partition().0 {
+                let detail = "there is no transaction of this id in this service";
+                return Err(Mistake::new(Code::NoSuchTransaction, detail));
+            }
+            (Question::Transaction(id.partition()), Query::Transaction(id))
+        }
+        Read::Transactions(account) => {
+            let history = history(service, account, params)?;
+            let (account, filter) = (history.account.clone(), history.filter.clone());
+            (Question::Transactions { account, filter }, Query::Transactions(history))
+        }
+        Read::Accounts => {
+            let limit = params.limit();
+            let before = match params.starting_after {
+                None => None,
+                Some(cursor) => Some(cursor::open_accounts(&service.name, &cursor)?),
+            };
+            (Question::Accounts { limit }, Query::Accounts(Listing { before, limit }))
+        }
+        Read::Trial => (Question::Trial, Query::Trial),
+    })
+}
+
+fn allowed(read: &Read) -> Allowed {
+    match read {
+        Read::Accounts => Allowed::Page,
+        Read::Transactions(_) => Allowed::Transactions,
+        Read::Account(_) | Read::Balance(_) | Read::Transaction(_) | Read::Trial => Allowed::None,
+    }
+}
+
+fn history(service: &Service, account: AccountId, params: Params) -> Result<History, Mistake> {
+    let limit = params.limit();
+    let (filter, before) = match &params.starting_after {
+        None => (params.filter, None),
+        Some(cursor) => {
+            let (filter, before) = cursor::open_transactions(&service.name, &account, cursor)?;
+            (cursor::same_filter(filter, &params.filter)?, Some(before))
+        }
+    };
+    Ok(History { account, filter, before, limit })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,288 @@
+//! Every way in which a request can be wrong before the ledger is asked, and what a right one asks.
+
+use super::*;
+use net::{node::ClusterKey, trunk::Identity};
+use std::sync::Arc;
+use wire::{
+    Currency, PartitionId, ServiceTag, Timestamp, TransactionId, command::KeyOrigin,
+    frame::HeaderList,
+};
+
+const KEY: &str = "secret";
+
+/// A desk of services `a` and `b` whose nodes nobody can reach: there are none.
+fn desk() -> Desk {
+    let identity = Identity::new("gateway-1".into(), ClusterKey(Arc::from([7; 32])));
+    let service = |name: &str, partitions| {
+        let nodes = Vec::new();
+        let config = crate::config::ServiceConfig { name: name.to_owned(), partitions, nodes };
+        Rc::new(Service::open(&config, &identity, Arc::default()))
+    };
+    Desk { api_key: ApiKey::new(KEY), services: vec![service("a", 16), service("b", 4)] }
+}
+
+#[derive(Clone)]
+struct Given<'a> {
+    method: &'a str,
+    path: &'a str,
+    headers: Vec<(&'a str, &'a str)>,
+    body: &'a [u8],
+    key: &'a [u8],
+    minted: bool,
+}
+
+fn given<'a>(method: &'a str, path: &'a str, body: &'a str) -> Given<'a> {
+    let headers = vec![("authorization", "Bearer secret"), ("accept", "*/*")];
+    Given { method, path, headers, body: body.as_bytes(), key: b"k1", minted: false }
+}
+
+impl<'a> Given<'a> {
+    fn with(mut self, name: &'a str, value: &'a str) -> Given<'a> {
+        self.headers.retain(|(it, _)| *it != name);
+        self.headers.push((name, value));
+        self
+    }
+
+    fn without(mut self, name: &str) -> Given<'a> {
+        self.headers.retain(|(it, _)| *it != name);
+        self
+    }
+
+    fn take(&self, desk: &Desk) -> Step {
+        let mut list = HeaderList::new();
+        for (name, value) in &self.headers {
+            list.push(name, value.as_bytes()).unwrap();
+        }
+        desk.take(&Request {
+            method: self.method,
+            path: self.path,
+            headers: list.as_ref(),
+            body: self.body,
+            key: self.key,
+            minted: self.minted,
+            request_id: "req_1",
+            attempts: 0,
+            left: Duration::from_secs(5),
+            trace: "",
+        })
+    }
+
+    fn job(&self) -> Job {
+        match self.take(&desk()) {
+            Step::Ask(job) => job,
+            Step::Answer(answer) => panic!("{}", String::from_utf8_lossy(&answer.body)),
+        }
+    }
+}
+
+/// Status, code and field of the answer, or `asks`.
+#[track_caller]
+fn check(given: Given<'_>, expected: &str) {
+    let got = match given.take(&desk()) {
+        Step::Ask(_) => "asks".to_owned(),
+        Step::Answer(answer) => {
+            assert_eq!(answer.content_type, "application/problem+json");
+            let body: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
+            assert_eq!(body["status"], answer.status);
+            assert_eq!(body["request_id"], "req_1");
+            assert!(body["detail"].as_str().is_some_and(|detail| !detail.is_empty()));
+            let extra = answer.header.map(|(name, value)| format!(" {name}: {value}"));
+            format!(
+                "{} {} {}{}",
+                answer.status,
+                body["code"].as_str().unwrap(),
+                body["field"].as_str().unwrap_or("-"),
+                extra.unwrap_or_default(),
+            )
+        }
+    };
+    assert_eq!(got, expected, "{} {}", given.method, given.path);
+}
+
+const DEBIT: &str = r#"{"amount":4500,"currency":"EUR"}"#;
+
+#[test]
+fn sound_requests_ask_the_ledger() {
+    check(given("POST", "/v1/a/accounts/alice/debit", DEBIT), "asks");
+    check(given("POST", "/v1/b/accounts/alice/credit?", DEBIT), "asks");
+    check(given("POST", "/v1/a/accounts", r#"{"currency":"EUR"}"#), "asks");
+    check(given("PATCH", "/v1/a/accounts/alice", r#"{"status":"closed"}"#), "asks");
+    check(given("GET", "/v1/a/accounts?limit=1000", ""), "asks");
+    check(given("HEAD", "/v1/a/accounts/alice", ""), "asks");
+    check(given("GET", "/v1/a/accounts/alice/balance", "a body that nobody reads"), "asks");
+    check(given("GET", "/v1/a/accounts/alice/transactions?kind=debit", ""), "asks");
+    check(given("GET", "/v1/a/trial-balance", "").with("content-type", "text/html"), "asks");
+}
+
+#[test]
+fn the_first_wrong_thing_is_the_answer() {
+    let wrong = given("DELETE", "/v1/z/accounts/x%2Fy?x=1", "{").with("accept", "text/html");
+    let at = |path| Given { path, ..wrong.clone() };
+    check(wrong.clone().without("authorization"), "401 unauthenticated - www-authenticate: Bearer");
+    check(at("/v1/z"), "404 no_such_route -");
+    check(wrong.clone(), "404 no_such_service -");
+    let wrong = at("/v1/a/accounts/x%2Fy?x=1");
+    check(wrong.clone(), "405 method_not_allowed - allow: GET, HEAD, PATCH");
+    let wrong = Given { method: "PATCH", ..wrong };
+    check(wrong.clone(), "400 invalid_request id");
+    let wrong = Given { path: "/v1/a/accounts/x?x=1", ..wrong };
+    check(wrong.clone(), "406 not_acceptable -");
+    let wrong = wrong.with("accept", "application/json");
+    check(wrong.clone(), "400 invalid_request x");
+    let wrong = Given { path: "/v1/a/accounts/x", key: b"", ..wrong };
+    check(wrong.clone(), "400 invalid_request Idempotency-Key");
+    let wrong = Given { key: b"k", ..wrong }.with("content-type", "text/plain");
+    check(wrong.clone(), "415 unsupported_media_type -");
+    let wrong = wrong.with("content-type", "application/json; charset=utf-8");
+    check(wrong.clone(), "400 invalid_request -");
+    check(Given { body: br#"{"status":"open"}"#, ..wrong }, "asks");
+}
+
+#[test]
+fn wrong_keys_paths_and_methods() {
+    let balance = given("GET", "/v1/a/accounts/alice/balance", "");
+    for authorization in ["Bearer wrong", "Basic secret", "secret", ""] {
+        let unknown = "401 unauthenticated - www-authenticate: Bearer";
+        check(balance.clone().with("authorization", authorization), unknown);
+    }
+    check(given("GET", "/", ""), "404 no_such_route -");
+    check(given("GET", "/v1/a/accounts/x/y", ""), "404 no_such_route -");
+    check(given("POST", "/v1/a/accounts/x/holds", "{}"), "404 no_such_route -");
+    check(given("GET", "/v1/c/accounts", ""), "404 no_such_service -");
+    check(given("GET", "/v1/A/accounts", ""), "404 no_such_service -");
+    let path = "/v1/a/accounts/alice/debit";
+    check(given("GET", path, ""), "405 method_not_allowed - allow: POST");
+    let long = format!("/v1/a/accounts/{}", "x".repeat(5_000));
+    check(given("GET", &long, ""), "400 invalid_request id");
+    check(given("GET", "/v1/a/accounts/a%2Fb", ""), "400 invalid_request id");
+}
+
+#[test]
+fn wrong_bodies() {
+    let path = "/v1/a/accounts/alice/debit";
+    let huge = format!("{{\"reference\":\"{}\"}}", "x".repeat(2 << 20));
+    let deep = "[".repeat(100_000);
+    for (body, expected) in [
+        ("", "400 invalid_request -"),
+        ("{\"amount\":", "400 invalid_request -"),
+        (&huge, "413 body_too_large -"),
+        (&deep, "400 invalid_request -"),
+        (r#"{"amount":"1","currency":"EUR"}"#, "400 invalid_request amount"),
+        (r#"{"amount":1e400,"currency":"EUR"}"#, "400 invalid_request amount"),
+        (r#"{"amount":99999999999999999999,"currency":"EUR"}"#, "400 invalid_request amount"),
+        (r#"{"amount":-1,"currency":"EUR"}"#, "400 invalid_request amount"),
+        (r#"{"amount":1.5,"currency":"EUR"}"#, "400 invalid_request amount"),
+        (r#"{"amount":1,"amount":1,"currency":"EUR"}"#, "400 invalid_request amount"),
+        (r#"{"amount":1,"currency":"EUR","x":0}"#, "400 invalid_request x"),
+        (r#"{"amount":1,"currency":"ZZZ"}"#, "400 invalid_request currency"),
+    ] {
+        check(given("POST", path, body), expected);
+    }
+    for media_type in ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data"] {
+        let labelled = given("POST", path, DEBIT).with("content-type", media_type);
+        check(labelled, "415 unsupported_media_type -");
+    }
+}
+
+#[test]
+fn wrong_queries() {
+    for (path, field) in [
+        ("/v1/a/accounts?limit=0", "limit"),
+        ("/v1/a/accounts?limit=1001", "limit"),
+        ("/v1/a/accounts?kind=debit", "kind"),
+        ("/v1/a/accounts?starting_after=xyz", "starting_after"),
+        ("/v1/a/accounts/x/transactions?starting_after=AAAA", "starting_after"),
+        ("/v1/a/accounts/x/transactions?from=now", "from"),
+        ("/v1/a/accounts/x/balance?limit=5", "limit"),
+        ("/v1/a/trial-balance?verbose", "verbose"),
+    ] {
+        check(given("GET", path, ""), &format!("400 invalid_request {field}"));
+    }
+    check(given("POST", "/v1/a/accounts/x/debit?dry=1", DEBIT), "400 invalid_request dry");
+}
+
+#[test]
+fn cursors_carry_their_filters() {
+    let x = AccountId::parse("x").unwrap();
+    let filter = wire::query::Filter { kind: Some(wire::Kind::Debit), ..Default::default() };
+    let cursor = cursor::seal_transactions("a", &x, &filter, 9);
+    let path = |rest: &str| format!("/v1/a/accounts/x/transactions?starting_after={cursor}{rest}");
+    check(given("GET", &path("&kind=credit"), ""), "400 invalid_request kind");
+    for rest in ["", "&kind=debit", "&limit=7"] {
+        let path = path(rest);
+        let job = given("GET", &path, "").job();
+        let expected = Question::Transactions { account: x.clone(), filter: filter.clone() };
+        assert_eq!(job.question, expected);
+    }
+    let elsewhere = format!("/v1/a/accounts/y/transactions?starting_after={cursor}");
+    check(given("GET", &elsewhere, ""), "400 invalid_request starting_after");
+}
+
+#[test]
+fn transactions_are_looked_for_where_their_ids_say() {
+    let id = |service: &str, partition| {
+        let tag = ServiceTag::of(service);
+        TransactionId::new(Timestamp(0), tag, PartitionId(partition), wire::Seq(1), 0)
+    };
+    let path = |id: TransactionId| format!("/v1/a/transactions/{id}");
+    let job = given("GET", &path(id("a", 15)), "").job();
+    assert_eq!(job.question, Question::Transaction(PartitionId(15)));
+    check(given("GET", &path(id("a", 16)), ""), "404 no_such_transaction -");
+    check(given("GET", &path(id("b", 1)), ""), "404 no_such_transaction -");
+    check(given("GET", "/v1/a/transactions/tx_1", ""), "404 no_such_transaction -");
+}
+
+fn command_of(given: &Given<'_>) -> Command {
+    let job = given.job();
+    let Call::Execute(command) = Call::decode(job.ask.body()).unwrap() else { panic!() };
+    assert_eq!(job.question, Question::Command(command.action.account().partition(16)));
+    command
+}
+
+#[test]
+fn a_command_bears_key_fingerprint_and_request_id() {
+    let first = given("POST", "/v1/a/accounts/alice/debit", DEBIT);
+    let command = command_of(&first);
+    let alice = AccountId::parse("alice").unwrap();
+    assert_eq!(command.key, KeyHash::new(Caller::from_api_key(KEY), &alice, b"k1"));
+    assert_eq!(command.origin, KeyOrigin::Client);
+    assert_eq!(&*command.request_id, "req_1");
+    assert_eq!(command, command_of(&first));
+    let minted = command_of(&Given { minted: true, ..first.clone() });
+    assert_eq!(minted.origin, KeyOrigin::Minted);
+    let ours = ids::idempotency_key();
+    let returned = command_of(&Given { key: ours.as_bytes(), ..first.clone() });
+    let millis = ids::minted_at(ours.as_bytes()).unwrap();
+    let at = Timestamp(i64::try_from(millis).unwrap() * 1_000);
+    assert_eq!(returned.origin, KeyOrigin::Returned(at));
+    for other in [
+        Given { path: "/v1/a/accounts/alice/credit", ..first.clone() },
+        Given { body: br#"{"amount":4500, "currency":"EUR"}"#, ..first.clone() },
+    ] {
+        assert_eq!(command_of(&other).key, command.key);
+        assert_ne!(command_of(&other).fingerprint, command.fingerprint);
+    }
+}
+
+#[test]
+fn an_account_without_an_id_gets_the_same_one_again() {
+    let account = |path, key, body| {
+        let opening = Given { key, body, ..given("POST", path, "") };
+        match command_of(&opening).action {
+            Action::Open { account, currency, .. } => {
+                assert_eq!(currency, Currency::parse("EUR").unwrap());
+                account
+            }
+            action @ (Action::Update(_) | Action::Post(_)) => panic!("{action:?}"),
+        }
+    };
+    let body = br#"{"currency":"EUR"}"#;
+    let id = account("/v1/a/accounts", b"k1", body);
+    assert!(id.as_str().starts_with("acc_") && id.as_str().len() == 30, "{id}");
+    assert_eq!(account("/v1/a/accounts", b"k1", body), id);
+    assert_ne!(account("/v1/a/accounts", b"k2", body), id);
+    assert_ne!(derived_id(Caller(1), "a", b"k1"), derived_id(Caller(2), "a", b"k1"));
+    assert_ne!(derived_id(Caller(1), "a", b"k1"), derived_id(Caller(1), "b", b"k1"));
+    let named = account("/v1/a/accounts", b"k1", br#"{"currency":"EUR","id":"bob"}"#);
+    assert_eq!(named.as_str(), "bob");
+}

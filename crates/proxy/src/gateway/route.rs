@@ -1,0 +1,278 @@
+//! From method and path to what is asked for. Knows no service by name and reads no body.
+
+use super::{
+    body,
+    mistake::{Mistake, clip},
+};
+use std::borrow::Cow;
+use wire::{AccountId, Code, Kind, TransactionId};
+
+/// What a request asks of a service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Asked {
+    Change(Change),
+    Read(Read),
+}
+
+/// Something is to change: the request bears an idempotency key and has a body.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Change {
+    Open,
+    Update(AccountId),
+    Post(Kind, AccountId),
+}
+
+/// Something is to be told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Read {
+    /// A page of accounts.
+    Accounts,
+    Account(AccountId),
+    Balance(AccountId),
+    /// A page of an account's transactions.
+    Transactions(AccountId),
+    Transaction(TransactionId),
+    Trial,
+}
+
+/// A path of the account API, its variable parts as they stand in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Route<'a> {
+    pub(super) service: &'a str,
+    resource: Resource<'a>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Resource<'a> {
+    Accounts,
+    Account(&'a str),
+    Balance(&'a str),
+    Post(Kind, &'a str),
+    Transactions(&'a str),
+    Transaction(&'a str),
+    Trial,
+}
+
+/// A method that the path does not know.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum NotAsked {
+    /// The value of `Allow`.
+    Method(&'static str),
+    Mistake(Mistake),
+}
+
+impl From<Mistake> for NotAsked {
+    fn from(mistake: Mistake) -> NotAsked {
+        NotAsked::Mistake(mistake)
+    }
+}
+
+impl<'a> Route<'a> {
+    /// Reads a path without its query; `None` when the API has no such path.
+    pub(super) fn of(path: &'a str) -> Option<Route<'a>> {
+        let (service, resource) = path.strip_prefix("/v1/")?.split_once('/')?;
+        let resource = Resource::of(resource)?;
+        (!service.is_empty()).then_some(Route { service, resource })
+    }
+
+    /// What `method` asks of this path.
+    pub(super) fn asked(self, method: &str) -> Result<Asked, NotAsked> {
+        // HEAD is GET to everybody but the writer of the socket, who leaves out the body.
+        let method = if method == "HEAD" { "GET" } else { method };
+        Ok(match (self.resource, method) {
+            (Resource::Accounts, "GET") => Asked::Read(Read::Accounts),
+            (Resource::Accounts, "POST") => Asked::Change(Change::Open),
+            (Resource::Account(id), "GET") => Asked::Read(Read::Account(account_id(id)?)),
+            (Resource::Account(id), "PATCH") => Asked::Change(Change::Update(account_id(id)?)),
+            (Resource::Balance(id), "GET") => Asked::Read(Read::Balance(account_id(id)?)),
+            (Resource::Post(kind, id), "POST") => {
+                Asked::Change(Change::Post(kind, account_id(id)?))
+            }
+            (Resource::Transactions(id), "GET") => Asked::Read(Read::Transactions(account_id(id)?)),
+            (Resource::Transaction(id), "GET") => {
+                Asked::Read(Read::Transaction(transaction_id(id)?))
+            }
+            (Resource::Trial, "GET") => Asked::Read(Read::Trial),
+            (resource, _) => return Err(NotAsked::Method(resource.allow())),
+        })
+    }
+}
+
+impl<'a> Resource<'a> {
+    fn of(path: &'a str) -> Option<Resource<'a>> {
+        let mut parts = path.split('/');
+        let (first, id, rest) = (parts.next()?, parts.next(), parts.next());
+        if parts.next().is_some() || id == Some("") {
+            return None;
+        }
+        Some(match (first, id, rest) {
+            ("accounts", None, None) => Resource::Accounts,
+            ("accounts", Some(id), None) => Resource::Account(id),
+            ("accounts", Some(id), Some("balance")) => Resource::Balance(id),
+            ("accounts", Some(id), Some("debit")) => Resource::Post(Kind::Debit, id),
+            ("accounts", Some(id), Some("credit")) => Resource::Post(Kind::Credit, id),
+            ("accounts", Some(id), Some("transactions")) => Resource::Transactions(id),
+            ("transactions", Some(id), None) => Resource::Transaction(id),
+            ("trial-balance", None, None) => Resource::Trial,
+            _ => return None,
+        })
+    }
+
+    fn allow(self) -> &'static str {
+        match self {
+            Resource::Accounts => "GET, HEAD, POST",
+            Resource::Account(_) => "GET, HEAD, PATCH",
+            Resource::Post(..) => "POST",
+            Resource::Balance(_)
+            | Resource::Transactions(_)
+            | Resource::Transaction(_)
+            | Resource::Trial => "GET, HEAD",
+        }
+    }
+}
+
+fn account_id(part: &str) -> Result<AccountId, Mistake> {
+    let decoded = percent_decode(part, false)
+        .ok_or_else(|| Mistake::in_field("id", "a % in the path begins no sound escape"))?;
+    body::account_id(&decoded)
+}
+
+fn transaction_id(part: &str) -> Result<TransactionId, Mistake> {
+    let decoded = percent_decode(part, false);
+    decoded.as_deref().and_then(TransactionId::parse).ok_or_else(|| {
+        let text = clip(decoded.as_deref().unwrap_or(part));
+        let detail =
+            format!("{text:?} is not of the form of a transaction's id, tx_ and 26 digits");
+        Mistake::new(Code::NoSuchTransaction, detail)
+    })
+}
+
+/// Undoes percent-encoding; in a query (`plus`) a `+` is a space. `None` when an escape is not two
+/// hexadecimal digits or the result is not UTF-8.
+pub(super) fn percent_decode(text: &str, plus: bool) -> Option<Cow<'_, str>> {
+    if !text.bytes().any(|byte| byte == b'%' || (plus && byte == b'+')) {
+        return Some(Cow::Borrowed(text));
+    }
+    let mut decoded = Vec::with_capacity(text.len());
+    let mut bytes = text.bytes();
+    while let Some(byte) = bytes.next() {
+        decoded.push(match byte {
+            b'%' => hex_digit(bytes.next()?)? << 4 | hex_digit(bytes.next()?)?,
+            b'+' if plus => b' ',
+            byte => byte,
+        });
+    }
+    String::from_utf8(decoded).ok().map(Cow::Owned)
+}
+
+fn hex_digit(byte: u8) -> Option<u8> {
+    match byte {
+        b'0'..=b'9' => Some(byte - b'0'),
+        b'a'..=b'f' => Some(byte - b'a' + 10),
+        b'A'..=b'F' => Some(byte - b'A' + 10),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(method: &str, path: &str, expected: &str) {
+        let got = match Route::of(path) {
+            None => "404 no_such_route".to_owned(),
+            Some(route) => match route.asked(method) {
+                Ok(Asked::Change(change)) => format!("{} {change:?}", route.service),
+                Ok(Asked::Read(read)) => format!("{} {read:?}", route.service),
+                Err(NotAsked::Method(allow)) => format!("405 {allow}"),
+                Err(NotAsked::Mistake(mistake)) => {
+                    let field = mistake.field.unwrap_or_default();
+                    format!("{} {field}: {}", mistake.code.text(), mistake.detail)
+                }
+            },
+        };
+        assert_eq!(got, expected, "{method} {path}");
+    }
+
+    #[test]
+    fn finds_what_is_asked() {
+        check("GET", "/v1/a/accounts", "a Accounts");
+        check("HEAD", "/v1/a/accounts", "a Accounts");
+        check("POST", "/v1/a/accounts", "a Open");
+        check("GET", "/v1/a/accounts/alice", "a Account(AccountId(\"alice\"))");
+        check("PATCH", "/v1/b/accounts/alice", "b Update(AccountId(\"alice\"))");
+        check("GET", "/v1/a/accounts/al%69ce/balance", "a Balance(AccountId(\"alice\"))");
+        check("POST", "/v1/a/accounts/x/debit", "a Post(Debit, AccountId(\"x\"))");
+        check("POST", "/v1/a/accounts/x/credit", "a Post(Credit, AccountId(\"x\"))");
+        check("GET", "/v1/a/accounts/x/transactions", "a Transactions(AccountId(\"x\"))");
+        check("GET", "/v1/a/trial-balance", "a Trial");
+        let id = "tx_00000000000000000000000001";
+        check("GET", &format!("/v1/a/transactions/{id}"), "a Transaction(TransactionId(1))");
+    }
+
+    #[test]
+    fn other_paths_are_no_routes() {
+        for path in [
+            "",
+            "/",
+            "/v1",
+            "/v1/",
+            "/v1/a",
+            "/v1/a/",
+            "/v1//accounts",
+            "/v2/a/accounts",
+            "/v1/a/accounts/",
+            "/v1/a/accounts//balance",
+            "/v1/a/accounts/x/",
+            "/v1/a/accounts/x/y/balance",
+            "/v1/a/accounts/x/balance/",
+            "/v1/a/accounts/x/holds",
+            "/v1/a/transactions",
+            "/v1/a/trial-balance/x",
+            "/v1/a/batch",
+            "/v1/transfers",
+            "/V1/a/accounts",
+            "/openapi.json",
+        ] {
+            check("GET", path, "404 no_such_route");
+        }
+    }
+
+    #[test]
+    fn other_methods_are_told_which_there_are() {
+        check("DELETE", "/v1/a/accounts", "405 GET, HEAD, POST");
+        check("PUT", "/v1/a/accounts/x", "405 GET, HEAD, PATCH");
+        check("POST", "/v1/a/accounts/x/balance", "405 GET, HEAD");
+        check("GET", "/v1/a/accounts/x/debit", "405 POST");
+        check("get", "/v1/a/trial-balance", "405 GET, HEAD");
+    }
+
+    #[test]
+    fn ids_in_paths_keep_the_rule() {
+        let wanted = "1 to 128 of A-Z a-z 0-9 . _ : - are wanted, and not . or .. alone";
+        let refused = |path: &str, found: &str| {
+            check("GET", path, &format!("invalid_request id: {found}; {wanted}"));
+        };
+        refused("/v1/a/accounts/x%2Fy", "\"x/y\" has '/' in it");
+        refused("/v1/a/accounts/x%00", "\"x\\0\" has '\\0' in it");
+        refused("/v1/a/accounts/%C3%A9", "\"é\" has 'é' in it");
+        refused("/v1/a/accounts/..", "\"..\" is no account id");
+        refused("/v1/a/accounts/%2e", "\".\" is no account id");
+        refused(&format!("/v1/a/accounts/{}", "x".repeat(5_000)), "an account id of 5000 bytes");
+        for path in
+            ["/v1/a/accounts/%", "/v1/a/accounts/%4", "/v1/a/accounts/%zz", "/v1/a/accounts/%ff"]
+        {
+            check("GET", path, "invalid_request id: a % in the path begins no sound escape");
+        }
+    }
+
+    #[test]
+    fn a_transaction_of_another_form_does_not_exist() {
+        check(
+            "GET",
+            "/v1/a/transactions/17",
+            "no_such_transaction : \"17\" is not of the form of a transaction's id, tx_ and 26 digits",
+        );
+    }
+}

@@ -1,0 +1,157 @@
+//! An account service as one worker sees it: a link to each of its nodes, and who owns what.
+
+use super::{
+    board::ServiceBoard,
+    owners::{NodeIndex, Owners},
+};
+use crate::config::ServiceConfig;
+use net::{
+    clock,
+    trunk::{CallSlot, Identity, Link, LinkConfig, LinkEvents},
+};
+use std::{
+    cell::{Cell, Ref, RefCell},
+    rc::Rc,
+    sync::Arc,
+    time::Duration,
+};
+use stdx::Moment;
+use tokio::{sync::Notify, time::timeout};
+use wire::{PartitionId, ServiceTag, frame::OwnerMap};
+
+/// A service and the ways to its nodes. Belongs to one worker.
+pub(super) struct Service {
+    pub(super) name: Box<str>,
+    pub(super) tag: ServiceTag,
+    pub(super) partitions: u16,
+    links: Vec<Link<CallSlot>>,
+    ownership: Rc<Ownership>,
+}
+
+/// Who owns what, and a bell for those who wait for that to change.
+struct Ownership {
+    owners: RefCell<Owners>,
+    /// Counts the changes.
+    version: Cell<u64>,
+    changed: Notify,
+    board: Arc<ServiceBoard>,
+}
+
+impl Service {
+    /// Begins to connect to the nodes, from this thread.
+    pub(super) fn open(
+        config: &ServiceConfig,
+        identity: &Identity,
+        board: Arc<ServiceBoard>,
+    ) -> Service {
+        let ownership = Rc::new(Ownership {
+            owners: RefCell::new(Owners::new(config.partitions)),
+            version: Cell::new(0),
+            changed: Notify::new(),
+            board,
+        });
+        let link = |(index, endpoint): (NodeIndex, &net::node::Endpoint)| {
+            let config =
+                LinkConfig { identity: identity.clone(), endpoint: endpoint.clone(), index };
+            let events: Rc<dyn LinkEvents> = ownership.clone();
+            Link::open(config, events)
+        };
+        Service {
+            name: config.name.as_str().into(),
+            tag: ServiceTag::of(&config.name),
+            partitions: config.partitions,
+            links: config.nodes.iter().enumerate().map(link).collect(),
+            ownership,
+        }
+    }
+
+    /// The way to a node.
+    pub(super) fn link(&self, node: NodeIndex) -> &Link<CallSlot> {
+        &self.links[node]
+    }
+
+    /// Whom to ask about `partition` now.
+    pub(super) fn owner(&self, partition: PartitionId) -> Option<NodeIndex> {
+        self.ownership.owners.borrow().owner(partition)
+    }
+
+    /// Who owns what, now.
+    pub(super) fn owners(&self) -> Ref<'_, Owners> {
+        self.ownership.owners.borrow()
+    }
+
+    /// Changes with every change of an owner; to be had before somebody is asked.
+    pub(super) fn owners_version(&self) -> u64 {
+        self.ownership.version.get()
+    }
+
+    /// Returns when the owners are others than they were at `version`, at `until` at the latest.
+    pub(super) async fn owners_changed(&self, version: u64, until: Moment) {
+        let changed = async {
+            while self.owners_version() == version {
+                self.ownership.changed.notified().await;
+            }
+        };
+        let left = until.since(clock::now());
+        if !left.is_zero() {
+            // A change and the end of the wait are the same to the caller, who looks again.
+            drop(timeout(left, changed).await);
+        }
+    }
+
+    /// Counts an attempt that follows another.
+    pub(super) fn count_repeat(&self) {
+        self.ownership.board.repeats.add(1);
+    }
+
+    /// Sends nothing more.
+    pub(super) fn close(&self) {
+        for link in &self.links {
+            link.close();
+        }
+    }
+}
+
+impl Ownership {
+    fn changed(&self) {
+        self.version.set(self.version.get() + 1);
+        self.board.set_orphans(self.owners.borrow().orphans().collect());
+        self.changed.notify_waiters();
+    }
+
+    fn lost(&self, node: NodeIndex) {
+        self.board.connected.sub(1);
+        if self.owners.borrow_mut().disconnect(node) {
+            self.changed();
+        }
+    }
+}
+
+impl LinkEvents for Ownership {
+    fn connected(&self, _node: NodeIndex) {
+        // What the node owns it says next.
+        self.board.connected.add(1);
+    }
+
+    fn draining(&self, node: NodeIndex) {
+        self.lost(node);
+    }
+
+    fn disconnected(&self, node: NodeIndex) {
+        self.lost(node);
+    }
+
+    fn owner_map(&self, node: NodeIndex, map: OwnerMap<'_>) {
+        let changed = self.owners.borrow_mut().announce(node, map.iter());
+        if changed {
+            self.changed();
+        }
+    }
+}
+
+/// A little before `deadline`, so that what this node says arrives before those in front of it
+/// give up.
+pub(super) fn before_deadline(now: Moment, left: Duration) -> Moment {
+    const MARGIN_MAX: Duration = Duration::from_millis(50);
+    now + left.saturating_sub(MARGIN_MAX.min(left / 10))
+}

@@ -1,0 +1,6 @@
+//! The tiers between clients and account nodes: balancer and gateway.
+
+pub mod balancer;
+pub mod config;
+pub mod gateway;
+pub mod problem;

@@ -1,0 +1,209 @@
+//! Endpoints that can be killed, balancers that can be drained, and a plain HTTP client.
+
+use net::{
+    node::{ClusterKey, Endpoint, NodeConfig},
+    shutdown::{ShutdownTrigger, shutdown},
+    trunk::{Handler, Identity, ReplyTo, Server},
+    worker::Door,
+};
+use proxy::{balancer::Bound, config::BalancerConfig, problem::Problem};
+use std::{
+    cell::RefCell,
+    io::{Read, Write},
+    net::{SocketAddr, TcpStream},
+    rc::Rc,
+    sync::mpsc,
+    thread,
+    time::Duration,
+};
+use tokio::{
+    runtime::{Builder, LocalOptions},
+    sync::oneshot,
+};
+use wire::{
+    Code,
+    frame::{RequestRef, ResponseRef, Target},
+};
+
+/// Longest that anything awaited here may take.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+const ANY: &str = "127.0.0.1:0";
+
+fn key() -> ClusterKey {
+    ClusterKey(b"key"[..].into())
+}
+
+/// Where an endpoint says that a request has come: its name, and the attempt.
+pub(crate) type Arrivals = mpsc::Sender<(&'static str, u8)>;
+
+/// An endpoint of the trunk on a thread of its own.
+pub(crate) struct Leaf {
+    pub(crate) endpoint: Endpoint,
+    alive: oneshot::Sender<()>,
+    thread: thread::JoinHandle<()>,
+}
+
+/// Answers by path: `/hold` never, `/hold-first` at the second attempt, `/hold-then-503` with a
+/// refusal at the second attempt, anything else at once with what the request was.
+struct Mirror {
+    name: &'static str,
+    held: RefCell<Vec<ReplyTo>>,
+    arrivals: Arrivals,
+}
+
+impl Handler for Mirror {
+    fn request(&self, request: RequestRef<'_>, reply: ReplyTo) {
+        // In some tests nobody listens.
+        _ = self.arrivals.send((self.name, request.attempt));
+        let Target::Http { method, path, headers } = request.target else { panic!() };
+        if path == "/hold" || path.starts_with("/hold") && request.attempt == 0 {
+            self.held.borrow_mut().push(reply);
+        } else if path == "/hold-then-503" {
+            let (code, request_id) = (Code::Overloaded, "req_x");
+            let body = Problem { code, detail: "full", field: None, request_id }.body();
+            reply.send(ResponseRef::new(503, self.name, &body));
+        } else {
+            let key = String::from_utf8_lossy(request.key);
+            let mut text = format!(
+                "{} {method} {path} attempt={} key={key} minted={} trace={}\n",
+                self.name, request.attempt, request.minted, request.trace,
+            );
+            for (name, value) in headers.iter() {
+                let (name, value) = (String::from_utf8_lossy(name), String::from_utf8_lossy(value));
+                text.push_str(&format!("{name}: {value}\n"));
+            }
+            text.push_str(&String::from_utf8_lossy(request.body));
+            reply.send(ResponseRef::new(200, self.name, text.as_bytes()));
+        }
+    }
+}
+
+impl Leaf {
+    pub(crate) fn start(name: &'static str, arrivals: Arrivals) -> Leaf {
+        Leaf::start_at(name, ANY.parse().unwrap(), arrivals)
+    }
+
+    pub(crate) fn start_at(name: &'static str, addr: SocketAddr, arrivals: Arrivals) -> Leaf {
+        let (bound, addr_of) = mpsc::channel();
+        let (alive, killed) = oneshot::channel::<()>();
+        let thread = thread::spawn(move || {
+            let mut builder = Builder::new_current_thread();
+            let runtime = builder.enable_all().build_local(LocalOptions::default()).unwrap();
+            runtime.block_on(async {
+                let listener = tokio::net::TcpListener::bind(addr).await.unwrap();
+                bound.send(listener.local_addr().unwrap()).unwrap();
+                let mirror = Mirror { name, held: RefCell::default(), arrivals };
+                let server = Server::new(Identity::new(name.into(), key()), Rc::new(mirror));
+                let serving = async {
+                    loop {
+                        server.serve(listener.accept().await.unwrap().0, ());
+                    }
+                };
+                tokio::select! {
+                    () = serving => (),
+                    _ = killed => (),
+                }
+            });
+        });
+        let endpoint = Endpoint { name: name.into(), addr: addr_of.recv().unwrap() };
+        Leaf { endpoint, alive, thread }
+    }
+
+    /// Ends the endpoint at once; its sockets close with it.
+    pub(crate) fn kill(self) {
+        drop(self.alive);
+        self.thread.join().unwrap();
+    }
+}
+
+/// A balancer on threads of its own.
+pub(crate) struct Balancer {
+    pub(crate) http: Option<SocketAddr>,
+    pub(crate) trunk: Option<SocketAddr>,
+    pub(crate) admin: SocketAddr,
+    name: &'static str,
+    trigger: ShutdownTrigger,
+    thread: thread::JoinHandle<()>,
+}
+
+impl Balancer {
+    /// A balancer with doors for both HTTP and the trunk, and one worker.
+    pub(crate) fn start(
+        name: &'static str,
+        endpoints: &[Endpoint],
+        deadline: Duration,
+    ) -> Balancer {
+        let any = ANY.parse().unwrap();
+        let bound = Bound::new(BalancerConfig {
+            node: NodeConfig {
+                name: name.into(),
+                admin: any,
+                cluster_key: key(),
+                drain_max: PATIENCE,
+            },
+            http: Some(any),
+            trunk: Some(any),
+            endpoints: endpoints.to_vec(),
+            workers: 1,
+            deadline,
+        });
+        let bound = bound.unwrap();
+        let (http, trunk) = (bound.addr(Door::Http), bound.addr(Door::Trunk));
+        let admin = bound.admin_addr();
+        let (trigger, shutdown) = shutdown();
+        let thread = thread::spawn(move || bound.serve(&shutdown).unwrap());
+        Balancer { http, trunk, admin, name, trigger, thread }
+    }
+
+    /// This balancer as an endpoint of the tier above.
+    pub(crate) fn endpoint(&self) -> Endpoint {
+        Endpoint { name: self.name.into(), addr: self.trunk.unwrap() }
+    }
+
+    /// Asks the balancer, on a connection of its own.
+    pub(crate) fn ask(&self, request: &str) -> Answer {
+        ask(self.http.unwrap(), request)
+    }
+
+    /// Asks for the drain and returns when it is done.
+    pub(crate) fn drain(self) {
+        self.trigger.trigger();
+        self.thread.join().unwrap();
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    head: String,
+    pub(crate) body: String,
+}
+
+impl Answer {
+    /// The value of a header; empty when there is none.
+    pub(crate) fn header(&self, name: &str) -> &str {
+        let mut lines = self.head.lines().filter_map(|line| line.split_once(": "));
+        lines.find(|(it, _)| *it == name).map_or("", |(_, value)| value)
+    }
+
+    /// The `code` of a problem.
+    pub(crate) fn code(&self) -> String {
+        let problem: serde_json::Value = serde_json::from_str(&self.body).unwrap();
+        problem["code"].as_str().unwrap().to_owned()
+    }
+}
+
+/// Sends a request, whose head may have further lines after the first, without a body.
+pub(crate) fn ask(addr: SocketAddr, request: &str) -> Answer {
+    let mut stream = TcpStream::connect(addr).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let (line, more) = request.split_once('\n').unwrap_or((request, ""));
+    let more = more.replace('\n', "\r\n");
+    let head = format!("{line} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n{more}\r\n");
+    stream.write_all(head.as_bytes()).unwrap();
+    let mut said = String::new();
+    stream.read_to_string(&mut said).unwrap();
+    let (head, body) = said.split_once("\r\n\r\n").expect("an answer");
+    let status = head[9..12].parse().unwrap();
+    Answer { status, head: head.to_owned(), body: body.to_owned() }
+}
