@@ -1,0 +1,350 @@
+//! The desk of one partition: where commands wait until they can be decided, in order per account.
+//!
+//! A command is decided only when its account is in memory and its key is known to be new. Until
+//! then it waits in its account's *lane*, so that a cold read holds up nobody else; everything that
+//! comes later for the same account waits behind it. Pure: it asks for look-ups and is told.
+
+use ledger::{Answer, Known, Partition, Record, Staged, Unsound};
+use std::{collections::VecDeque, sync::Arc};
+use stdx::{Map, Moment};
+use wire::{
+    AccountId, AccountState, Command, Outcome, Refusal, Refused, Reply, Seq, ServiceTag, Timestamp,
+    call::Failure, command::KeyOrigin,
+};
+
+use crate::lookup::{KeyLookup, Lookups, RecordLookup, Stored};
+
+/// One partition that this node owns. `T` is whom to answer.
+#[derive(Debug)]
+pub struct Desk<T> {
+    pub ledger: Partition,
+    /// May be decided in the next batch, in order.
+    ready: Vec<Waiting<T>>,
+    lanes: Map<AccountId, Lane<T>>,
+    /// In the engine's hands, neither durable nor refused yet.
+    in_commit: Option<InCommit<T>>,
+    /// Numbers the parked commands of this desk, in order of arrival.
+    ticket_next: u64,
+}
+
+/// A command and whom to answer.
+#[derive(Debug)]
+struct Waiting<T> {
+    caller: T,
+    deadline: Moment,
+    command: Command,
+}
+
+/// What waits for look-ups about one account.
+#[derive(Debug)]
+struct Lane<T> {
+    /// The account itself was asked for and has not come.
+    account_asked: bool,
+    queue: VecDeque<Parked<T>>,
+    reads: Vec<T>,
+}
+
+#[derive(Debug)]
+struct Parked<T> {
+    ticket: u64,
+    key: KeyState,
+    waiting: Waiting<T>,
+}
+
+#[derive(Debug)]
+enum KeyState {
+    Asked,
+    New,
+    Used(Stored),
+}
+
+#[derive(Debug)]
+struct InCommit<T> {
+    staged: Staged,
+    callers: Vec<T>,
+    /// Of the command at the same place, for a refusal that is not journaled.
+    request_ids: Vec<Box<str>>,
+}
+
+/// What a batch hands to the engine and, once durable, to the projector.
+#[derive(Clone, Debug)]
+pub struct Decided {
+    pub record: Arc<Record>,
+    pub bytes: Vec<u8>,
+    pub hash: ledger::Hash,
+}
+
+/// Where the desk puts what it wants done: answers to send, look-ups to make.
+#[derive(Debug)]
+pub struct Outbox<T> {
+    pub answers: Vec<(T, Reply)>,
+    pub lookups: Lookups<T>,
+}
+
+impl<T> Default for Outbox<T> {
+    fn default() -> Outbox<T> {
+        Outbox { answers: Vec::new(), lookups: Lookups::default() }
+    }
+}
+
+impl<T> Desk<T> {
+    /// The desk of a partition whose journal has been loaded.
+    pub fn new(ledger: Partition) -> Desk<T> {
+        Desk { ledger, ready: Vec::new(), lanes: Map::default(), in_commit: None, ticket_next: 0 }
+    }
+
+    /// True when a batch could be staged.
+    pub fn has_ready(&self) -> bool {
+        !self.ready.is_empty() && self.in_commit.is_none()
+    }
+
+    /// Takes a command in: it is answered at once, becomes ready, or is parked.
+    pub fn execute(&mut self, caller: T, deadline: Moment, command: Command, out: &mut Outbox<T>) {
+        // A key in memory is answered from the journal now, and not in the next batch: by then it
+        // might have left memory, and the command would look new.
+        if let Some(entry) = self.ledger.key(command.key) {
+            if entry.fingerprint == command.fingerprint {
+                let (partition, seq, index) = (self.ledger.id(), entry.seq, entry.index);
+                out.lookups.records.push(RecordLookup { caller, partition, seq, index });
+            } else {
+                out.answers.push((caller, key_reused(command.request_id)));
+            }
+            return;
+        }
+        let waiting = Waiting { caller, deadline, command };
+        if self.is_ready(&waiting.command) {
+            self.ready.push(waiting);
+        } else {
+            self.park(waiting, out);
+        }
+    }
+
+    /// Answers with the account's committed state, after a look-up if need be.
+    pub fn read(&mut self, caller: T, account: AccountId, out: &mut Outbox<T>) {
+        match self.ledger.account(&account) {
+            Known::Present(state) => out.answers.push((caller, Reply::Account(state.clone()))),
+            Known::Absent => {
+                out.answers.push((caller, Reply::Failed(Failure::NoSuchAccount)));
+            }
+            Known::Unknown => {
+                self.lane(account, out).reads.push(caller);
+            }
+        }
+    }
+
+    fn is_ready(&self, command: &Command) -> bool {
+        let account = command.action.account();
+        let new_key = matches!(command.origin, KeyOrigin::Minted);
+        new_key
+            && !matches!(self.ledger.account(account), Known::Unknown)
+            && (self.lanes.is_empty() || !self.lanes.contains_key(account))
+    }
+
+    fn park(&mut self, waiting: Waiting<T>, out: &mut Outbox<T>) {
+        let ticket = self.ticket_next;
+        self.ticket_next += 1;
+        let Command { key, origin, .. } = waiting.command;
+        let account = waiting.command.action.account().clone();
+        let key = match origin {
+            KeyOrigin::Minted => KeyState::New,
+            KeyOrigin::Client | KeyOrigin::Returned(_) => {
+                let (partition, account) = (self.ledger.id(), account.clone());
+                out.lookups.keys.push(KeyLookup { partition, account, ticket, key, origin });
+                KeyState::Asked
+            }
+        };
+        self.lane(account, out).queue.push_back(Parked { ticket, key, waiting });
+    }
+
+    /// The account's lane, made if need be. At most one look-up of the account is under way.
+    fn lane(&mut self, account: AccountId, out: &mut Outbox<T>) -> &mut Lane<T> {
+        let (partition, ledger) = (self.ledger.id(), &self.ledger);
+        let missing = matches!(ledger.account(&account), Known::Unknown);
+        let lane = self.lanes.entry_ref(&account).or_insert_with(|| Lane {
+            account_asked: false,
+            queue: VecDeque::new(),
+            reads: Vec::new(),
+        });
+        if missing && !lane.account_asked {
+            lane.account_asked = true;
+            out.lookups.accounts.push((partition, account));
+        }
+        lane
+    }
+
+    /// An account came from the views, or is not there.
+    ///
+    /// # Errors
+    /// When the views are damaged: the node cannot go on.
+    pub fn account_found(
+        &mut self,
+        account: AccountId,
+        state: Option<AccountState>,
+        out: &mut Outbox<T>,
+    ) -> Result<(), Unsound> {
+        self.ledger.admit(account.clone(), state)?;
+        if let Some(lane) = self.lanes.get_mut(&account) {
+            lane.account_asked = false;
+            for caller in std::mem::take(&mut lane.reads) {
+                let reply = match self.ledger.account(&account) {
+                    Known::Present(state) => Reply::Account(state.clone()),
+                    Known::Absent | Known::Unknown => Reply::Failed(Failure::NoSuchAccount),
+                };
+                out.answers.push((caller, reply));
+            }
+        }
+        self.release(&account, out);
+        Ok(())
+    }
+
+    /// A key was looked up: what was stored under it, or that it is new.
+    pub fn key_found(
+        &mut self,
+        account: &AccountId,
+        ticket: u64,
+        stored: Option<Stored>,
+        out: &mut Outbox<T>,
+    ) {
+        if let Some(lane) = self.lanes.get_mut(account)
+            && let Ok(place) = lane.queue.binary_search_by_key(&ticket, |parked| parked.ticket)
+        {
+            lane.queue[place].key = stored.map_or(KeyState::New, KeyState::Used);
+        }
+        self.release(account, out);
+    }
+
+    /// Lets go of what no longer waits, from the front of the lane.
+    fn release(&mut self, account: &AccountId, out: &mut Outbox<T>) {
+        let Some(lane) = self.lanes.get_mut(account) else { return };
+        if lane.account_asked {
+            return;
+        }
+        while lane.queue.front().is_some_and(|parked| !matches!(parked.key, KeyState::Asked)) {
+            let parked = lane.queue.pop_front().expect("looked at in the line before");
+            match parked.key {
+                KeyState::Asked | KeyState::New => self.ready.push(parked.waiting),
+                KeyState::Used(stored) => {
+                    let Waiting { caller, command, .. } = parked.waiting;
+                    let reply = if stored.fingerprint == command.fingerprint {
+                        Reply::Outcome(stored.outcome)
+                    } else {
+                        key_reused(command.request_id)
+                    };
+                    out.answers.push((caller, reply));
+                }
+            }
+        }
+        if lane.queue.is_empty() && lane.reads.is_empty() {
+            self.lanes.remove(account);
+        }
+    }
+
+    /// Decides what is ready. `None` when nothing is, or nothing of it has to be journaled.
+    pub fn stage(&mut self, now: Moment, wall: Timestamp, out: &mut Outbox<T>) -> Option<Decided> {
+        assert!(self.in_commit.is_none());
+        let room = self.ledger.room(wall);
+        if room == 0 {
+            // The memory of keys is full until the projector or time have made room.
+            let callers = self.ready.drain(..).map(|waiting| waiting.caller);
+            out.answers.extend(callers.map(|it| (it, Reply::Failed(Failure::Overloaded))));
+            return None;
+        }
+        let batch_size = self.ready.len().min(room);
+        let mut callers = Vec::with_capacity(batch_size);
+        let mut commands = Vec::with_capacity(batch_size);
+        let mut request_ids = Vec::with_capacity(batch_size);
+        let rest = self.ready.split_off(batch_size);
+        for waiting in std::mem::replace(&mut self.ready, rest) {
+            if waiting.deadline <= now {
+                // Whoever asked has gone, and nothing was executed. Beyond the deadline the key's
+                // look-up is too old to be relied on, too.
+                out.answers.push((waiting.caller, Reply::Failed(Failure::Overloaded)));
+            } else if matches!(
+                self.ledger.account(waiting.command.action.account()),
+                Known::Unknown
+            ) {
+                self.park_again(waiting, out);
+            } else {
+                callers.push(waiting.caller);
+                request_ids.push(waiting.command.request_id.clone());
+                commands.push(waiting.command);
+            }
+        }
+        if commands.is_empty() {
+            return None;
+        }
+        let mut staged = self.ledger.stage(wall, commands);
+        let bytes = std::mem::take(&mut staged.bytes);
+        let hash = staged.hash;
+        let decided = staged.record.clone().map(|record| Decided { record, bytes, hash });
+        self.in_commit = Some(InCommit { staged, callers, request_ids });
+        if decided.is_none() {
+            self.committed(out); // Repeats only: nothing to wait for.
+        }
+        decided
+    }
+
+    /// The account left memory between the look-up and the batch: ask for it once more. The key
+    /// stays known to be new, for the command's deadline has not passed.
+    fn park_again(&mut self, waiting: Waiting<T>, out: &mut Outbox<T>) {
+        let ticket = self.ticket_next;
+        self.ticket_next += 1;
+        let account = waiting.command.action.account().clone();
+        let parked = Parked { ticket, key: KeyState::New, waiting };
+        self.lane(account, out).queue.push_back(parked);
+    }
+
+    /// The batch is durable: it becomes the state, and its commands are answered.
+    pub fn committed(&mut self, out: &mut Outbox<T>) {
+        let InCommit { staged, callers, request_ids } =
+            self.in_commit.take().expect("a batch was in the engine's hands");
+        let (partition, service) = (self.ledger.id(), self.ledger.service());
+        let places = callers.into_iter().zip(request_ids).zip(&staged.answers);
+        for ((caller, request_id), answer) in places {
+            let reply = match *answer {
+                Answer::Fresh(index) => fresh(&staged, service, index),
+                Answer::Repeat { seq, index } if seq == staged_seq(&staged) => {
+                    fresh(&staged, service, index)
+                }
+                Answer::Repeat { seq, index } => {
+                    out.lookups.records.push(RecordLookup { caller, partition, seq, index });
+                    continue;
+                }
+                Answer::KeyReused => key_reused(request_id),
+            };
+            out.answers.push((caller, reply));
+        }
+        self.ledger.merge(staged);
+    }
+
+    /// The batch certainly was not and never will be committed: it is dropped with its overlay.
+    pub fn dropped(&mut self, failure: Failure, out: &mut Outbox<T>) {
+        let Some(InCommit { callers, .. }) = self.in_commit.take() else { return };
+        out.answers.extend(callers.into_iter().map(|caller| (caller, Reply::Failed(failure))));
+    }
+
+    /// Somebody else owns the partition: everyone who waits is told, and the desk is given up.
+    pub fn fenced(mut self, out: &mut Outbox<T>) {
+        self.dropped(Failure::NotOwner, out);
+        let lanes = self.lanes.into_iter().flat_map(|(_, lane)| {
+            let parked = lane.queue.into_iter().map(|parked| parked.waiting.caller);
+            parked.chain(lane.reads)
+        });
+        let ready = self.ready.into_iter().map(|waiting| waiting.caller);
+        out.answers
+            .extend(lanes.chain(ready).map(|caller| (caller, Reply::Failed(Failure::NotOwner))));
+    }
+}
+
+fn staged_seq(staged: &Staged) -> Seq {
+    staged.record.as_ref().map_or(Seq(0), |record| record.header.seq)
+}
+
+fn fresh(staged: &Staged, service: ServiceTag, index: u16) -> Reply {
+    let record = staged.record.as_ref().expect("a fresh answer is in the record");
+    Reply::Outcome(record.outcome(service, index).expect("the executor made the item"))
+}
+
+fn key_reused(request_id: Box<str>) -> Reply {
+    Reply::Outcome(Outcome::Refused(Refused { refusal: Refusal::KeyReused, request_id }))
+}

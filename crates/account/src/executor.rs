@@ -1,0 +1,315 @@
+//! All partitions of one node: takes calls in, gathers batches and look-ups, gives answers out.
+//!
+//! Pure: the shell brings calls, time and what other threads found out, and carries away what is
+//! to be committed, looked up, projected and answered.
+
+use crate::{
+    desk::{Decided, Desk, Outbox},
+    lookup::{Found, Lookups},
+};
+use engine::Write;
+use ledger::{Hash, Known, Partition, Record, Unsound};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use stdx::Moment;
+use wire::{
+    Call, Epoch, PartitionId, Reply, Seq, ServiceTag, Timestamp,
+    call::Failure,
+    limits,
+    query::{History, Listing, Query},
+};
+
+/// Commands and reads that may wait at one node; more are refused with `overloaded`.
+pub const WAITING_MAX: usize = 65_536;
+/// History questions that may wait at one node.
+pub const QUESTIONS_MAX: usize = 1_024;
+/// Journaled commands that the projector may be behind before no batch is staged. It bounds what
+/// a new owner has to replay: at 3 µs a command, under a second.
+pub const UNPROJECTED_MAX: usize = 200_000;
+/// Accounts that one partition keeps in memory, at some 300 bytes each.
+pub const ACCOUNTS_MAX: usize = 100_000;
+
+/// The executor of a node. `T` is whom to answer.
+#[derive(Debug)]
+pub struct Executor<T> {
+    service: ServiceTag,
+    partitions_count: u16,
+    accounts_max: usize,
+    desks: BTreeMap<PartitionId, Desk<T>>,
+    out: Outbox<T>,
+    questions: Vec<(T, Question)>,
+    committing: Vec<(PartitionId, Arc<Record>, Hash)>,
+    unprojected_count: usize,
+    /// Calls taken in and not given an answer or a question's number yet.
+    waiting_count: usize,
+    pub counters: Counters,
+}
+
+/// What the node has done since its start.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Counters {
+    pub commands: u64,
+    pub refused: u64,
+    pub queries: u64,
+    pub batches: u64,
+    pub records: u64,
+    pub shed: u64,
+}
+
+/// A question for the history reader.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Question {
+    Transaction(wire::TransactionId),
+    /// `known`: the account is in memory, so it need not be looked for.
+    Transactions {
+        partition: PartitionId,
+        history: History,
+        known: bool,
+    },
+    Accounts(Vec<PartitionId>, Listing),
+    Trial(Vec<PartitionId>),
+}
+
+/// How a commit ended for the partition at the same place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    Committed,
+    /// Another node owns the partition.
+    Fenced,
+    /// The engine refused the whole batch; nothing of it happened.
+    Refused,
+}
+
+impl<T> Executor<T> {
+    /// An executor that owns nothing yet, and will keep about `accounts_max` accounts of each
+    /// partition in memory.
+    pub fn new(service: ServiceTag, partitions_count: u16, accounts_max: usize) -> Executor<T> {
+        Executor {
+            service,
+            partitions_count,
+            accounts_max,
+            desks: BTreeMap::new(),
+            out: Outbox::default(),
+            questions: Vec::new(),
+            committing: Vec::new(),
+            unprojected_count: 0,
+            waiting_count: 0,
+            counters: Counters::default(),
+        }
+    }
+
+    /// Takes office in a partition: its journal has been loaded and the epoch is ours.
+    /// `unprojected` commands of it still wait for the projector.
+    pub fn own(&mut self, partition: Partition, unprojected: usize) {
+        self.unprojected_count += unprojected;
+        self.desks.insert(partition.id(), Desk::new(partition));
+    }
+
+    /// The partitions owned and their epochs.
+    pub fn owned(&self) -> Vec<(PartitionId, Epoch)> {
+        self.desks.iter().map(|(id, desk)| (*id, desk.ledger.epoch())).collect()
+    }
+
+    /// Calls that have not been answered, questions apart.
+    pub fn waiting_count(&self) -> usize {
+        self.waiting_count
+    }
+
+    /// Commands journaled here and not yet projected.
+    pub fn unprojected_count(&self) -> usize {
+        self.unprojected_count
+    }
+
+    /// Takes a call in. `partition` and `partitions_count` are the caller's belief about where the
+    /// account lives; the executor hashes again.
+    pub fn arrive(
+        &mut self,
+        caller: T,
+        now: Moment,
+        time_left: Duration,
+        (partition, partitions_count): (PartitionId, u16),
+        call: Call,
+    ) {
+        self.waiting_count += 1;
+        if partitions_count != self.partitions_count {
+            return self.fail(caller, Failure::Malformed);
+        }
+        if WAITING_MAX < self.waiting_count {
+            self.counters.shed += 1;
+            return self.fail(caller, Failure::Overloaded);
+        }
+        match call {
+            Call::Execute(command) => {
+                self.counters.commands += 1;
+                if command.action.account().partition(self.partitions_count) != partition {
+                    return self.fail(caller, Failure::Malformed);
+                }
+                let longest = Duration::from_secs(limits::DEADLINE_SECONDS_MAX.into());
+                let deadline = now + time_left.min(longest);
+                match self.desks.get_mut(&partition) {
+                    Some(desk) => desk.execute(caller, deadline, command, &mut self.out),
+                    None => self.fail(caller, Failure::NotOwner),
+                }
+            }
+            Call::Query(query) => {
+                self.counters.queries += 1;
+                self.ask(caller, query);
+            }
+        }
+    }
+
+    fn ask(&mut self, caller: T, query: Query) {
+        let owned = || self.desks.keys().copied().collect();
+        let (partition, question) = match query {
+            Query::Account(account) => {
+                let partition = account.partition(self.partitions_count);
+                return match self.desks.get_mut(&partition) {
+                    Some(desk) => desk.read(caller, account, &mut self.out),
+                    None => self.fail(caller, Failure::NotOwner),
+                };
+            }
+            Query::Transaction(id) if id.service() == self.service => {
+                (Some(id.partition()), Question::Transaction(id))
+            }
+            Query::Transaction(_) => return self.fail(caller, Failure::NoSuchTransaction),
+            Query::Transactions(history) => {
+                let partition = history.account.partition(self.partitions_count);
+                let desk = self.desks.get(&partition);
+                let known = match desk.map(|desk| desk.ledger.account(&history.account)) {
+                    Some(Known::Present(_)) => true,
+                    Some(Known::Absent) => return self.fail(caller, Failure::NoSuchAccount),
+                    Some(Known::Unknown) | None => false,
+                };
+                (Some(partition), Question::Transactions { partition, history, known })
+            }
+            Query::Accounts(listing) => (None, Question::Accounts(owned(), listing)),
+            Query::Trial => (None, Question::Trial(owned())),
+        };
+        if partition.is_some_and(|partition| !self.desks.contains_key(&partition)) {
+            return self.fail(caller, Failure::NotOwner);
+        }
+        if QUESTIONS_MAX <= self.questions.len() {
+            self.counters.shed += 1;
+            return self.fail(caller, Failure::Overloaded);
+        }
+        self.questions.push((caller, question));
+    }
+
+    fn fail(&mut self, caller: T, failure: Failure) {
+        self.out.answers.push((caller, Reply::Failed(failure)));
+    }
+
+    /// Decides everything that is ready, all partitions at once. Empty when a commit is running,
+    /// when nothing is ready, or when the projector is too far behind.
+    pub fn stage(&mut self, now: Moment, wall: Timestamp) -> Vec<Write> {
+        if !self.committing.is_empty() || UNPROJECTED_MAX <= self.unprojected_count {
+            return Vec::new();
+        }
+        let mut writes = Vec::new();
+        for (partition, desk) in &mut self.desks {
+            if !desk.has_ready() {
+                continue;
+            }
+            let Some(Decided { record, bytes, hash }) = desk.stage(now, wall, &mut self.out) else {
+                continue;
+            };
+            writes.push(Write { header: record.header, hash, record: bytes });
+            self.committing.push((*partition, record, hash));
+        }
+        self.counters.batches += u64::from(!writes.is_empty());
+        self.counters.records += writes.len() as u64;
+        writes
+    }
+
+    /// The commit ended: answers what became durable and gives back what is to be projected.
+    ///
+    /// # Panics
+    /// When `endings` are not those of the batch that was staged.
+    pub fn ended(&mut self, endings: &[Ending]) -> Vec<(Arc<Record>, Hash)> {
+        let committing = std::mem::take(&mut self.committing);
+        assert_eq!(endings.len(), committing.len());
+        let mut projectable = Vec::with_capacity(endings.len());
+        for ((partition, record, hash), ending) in committing.into_iter().zip(endings) {
+            match ending {
+                Ending::Committed => {
+                    let desk = self.desks.get_mut(&partition).expect("owned while it commits");
+                    desk.committed(&mut self.out);
+                    self.unprojected_count += record.items.len();
+                    projectable.push((record, hash));
+                }
+                Ending::Refused => {
+                    let desk = self.desks.get_mut(&partition).expect("owned while it commits");
+                    desk.dropped(Failure::EngineUnavailable, &mut self.out);
+                }
+                Ending::Fenced => {
+                    let desk = self.desks.remove(&partition).expect("owned while it commits");
+                    desk.fenced(&mut self.out);
+                }
+            }
+        }
+        projectable
+    }
+
+    /// The views now hold everything of these partitions up to these records; `commands` more than
+    /// before.
+    pub fn projected(&mut self, marks: &[(PartitionId, Seq)], commands: usize) {
+        self.unprojected_count = self.unprojected_count.saturating_sub(commands);
+        for (partition, seq) in marks {
+            if let Some(desk) = self.desks.get_mut(partition) {
+                desk.ledger.projected(*seq);
+                desk.ledger.evict(self.accounts_max);
+            }
+        }
+    }
+
+    /// The look-ups came back.
+    ///
+    /// # Errors
+    /// When the views are damaged: the node cannot go on.
+    ///
+    /// # Panics
+    /// When they are not those of `wanted`.
+    pub fn found(
+        &mut self,
+        wanted: Lookups<()>,
+        callers: Vec<T>,
+        found: Found,
+    ) -> Result<(), Unsound> {
+        assert_eq!(wanted.accounts.len(), found.accounts.len());
+        assert_eq!(wanted.keys.len(), found.keys.len());
+        assert_eq!(callers.len(), found.records.len());
+        for (lookup, stored) in wanted.keys.into_iter().zip(found.keys) {
+            if let Some(desk) = self.desks.get_mut(&lookup.partition) {
+                desk.key_found(&lookup.account, lookup.ticket, stored, &mut self.out);
+            }
+        }
+        for ((partition, account), state) in wanted.accounts.into_iter().zip(found.accounts) {
+            if let Some(desk) = self.desks.get_mut(&partition) {
+                desk.account_found(account, state, &mut self.out)?;
+            }
+        }
+        for (caller, outcome) in callers.into_iter().zip(found.records) {
+            // A key that memory has and the journal has not: the record was lost. Say that we do
+            // not know, which is true.
+            let reply = outcome.map_or(Reply::Failed(Failure::OutcomeUnknown), Reply::Outcome);
+            self.out.answers.push((caller, reply));
+        }
+        Ok(())
+    }
+
+    /// Takes the look-ups that are wanted.
+    pub fn take_lookups(&mut self) -> Option<(Lookups<()>, Vec<T>)> {
+        (!self.out.lookups.is_empty()).then(|| self.out.lookups.split())
+    }
+
+    /// Takes the questions for the history reader.
+    pub fn take_questions(&mut self) -> Vec<(T, Question)> {
+        self.waiting_count -= self.questions.len();
+        std::mem::take(&mut self.questions)
+    }
+
+    /// Takes the answers that are due, into `answers`.
+    pub fn take_answers(&mut self, answers: &mut Vec<(T, Reply)>) {
+        self.waiting_count -= self.out.answers.len();
+        answers.append(&mut self.out.answers);
+    }
+}

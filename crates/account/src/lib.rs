@@ -1,0 +1,18 @@
+//! The account node: one thread of I/O and executors, and a thread each that commits, looks up,
+//! reads history and projects.
+//!
+//! Decides nothing about money itself: `ledger` does. [`executor`] and [`desk`] are pure, the rest
+//! is the shell around them.
+
+pub mod config;
+pub mod desk;
+pub mod executor;
+pub mod lookup;
+
+mod history;
+mod load;
+mod node;
+mod status;
+mod threads;
+
+pub use crate::{config::AccountConfig, node::run};

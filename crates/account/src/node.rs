@@ -1,0 +1,292 @@
+//! The shell of an account node: one thread that carries calls between trunk and executor, and
+//! jobs and reports between the executor and the threads that may block.
+
+use crate::{
+    AccountConfig,
+    executor::{ACCOUNTS_MAX, Ending, Executor},
+    load::{self, Taken},
+    status::Status,
+    threads::{self, Jobs, Report, Threads},
+};
+use engine::{EngineError, Settings, sqlite::Sqlite};
+use net::{
+    admin::Admin,
+    announce, clock, ids,
+    shutdown::Shutdown,
+    trunk::{Handler, Identity, ReplyTo, Server},
+    worker::{Door, Listening, Worker},
+};
+use std::{
+    cell::{Cell, RefCell},
+    collections::BTreeMap,
+    io,
+    rc::Rc,
+    sync::Arc,
+    time::Duration,
+};
+use tokio::{
+    sync::{Notify, mpsc},
+    task,
+};
+use wire::{
+    Call, Reply, ServiceTag,
+    call::Failure,
+    frame::{RequestRef, ResponseRef, Target},
+};
+
+/// Serves until `shutdown`, then drains. An error ends the process with exit code 1: whatever was
+/// in flight has an unknown outcome, and the next process reads from disk what became of it.
+pub fn run(config: AccountConfig, shutdown: Shutdown) -> io::Result<()> {
+    let listening = Listening::bind(Door::Trunk, config.trunk)?;
+    let status = Arc::new(Status::default());
+    let admin = Admin::start(config.node.admin, Arc::clone(&status) as _)?;
+    net::worker::run(vec![listening], 1, &shutdown, async |worker| {
+        serve(&config, worker, &status, admin.addr()).await
+    })
+}
+
+async fn serve(
+    config: &AccountConfig,
+    mut worker: Worker,
+    status: &Arc<Status>,
+    admin: std::net::SocketAddr,
+) -> io::Result<()> {
+    let service = ServiceTag::of(&config.service);
+    let engine = open(config).map_err(io::Error::other)?;
+    let taken = load::take(&engine, service, &config.owned).map_err(io::Error::other)?;
+    let (reports, mut inbox) = mpsc::unbounded_channel();
+    let (jobs, threads) = threads::start(&engine, service, &reports).map_err(io::Error::other)?;
+    drop(reports); // The threads hold the rest: when all have ended, so does the inbox.
+
+    let node = Rc::new(Node::new(config, service, jobs, Arc::clone(status)));
+    node.own(taken);
+    let server = Server::new(
+        Identity::new(Arc::clone(&config.node.name), config.node.cluster_key.clone()),
+        Rc::clone(&node) as Rc<dyn Handler>,
+    );
+    node.tell_owned(&server);
+    announce::ready(&config.node.name, &format!("trunk={} admin={admin}", config.trunk))?;
+    status.set_ready(true);
+
+    let pump = task::spawn_local(Rc::clone(&node).pump());
+    let mut shutdown = worker.shutdown.clone();
+    let failed = tokio::select! {
+        () = shutdown.requested() => None,
+        why = node.carry(&mut inbox, &server) => Some(why),
+        () = accept(&mut worker, &server) => None,
+    };
+    if let Some(why) = failed {
+        return Err(io::Error::other(why));
+    }
+    status.set_ready(false);
+    let drained = tokio::select! {
+        () = server.drain(config.node.drain_max) => Ok(()),
+        why = node.carry(&mut inbox, &server) => Err(io::Error::other(why)),
+    };
+    pump.abort();
+    drained?;
+    finish(&node, threads, inbox).await
+}
+
+async fn accept(worker: &mut Worker, server: &Server) {
+    while let Some(accepted) = worker.accept().await {
+        server.serve(accepted.stream, accepted.permit);
+    }
+    // No further connection can come: the drain is being asked for.
+    std::future::pending::<()>().await;
+}
+
+/// Lets the threads finish what they have, the projector above all.
+async fn finish(
+    node: &Node,
+    threads: Threads,
+    mut inbox: mpsc::UnboundedReceiver<Report>,
+) -> io::Result<()> {
+    node.jobs.take();
+    while let Some(report) = inbox.recv().await {
+        if let Report::Fatal(why) = report {
+            return Err(io::Error::other(why));
+        }
+    }
+    threads.join()
+}
+
+fn open(config: &AccountConfig) -> Result<Sqlite, EngineError> {
+    let settings = Settings {
+        service: config.service.clone(),
+        partitions: config.partitions,
+        place: 0,
+        node: config.node.name.to_string(),
+        node_id: ids::boot_id(),
+        incarnation: (u128::from(ids::boot_id()) << 64) | u128::from(ids::boot_id()),
+    };
+    Sqlite::open(&config.engine, &settings)
+}
+
+/// One call's way back.
+type Caller = ReplyTo;
+
+struct Node {
+    name: Arc<str>,
+    service: String,
+    executor: RefCell<Executor<Caller>>,
+    /// `None` once the node is about to end.
+    jobs: RefCell<Option<Jobs>>,
+    /// Told when the executor may have something to give.
+    stirred: Notify,
+    /// Callers of the look-ups that are under way; one set of look-ups runs at a time.
+    looking_up: RefCell<Option<Vec<Caller>>>,
+    asked: RefCell<BTreeMap<u64, Caller>>,
+    question_next: Cell<u64>,
+    /// Reused for every answer's bytes.
+    bytes: RefCell<Vec<u8>>,
+    answers: RefCell<Vec<(Caller, Reply)>>,
+    status: Arc<Status>,
+}
+
+impl Handler for Node {
+    fn request(&self, request: RequestRef<'_>, reply: ReplyTo) {
+        let Target::Ledger { service, partition, partitions } = request.target else {
+            return self.answer(reply, &Reply::Failed(Failure::Malformed));
+        };
+        let call = match Call::decode(request.body) {
+            Ok(call) if service == self.service => call,
+            Ok(_) => return self.answer(reply, &Reply::Failed(Failure::Malformed)),
+            Err(flaw) => {
+                tracing::warn!(%flaw, "a call makes no sense");
+                return self.answer(reply, &Reply::Failed(Failure::Malformed));
+            }
+        };
+        let time_left = Duration::from_millis(request.deadline_ms.into());
+        let place = (partition, partitions);
+        self.executor.borrow_mut().arrive(reply, clock::now(), time_left, place, call);
+        self.stirred.notify_one();
+    }
+}
+
+impl Node {
+    fn new(config: &AccountConfig, service: ServiceTag, jobs: Jobs, status: Arc<Status>) -> Node {
+        Node {
+            name: Arc::clone(&config.node.name),
+            service: config.service.clone(),
+            executor: RefCell::new(Executor::new(service, config.partitions, ACCOUNTS_MAX)),
+            jobs: RefCell::new(Some(jobs)),
+            stirred: Notify::new(),
+            looking_up: RefCell::default(),
+            asked: RefCell::default(),
+            question_next: Cell::new(0),
+            bytes: RefCell::default(),
+            answers: RefCell::default(),
+            status,
+        }
+    }
+
+    fn own(&self, taken: Vec<Taken>) {
+        let mut unprojected = Vec::new();
+        for Taken { partition, unprojected: tail } in taken {
+            let commands = tail.iter().map(|(record, _)| record.items.len()).sum();
+            let (id, epoch, seq) = (partition.id().0, partition.epoch().0, partition.chain().seq.0);
+            tracing::info!(partition = id, epoch, seq, replayed = tail.len(), "owner");
+            self.executor.borrow_mut().own(partition, commands);
+            unprojected.extend(tail);
+        }
+        if let (false, Some(jobs)) = (unprojected.is_empty(), &*self.jobs.borrow()) {
+            // An error means that the projector has ended, and has said why.
+            drop(jobs.projections.send(unprojected));
+        }
+    }
+
+    fn tell_owned(&self, server: &Server) {
+        let owned = self.executor.borrow().owned();
+        server.set_owner_map(owned.clone());
+        self.status.set_owned(owned);
+    }
+
+    /// Gives the executor's jobs and answers out whenever there may be some. Everybody who is
+    /// ready goes first, so that one batch takes what all of them brought.
+    async fn pump(self: Rc<Node>) {
+        loop {
+            self.stirred.notified().await;
+            task::yield_now().await;
+            self.give_out();
+        }
+    }
+
+    /// Takes in what the threads report, until one of them cannot go on: then, why.
+    async fn carry(&self, inbox: &mut mpsc::UnboundedReceiver<Report>, server: &Server) -> String {
+        while let Some(report) = inbox.recv().await {
+            if let Err(why) = self.take_in(report, server) {
+                return why;
+            }
+            self.give_out();
+        }
+        "its threads have ended".to_owned()
+    }
+
+    fn take_in(&self, report: Report, server: &Server) -> Result<(), String> {
+        let mut executor = self.executor.borrow_mut();
+        match report {
+            Report::Ended(endings) => {
+                let records = executor.ended(&endings);
+                if endings.contains(&Ending::Fenced) {
+                    drop(executor);
+                    tracing::error!("another node owns a partition of ours: it is given up");
+                    self.tell_owned(server);
+                }
+                if let (false, Some(jobs)) = (records.is_empty(), &*self.jobs.borrow()) {
+                    drop(jobs.projections.send(records)); // If it has ended, it says why.
+                }
+            }
+            Report::Found(wanted, found) => {
+                let callers = self.looking_up.take().unwrap_or_default();
+                let taken = executor.found(wanted, callers, found);
+                taken.map_err(|err| format!("the views are damaged: {}", err.0))?;
+            }
+            Report::Answered(number, reply) => {
+                let caller = self.asked.borrow_mut().remove(&number);
+                if let Some(caller) = caller {
+                    self.answer(caller, &reply);
+                }
+            }
+            Report::Projected(marks, commands) => executor.projected(&marks, commands),
+            Report::Fatal(why) => return Err(why),
+        }
+        Ok(())
+    }
+
+    fn give_out(&self) {
+        let mut executor = self.executor.borrow_mut();
+        let jobs = self.jobs.borrow();
+        let Some(jobs) = &*jobs else { return };
+        // A thread that has ended takes no job, and has said why.
+        let writes = executor.stage(clock::now(), clock::wall());
+        if !writes.is_empty() {
+            drop(jobs.commits.send(writes));
+        }
+        if self.looking_up.borrow().is_none()
+            && let Some((wanted, callers)) = executor.take_lookups()
+        {
+            self.looking_up.replace(Some(callers));
+            drop(jobs.lookups.send(wanted));
+        }
+        for (caller, question) in executor.take_questions() {
+            let number = self.question_next.get();
+            self.question_next.set(number + 1);
+            self.asked.borrow_mut().insert(number, caller);
+            drop(jobs.questions.send((number, question)));
+        }
+        let mut answers = self.answers.borrow_mut();
+        executor.take_answers(&mut answers);
+        for (caller, reply) in answers.drain(..) {
+            self.answer(caller, &reply);
+        }
+        self.status.update(&executor);
+    }
+
+    fn answer(&self, caller: Caller, reply: &Reply) {
+        let mut bytes = self.bytes.borrow_mut();
+        bytes.clear();
+        reply.encode(&mut bytes);
+        caller.send(ResponseRef::new(200, &self.name, &bytes));
+    }
+}

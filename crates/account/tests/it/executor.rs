@@ -1,0 +1,193 @@
+//! What the executor promises, one case each.
+
+use crate::world::{NOT_OWNER, World, keyed, minted};
+use account::executor::{Ending, WAITING_MAX};
+use std::time::Duration;
+
+/// A world where alice has 75.00 EUR and everything about her is in memory.
+fn alice_with_7500() -> World {
+    let mut world = World::new(1_000);
+    world.arrive(1, minted(1, "open alice"));
+    world.arrive(2, minted(2, "credit alice 7500"));
+    world.settle();
+    assert_eq!((world.answer(1), world.answer(2)), ("opened".into(), "7500".into()));
+    world
+}
+
+#[test]
+fn of_three_debits_at_once_one_succeeds() {
+    let mut world = alice_with_7500();
+    for caller in 11..14 {
+        world.arrive(caller, minted(caller, "debit alice 4500"));
+    }
+    world.settle();
+    let answers = [11, 12, 13].map(|caller| world.answer(caller));
+    assert_eq!(answers, ["3000", "insufficient_funds", "insufficient_funds"]);
+}
+
+#[test]
+fn nothing_is_answered_or_read_before_it_is_durable() {
+    let mut world = alice_with_7500();
+    world.arrive(11, minted(11, "debit alice 4500"));
+    world.arrive(12, minted(12, "debit alice 9999"));
+    world.stage();
+    assert_eq!((world.answer(11), world.answer(12)), ("-".into(), "-".into()));
+    world.read(13, "alice");
+    assert_eq!(world.answer(13), "posted 7500");
+    world.end(Ending::Committed);
+    assert_eq!((world.answer(11), world.answer(12)), ("3000".into(), "insufficient_funds".into()));
+    world.read(14, "alice");
+    assert_eq!(world.answer(14), "posted 3000");
+}
+
+#[test]
+fn a_batch_that_the_engine_refused_leaves_no_trace() {
+    let mut world = alice_with_7500();
+    world.arrive(11, keyed("k", "debit alice 4500"));
+    world.ask();
+    world.find();
+    world.stage();
+    world.end(Ending::Refused);
+    assert_eq!(world.answer(11), "EngineUnavailable");
+    world.read(12, "alice");
+    assert_eq!(world.answer(12), "posted 7500");
+    // The same key may be tried again, and is executed once.
+    world.arrive(13, keyed("k", "debit alice 4500"));
+    world.arrive(14, keyed("k", "debit alice 4500"));
+    world.settle();
+    assert_eq!((world.answer(13), world.answer(14)), ("3000".into(), "3000".into()));
+}
+
+#[test]
+fn a_fenced_partition_tells_everyone_who_waits_and_its_neighbour_goes_on() {
+    let mut world = alice_with_7500();
+    world.arrive(11, minted(11, "debit alice 4500"));
+    world.stage();
+    world.arrive(12, minted(12, "debit alice 1"));
+    world.arrive(13, keyed("cold", "debit alice 1"));
+    world.end(Ending::Fenced);
+    for caller in 11..14 {
+        assert_eq!(world.answers[&caller], NOT_OWNER, "{caller}");
+    }
+    world.arrive(14, minted(14, "debit alice 1"));
+    assert_eq!(world.answers[&14], NOT_OWNER);
+    let neighbour = ["bob", "carol", "dave", "erin"].into_iter().find(|name| {
+        let id = |it: &str| wire::AccountId::parse(it).unwrap();
+        id(name).partition(crate::world::PARTITIONS) != id("alice").partition(2)
+    });
+    world.arrive(15, minted(15, &format!("open {}", neighbour.unwrap())));
+    world.settle();
+    assert_eq!(world.answer(15), "opened");
+}
+
+#[test]
+fn a_repeat_gets_the_first_answer_wherever_the_first_is() {
+    let mut world = alice_with_7500();
+    world.arrive(11, keyed("k", "debit alice 4500"));
+    world.arrive(12, keyed("k", "debit alice 4500")); // While the first waits for its look-up.
+    world.ask();
+    world.find();
+    world.ask();
+    world.find();
+    world.stage();
+    world.arrive(13, keyed("k", "debit alice 4500")); // While the first is committed.
+    world.end(Ending::Committed);
+    world.arrive(14, keyed("k", "debit alice 4500")); // From memory.
+    world.settle();
+    world.project();
+    world.arrive(15, keyed("k", "debit alice 4500")); // When the views have it.
+    world.settle();
+    for caller in 11..16 {
+        assert_eq!(world.answers[&caller], world.answers[&11], "{caller}");
+        assert_eq!(world.answer(caller), "3000");
+    }
+    assert_eq!(world.records().flat_map(|it| &it.items).count(), 3);
+}
+
+#[test]
+fn a_key_for_another_request_is_refused_and_not_journaled() {
+    let mut world = alice_with_7500();
+    world.arrive(11, keyed("k", "debit alice 4500"));
+    world.arrive(12, keyed("k", "debit alice 4501"));
+    world.settle();
+    world.arrive(13, keyed("k", "debit alice 4502"));
+    world.settle();
+    let answers = [11, 12, 13].map(|caller| world.answer(caller));
+    assert_eq!(answers, ["3000", "key_reused", "key_reused"]);
+    assert_eq!(world.records().flat_map(|it| &it.items).count(), 3);
+}
+
+#[test]
+fn a_cold_account_holds_up_nobody_else_and_keeps_its_order() {
+    let mut world = World::new(0);
+    world.arrive(1, minted(1, "open alice"));
+    world.arrive(2, minted(2, "credit alice 100"));
+    world.arrive(3, minted(3, "open bob"));
+    world.settle();
+    world.project(); // Memory may keep no account, so all of them leave it.
+
+    world.arrive(11, keyed("cold", "debit alice 60"));
+    world.arrive(12, minted(12, "debit alice 60")); // Nothing to look up but behind the first.
+    world.arrive(13, minted(13, "open carol"));
+    world.ask();
+    world.arrive(14, minted(14, "credit alice 1"));
+    world.find();
+    world.stage();
+    world.end(Ending::Committed);
+    let answers = [11, 12, 13, 14].map(|caller| world.answer(caller));
+    assert_eq!(answers, ["40", "insufficient_funds", "opened", "41"]);
+}
+
+#[test]
+fn reads_of_what_is_not_in_memory_are_answered_from_the_views() {
+    let mut world = World::new(0);
+    world.arrive(1, minted(1, "open alice"));
+    world.settle();
+    world.project();
+    world.read(2, "alice");
+    world.read(3, "nobody");
+    assert_eq!(world.answer(2), "-");
+    world.settle();
+    assert_eq!((world.answer(2), world.answer(3)), ("posted 0".into(), "NoSuchAccount".into()));
+}
+
+#[test]
+fn what_nobody_waits_for_any_more_is_not_executed() {
+    let mut world = alice_with_7500();
+    world.arrive(11, minted(11, "debit alice 4500"));
+    world.now = world.now + Duration::from_secs(10);
+    world.stage();
+    assert_eq!(world.answer(11), "Overloaded");
+    world.read(12, "alice");
+    assert_eq!(world.answer(12), "posted 7500");
+}
+
+#[test]
+fn a_full_node_refuses_what_comes_and_finishes_what_it_has() {
+    let mut world = alice_with_7500();
+    let waiting = u32::try_from(WAITING_MAX).unwrap();
+    for number in 0..waiting {
+        world.arrive(100 + number, minted(100 + number, "credit alice 1"));
+    }
+    world.arrive(99, minted(99, "credit alice 1"));
+    assert_eq!(world.answer(99), "Overloaded");
+    world.settle();
+    assert_eq!(world.answer(100 + waiting - 1), (7_500 + waiting).to_string());
+}
+
+#[test]
+fn a_caller_who_splits_accounts_otherwise_is_told() {
+    use wire::{AccountId, Call, PartitionId, query::Query};
+    let mut world = World::new(10);
+    let id = AccountId::parse("alice").unwrap();
+    let call = || Call::Query(Query::Account(id.clone()));
+    let left = Duration::from_secs(1);
+    world.executor.arrive(1, world.now, left, (PartitionId(0), 16), call());
+    let right = id.partition(2).0;
+    let command = Call::Execute(minted(2, "open alice"));
+    world.executor.arrive(2, world.now, left, (PartitionId(1 - right), 2), command);
+    let mut answers = Vec::new();
+    world.executor.take_answers(&mut answers);
+    let failed = wire::Reply::Failed(wire::call::Failure::Malformed);
+    assert_eq!(answers, [(1, failed.clone()), (2, failed)]);
+}

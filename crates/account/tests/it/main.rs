@@ -1,0 +1,6 @@
+//! The executor of an account node against a store in memory, without clock, disk or socket.
+#![expect(clippy::unwrap_used, reason = "a test may stop where it stands")]
+
+mod executor;
+mod seeds;
+mod world;

@@ -1,0 +1,104 @@
+//! Random worlds: whatever the order of arrivals, look-ups, commits, failures, projections and
+//! evictions, each key happens once and the money adds up.
+//!
+//! `SEED=41 cargo test -p account seeds` replays one.
+
+use crate::world::{World, keyed};
+use account::executor::Ending;
+use std::{collections::BTreeMap, time::Duration};
+use stdx::Rng;
+use wire::{Done, Outcome, Reply, call::Failure};
+
+const SEEDS: u64 = 48;
+const STEPS: usize = 1_500;
+const ACCOUNTS: usize = 6;
+const KEYS: usize = 200;
+
+#[test]
+fn each_key_happens_once_and_the_money_adds_up() {
+    let one = std::env::vars().find(|(name, _)| name == "SEED");
+    match one {
+        Some((_, seed)) => run(seed.parse().unwrap()),
+        None => (0..SEEDS).for_each(run),
+    }
+}
+
+fn run(seed: u64) {
+    let mut rng = Rng::new(seed);
+    let mut world = World::new(rng.below(ACCOUNTS)); // Often fewer than there are.
+    let mut sent: BTreeMap<u32, (String, String)> = BTreeMap::new();
+    for number in 0..ACCOUNTS {
+        world.arrive(u32::try_from(number).unwrap(), keyed("open", &format!("open acc-{number}")));
+    }
+    let mut caller = 1_000;
+    for _ in 0..STEPS {
+        // Minutes pass in all: keys leave memory, and commands their deadline.
+        world.now = world.now + Duration::from_millis(rng.below(400) as u64);
+        match rng.below(12) {
+            0..=4 => {
+                // Few keys: many are repeats, some of them for another request.
+                let key = rng.below(KEYS);
+                let account = key % ACCOUNTS;
+                let amount = if rng.below(20) == 0 { 1_000 } else { key % 7 + 1 };
+                let verb = if key.is_multiple_of(3) { "debit" } else { "credit" };
+                let text = format!("{verb} acc-{account} {amount}");
+                world.arrive(caller, keyed(&key.to_string(), &text));
+                sent.insert(caller, (key.to_string(), text));
+                caller += 1;
+            }
+            5 => {
+                world.read(caller, &format!("acc-{}", rng.below(ACCOUNTS + 1)));
+                caller += 1;
+            }
+            6 | 7 => world.ask(),
+            8 => world.find(),
+            9 => world.stage(),
+            10 => world.end(if rng.below(8) == 0 { Ending::Refused } else { Ending::Committed }),
+            _ => world.project(),
+        }
+    }
+    world.end(Ending::Committed);
+    world.settle();
+    world.project();
+    check(&world, &sent, &format!("replay with SEED={seed}"));
+}
+
+fn check(world: &World, sent: &BTreeMap<u32, (String, String)>, replay: &str) {
+    let mut first: BTreeMap<(&str, &str), &Outcome> = BTreeMap::new();
+    for (caller, (key, text)) in sent {
+        let account = text.split(' ').nth(1).unwrap();
+        match &world.answers[caller] {
+            Reply::Outcome(Outcome::Refused(it)) if it.refusal == wire::Refusal::KeyReused => (),
+            Reply::Outcome(outcome) => {
+                let known = first.entry((account, key)).or_insert(outcome);
+                assert_eq!(*known, outcome, "one key, two answers: {replay}");
+            }
+            Reply::Failed(Failure::EngineUnavailable | Failure::Overloaded) => (),
+            other @ (Reply::Failed(_)
+            | Reply::Account(_)
+            | Reply::Transaction(_)
+            | Reply::Transactions { .. }
+            | Reply::Accounts { .. }
+            | Reply::Trial(_)) => panic!("{other:?}: {replay}"),
+        }
+    }
+    let mut sums: BTreeMap<&str, i64> = BTreeMap::new();
+    for ((account, _), outcome) in &first {
+        if let Outcome::Done(Done::Posted(posting)) = outcome {
+            let sign = if posting.kind == wire::Kind::Debit { -1 } else { 1 };
+            *sums.entry(account).or_default() += sign * posting.amount.minor();
+        }
+    }
+    // The journal itself: the last balance of each account is the sum of what was acknowledged.
+    let mut posted: BTreeMap<String, i64> = BTreeMap::new();
+    for record in world.records() {
+        for item in &record.items {
+            if let ledger::Verdict::Posted { posted_after, .. } = item.verdict {
+                posted.insert(item.action.account().to_string(), posted_after);
+            }
+        }
+    }
+    for (account, sum) in sums {
+        assert_eq!(posted.get(account), Some(&sum), "{account}: {replay}");
+    }
+}

@@ -1,0 +1,246 @@
+//! An executor and a store in memory: the test says when a commit ends, a look-up comes back, the
+//! projector catches up.
+
+use account::{
+    executor::{Ending, Executor},
+    lookup::{Found, Lookups, Stored},
+};
+use engine::Write;
+use ledger::{Chain, Hash, Partition, Record, Verdict};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use stdx::Moment;
+use wire::{
+    AccountId, AccountState, Action, Amount, Call, Caller, Command, Currency, Done, Epoch,
+    Fingerprint, KeyHash, Kind, Outcome, PartitionId, Reply, Seq, ServiceTag, Timestamp,
+    call::Failure,
+    command::{KeyOrigin, Post},
+    query::Query,
+};
+
+pub(crate) const PARTITIONS: u16 = 2;
+
+pub(crate) struct World {
+    pub(crate) executor: Executor<u32>,
+    pub(crate) now: Moment,
+    /// The batch in the engine's hands.
+    committing: Vec<Write>,
+    looking_up: Option<(Lookups<()>, Vec<u32>)>,
+    journal: BTreeMap<(PartitionId, Seq), Record>,
+    unprojected: Vec<Arc<Record>>,
+    accounts: BTreeMap<AccountId, AccountState>,
+    keys: BTreeMap<KeyHash, (PartitionId, Seq, u16)>,
+    /// Every answer given, by caller.
+    pub(crate) answers: BTreeMap<u32, Reply>,
+}
+
+impl World {
+    pub(crate) fn new(accounts_max: usize) -> World {
+        let service = service();
+        let mut executor = Executor::new(service, PARTITIONS, accounts_max);
+        for id in 0..PARTITIONS {
+            let id = PartitionId(id);
+            executor.own(Partition::new(service, id, Epoch(1), Chain::EMPTY, Vec::new()), 0);
+        }
+        World {
+            executor,
+            now: Moment::ZERO,
+            committing: Vec::new(),
+            looking_up: None,
+            journal: BTreeMap::new(),
+            unprojected: Vec::new(),
+            accounts: BTreeMap::new(),
+            keys: BTreeMap::new(),
+            answers: BTreeMap::new(),
+        }
+    }
+
+    /// A command arrives; nothing is done about it yet.
+    pub(crate) fn arrive(&mut self, caller: u32, command: Command) {
+        let partition = command.action.account().partition(PARTITIONS);
+        self.call(caller, partition, Call::Execute(command));
+    }
+
+    pub(crate) fn read(&mut self, caller: u32, account: &str) {
+        let id = AccountId::parse(account).unwrap();
+        let partition = id.partition(PARTITIONS);
+        self.call(caller, partition, Call::Query(Query::Account(id)));
+    }
+
+    fn call(&mut self, caller: u32, partition: PartitionId, call: Call) {
+        let time_left = Duration::from_secs(10);
+        self.executor.arrive(caller, self.now, time_left, (partition, PARTITIONS), call);
+        self.collect();
+    }
+
+    /// Sends the look-ups that are wanted, if none is under way.
+    pub(crate) fn ask(&mut self) {
+        if self.looking_up.is_none() {
+            self.looking_up = self.executor.take_lookups();
+        }
+    }
+
+    /// The look-ups come back.
+    pub(crate) fn find(&mut self) {
+        let Some((wanted, callers)) = self.looking_up.take() else { return };
+        let place = |(partition, seq, index): (PartitionId, Seq, u16)| {
+            let record = &self.journal[&(partition, seq)];
+            let outcome = record.outcome(service(), index).unwrap();
+            Stored { fingerprint: record.items[usize::from(index)].fingerprint, outcome }
+        };
+        let found = Found {
+            accounts: wanted
+                .accounts
+                .iter()
+                .map(|(_, id)| self.accounts.get(id).cloned())
+                .collect(),
+            keys: wanted.keys.iter().map(|it| self.keys.get(&it.key).copied().map(place)).collect(),
+            records: wanted
+                .records
+                .iter()
+                .map(|it| Some(place((it.partition, it.seq, it.index)).outcome))
+                .collect(),
+        };
+        self.executor.found(wanted, callers, found).unwrap();
+        self.collect();
+    }
+
+    /// Stages a batch, if none is in the engine's hands.
+    pub(crate) fn stage(&mut self) {
+        if self.committing.is_empty() {
+            let wall = Timestamp(i64::try_from(self.now.as_nanos() / 1_000).unwrap());
+            self.committing = self.executor.stage(self.now, wall);
+            self.collect();
+        }
+    }
+
+    /// The batch ends this way, every partition of it.
+    pub(crate) fn end(&mut self, ending: Ending) {
+        let writes = std::mem::take(&mut self.committing);
+        if writes.is_empty() {
+            return;
+        }
+        if ending == Ending::Committed {
+            for write in &writes {
+                assert_eq!(Hash::of(&write.record), write.hash);
+                let record = Record::decode(&write.record).unwrap();
+                self.journal.insert((write.header.partition, write.header.seq), record);
+            }
+        }
+        let projectable = self.executor.ended(&vec![ending; writes.len()]);
+        self.unprojected.extend(projectable.into_iter().map(|(record, _)| record));
+        self.collect();
+    }
+
+    /// The projector catches up, and memory forgets what it may.
+    pub(crate) fn project(&mut self) {
+        let records = std::mem::take(&mut self.unprojected);
+        let mut commands = 0;
+        for record in &records {
+            commands += record.items.len();
+            self.project_record(record);
+        }
+        let marks: Vec<_> = records.iter().map(|it| (it.header.partition, it.header.seq)).collect();
+        self.executor.projected(&marks, commands);
+    }
+
+    fn project_record(&mut self, record: &Record) {
+        for (index, item) in (0_u16..).zip(&record.items) {
+            if item.origin == KeyOrigin::Client {
+                let place = (record.header.partition, record.header.seq, index);
+                assert_eq!(self.keys.insert(item.key, place), None, "a key was journaled twice");
+            }
+            match (record.outcome(service(), index), &item.verdict) {
+                (Some(Outcome::Done(Done::Opened(state) | Done::Updated(state))), _) => {
+                    self.accounts.insert(state.id.clone(), state);
+                }
+                (Some(Outcome::Done(Done::Posted(posting))), Verdict::Posted { .. }) => {
+                    let account = self.accounts.get_mut(&posting.account).unwrap();
+                    account.posted = posting.posted_after;
+                    account.version = posting.version;
+                    account.updated_at = posting.created_at;
+                }
+                (_, _) => (),
+            }
+        }
+    }
+
+    /// Runs until nothing waits any more.
+    pub(crate) fn settle(&mut self) {
+        while 0 < self.executor.waiting_count() {
+            self.ask();
+            self.find();
+            self.stage();
+            self.end(Ending::Committed);
+        }
+    }
+
+    /// Every record of the journal, in order.
+    pub(crate) fn records(&self) -> impl Iterator<Item = &Record> {
+        self.journal.values()
+    }
+
+    fn collect(&mut self) {
+        let mut answers = Vec::new();
+        self.executor.take_answers(&mut answers);
+        for (caller, reply) in answers {
+            assert_eq!(self.answers.insert(caller, reply), None, "caller {caller} answered twice");
+        }
+    }
+
+    /// The answer in one word: what was posted, the refusal's code, or the failure.
+    pub(crate) fn answer(&self, caller: u32) -> String {
+        match self.answers.get(&caller) {
+            None => "-".to_owned(),
+            Some(Reply::Outcome(Outcome::Done(Done::Posted(it)))) => it.posted_after.to_string(),
+            Some(Reply::Outcome(Outcome::Done(Done::Opened(_)))) => "opened".to_owned(),
+            Some(Reply::Outcome(Outcome::Refused(it))) => it.refusal.code().text().to_owned(),
+            Some(Reply::Account(it)) => format!("posted {}", it.posted),
+            Some(Reply::Failed(failure)) => format!("{failure:?}"),
+            Some(other) => panic!("{other:?}"),
+        }
+    }
+}
+
+pub(crate) fn service() -> ServiceTag {
+    ServiceTag::of("a")
+}
+
+/// A command with a key of the client's.
+pub(crate) fn keyed(key: &str, text: &str) -> Command {
+    let mut words = text.split(' ');
+    let verb = words.next().unwrap();
+    let account = AccountId::parse(words.next().unwrap()).unwrap();
+    let currency = Currency::parse("EUR").unwrap();
+    let action = match verb {
+        "open" => Action::Open {
+            account: account.clone(),
+            currency,
+            overdraft_limit: 0,
+            metadata: "{}".into(),
+        },
+        "debit" | "credit" => Action::Post(Post {
+            account: account.clone(),
+            kind: if verb == "debit" { Kind::Debit } else { Kind::Credit },
+            amount: Amount::new(words.next().unwrap().parse().unwrap()).unwrap(),
+            currency,
+            reference: None,
+            metadata: "{}".into(),
+        }),
+        _ => panic!("{text}"),
+    };
+    Command {
+        key: KeyHash::new(Caller(1), &account, key.as_bytes()),
+        origin: KeyOrigin::Client,
+        fingerprint: Fingerprint::new("POST", "/", text.as_bytes()),
+        request_id: "req_1".into(),
+        action,
+    }
+}
+
+/// A command with a key that we minted.
+pub(crate) fn minted(number: u32, text: &str) -> Command {
+    Command { origin: KeyOrigin::Minted, ..keyed(&format!("minted-{number}"), text) }
+}
+
+/// What a node that is not the owner says.
+pub(crate) const NOT_OWNER: Reply = Reply::Failed(Failure::NotOwner);
