@@ -1,0 +1,249 @@
+//! The command line.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::{net::SocketAddr, path::PathBuf};
+
+/// An account API that is scaled by adding nodes: balancers and gateways in front of accounts.
+#[derive(Debug, Parser)]
+#[command(
+    name = "tollgate",
+    version,
+    after_help = "Exit codes: 0 done, 1 refused or failed, 2 usage."
+)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+    /// Folder of the tree: its data, keys, logs and topology file
+    #[arg(long, global = true, value_name = "DIR", default_value = "tollgate-data")]
+    pub(crate) data: PathBuf,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run the whole tree on this machine, nothing to configure; Ctrl-C drains it
+    Up(Up),
+    /// Run one node of a topology file
+    Run(Run),
+    /// Check a topology file and draw its tree
+    Check(Check),
+    /// Show the tree now
+    Status(Status),
+    /// Stop, start or hurt one node of a running tree
+    Node(Node),
+    /// Open accounts, look at them, debit and credit them
+    Account(Account),
+    /// Re-derive the books from the journal; says what is wrong and where
+    Verify(Verify),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Up {
+    /// Where HTTP clients are served
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080", conflicts_with = "config")]
+    pub(crate) edge: SocketAddr,
+    /// Where the monitor shows its pages and takes beats
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8090")]
+    pub(crate) monitor: SocketAddr,
+    /// Run the tree of this topology file instead of the default one
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Engine of all services: sqlite:FOLDER or postgres://…
+    #[arg(long, value_name = "URL", conflicts_with = "config", value_parser = crate::topology::elements::engine::parse)]
+    pub(crate) engine: Option<crate::topology::elements::engine::EngineUrl>,
+    /// Who is told of incidents: http(s)://… gets a webhook, mailto:who@where mail
+    #[arg(long, value_name = "URL", value_parser = notify_url)]
+    pub(crate) notify: Vec<String>,
+    /// Mail server for --notify mailto:…
+    #[arg(long, value_name = "HOST:PORT", value_parser = host_port)]
+    pub(crate) smtp: Option<String>,
+    /// Print the tree as JSON, on one line, once it is ready
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Run {
+    /// Name of the node in the topology file
+    pub(crate) node: String,
+    /// The topology file [default: tollgate.toml in the data folder]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Drain when stdin ends: it is a pipe from the process that started this one
+    #[arg(long)]
+    pub(crate) supervised: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Check {
+    /// The topology file
+    pub(crate) file: PathBuf,
+    /// Print the result as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Status {
+    /// Print the tree as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Node {
+    /// Name of the node
+    pub(crate) node: String,
+    /// What to do to it
+    pub(crate) verb: Verb,
+    /// Print the result as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Verb {
+    /// Take it out of rotation, finish what is in flight, stay up
+    Drain,
+    /// Drain it, let it exit, keep it down
+    Stop,
+    /// SIGKILL; it stays down
+    Kill,
+    /// SIGSTOP: it hangs
+    Pause,
+    /// SIGCONT: it goes on
+    Resume,
+    /// Start it again
+    Start,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Account {
+    #[command(subcommand)]
+    pub(crate) verb: AccountVerb,
+    #[command(flatten)]
+    pub(crate) target: Target,
+}
+
+/// Which tree, and as whom.
+#[derive(Debug, Args)]
+pub(crate) struct Target {
+    /// Address of the tree [default: that of the data folder]
+    #[arg(long, global = true, value_name = "URL")]
+    pub(crate) url: Option<String>,
+    /// File with the API key alone on one line [default: admin.key of the data folder]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) key_file: Option<PathBuf>,
+    /// The service of an ACCOUNT that names none
+    #[arg(long, global = true, default_value = "a")]
+    pub(crate) service: String,
+    /// Print the body of the API's answer
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AccountVerb {
+    /// Open an account
+    Open(Open),
+    /// Show an account
+    Show {
+        /// SERVICE/ID, or ID
+        account: String,
+    },
+    /// Take money from an account
+    Debit(Posting),
+    /// Put money into an account
+    Credit(Posting),
+    /// List the accounts of the service
+    List {
+        /// Rows, 1 to 1000
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
+        limit: Option<u32>,
+        /// Go on after the page that ended with this cursor
+        #[arg(long, value_name = "CURSOR")]
+        starting_after: Option<String>,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Open {
+    /// SERVICE/ID, or ID
+    pub(crate) account: String,
+    /// ISO 4217 code
+    #[arg(long, value_name = "CODE", default_value = "EUR", value_parser = currency)]
+    pub(crate) currency: wire::Currency,
+    /// How far it may go below zero, written as an AMOUNT
+    #[arg(long, value_name = "AMOUNT")]
+    pub(crate) overdraft: Option<String>,
+    /// A JSON object kept with the account
+    #[arg(long, value_name = "JSON", value_parser = json_object)]
+    pub(crate) metadata: Option<serde_json::Value>,
+    /// Idempotency key: the same key never opens twice [default: a new one]
+    #[arg(long)]
+    pub(crate) key: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Posting {
+    /// SERVICE/ID, or ID
+    pub(crate) account: String,
+    /// Minor units (4500), or with a point and all of the currency's digits (45.00)
+    pub(crate) amount: String,
+    /// ISO 4217 code
+    #[arg(value_parser = currency)]
+    pub(crate) currency: wire::Currency,
+    /// A text kept with the transaction
+    #[arg(long)]
+    pub(crate) reference: Option<String>,
+    /// Idempotency key: the same key never books twice [default: a new one]
+    #[arg(long)]
+    pub(crate) key: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Verify {
+    /// Print the findings as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+fn notify_url(text: &str) -> Result<String, String> {
+    let schemes = ["http://", "https://", "mailto:"];
+    let rest = schemes.into_iter().find_map(|scheme| text.strip_prefix(scheme));
+    match rest {
+        Some(rest) if !rest.is_empty() => Ok(text.to_owned()),
+        Some(_) | None => Err("want http(s)://… or mailto:who@where".to_owned()),
+    }
+}
+
+fn host_port(text: &str) -> Result<String, String> {
+    match text.rsplit_once(':') {
+        Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok() => {
+            Ok(text.to_owned())
+        }
+        Some(_) | None => Err("want HOST:PORT, as in mail.example.com:25".to_owned()),
+    }
+}
+
+fn currency(text: &str) -> Result<wire::Currency, String> {
+    wire::Currency::parse(text).ok_or_else(|| "want an ISO 4217 code, as in EUR".to_owned())
+}
+
+fn json_object(text: &str) -> Result<serde_json::Value, String> {
+    match serde_json::from_str(text) {
+        Ok(value @ serde_json::Value::Object(_)) => Ok(value),
+        Ok(_) => Err("want a JSON object, as in '{\"tier\":\"gold\"}'".to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+}

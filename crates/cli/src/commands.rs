@@ -1,0 +1,49 @@
+//! The commands, one module each.
+
+mod account;
+mod amount;
+mod check;
+mod node;
+mod progress;
+mod run;
+mod status;
+mod verify;
+
+pub(crate) use run::refuse_unbuilt;
+
+use crate::{
+    args::{Cli, Command},
+    error::CliError,
+    topology::{LoadError, Topology},
+};
+use std::{path::Path, process::ExitCode};
+
+/// What a command comes to.
+pub(crate) type Outcome = Result<ExitCode, CliError>;
+
+/// Does what the command line says.
+pub(crate) fn perform(cli: &Cli) -> Outcome {
+    match &cli.command {
+        Command::Up(args) => crate::up::up(args, &cli.data),
+        Command::Run(args) => run::run(args, &cli.data),
+        Command::Check(args) => check::check(args),
+        Command::Status(args) => status::status(args, &cli.data),
+        Command::Node(args) => node::node(args, &cli.data),
+        Command::Account(args) => account::account(args, &cli.data),
+        Command::Verify(args) => verify::verify(args, &cli.data),
+    }
+}
+
+/// Loads a topology file for a command that needs a sound one.
+pub(crate) fn load_topology(path: &Path) -> Result<Topology, CliError> {
+    Topology::load(path).map_err(|error| match error {
+        LoadError::Unreadable(error) => {
+            CliError::io(format!("cannot read {}", path.display()), &error)
+        }
+        LoadError::Unsound(complaints) => {
+            let lines: Vec<String> =
+                complaints.iter().map(|it| format!("{}:{it}", path.display())).collect();
+            CliError::failed(format!("{} is not sound\n{}", path.display(), lines.join("\n")))
+        }
+    })
+}

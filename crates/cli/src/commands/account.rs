@@ -1,0 +1,338 @@
+//! `tollgate account`: the account API from the terminal.
+
+mod show;
+
+use super::{Outcome, amount};
+use crate::{
+    args::{self, AccountVerb, Target},
+    data::{Data, random_id, read_key},
+    error::CliError,
+    http::{self, Failure, Reply},
+    terminal::{Paint, say},
+    topology::elements::{
+        name,
+        url::{self, HttpUrl},
+    },
+};
+use http_body_util::Full;
+use hyper::{Method, Request, body::Bytes};
+use serde_json::{Map, Value};
+use std::{path::Path, process::ExitCode, time::Duration};
+use wire::{AccountId, limits::KEY_BYTES_MAX};
+
+/// Longer than the tree itself takes to say that it does not know.
+const ANSWER_TIME_MAX: Duration = Duration::from_secs(40);
+
+/// One call of the API.
+#[derive(Debug)]
+struct Call {
+    method: Method,
+    path: String,
+    body: Option<Value>,
+    /// Of a call that changes something: what makes a repeat harmless.
+    key: Option<String>,
+    show: fn(&Value) -> String,
+}
+
+/// Calls the API and shows its answer.
+pub(super) fn account(args: &args::Account, data: &Path) -> Outcome {
+    let call = call_of(&args.verb, &args.target)?;
+    let tree = Tree::find(&args.target, data)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| CliError::io("cannot call the tree", &error))?;
+    let reply = runtime.block_on(tree.call(&call))?;
+    show(&call, &reply, args.target.json)
+}
+
+fn call_of(verb: &AccountVerb, target: &Target) -> Result<Call, CliError> {
+    match verb {
+        AccountVerb::Open(open) => {
+            let (service, id) = split(&open.account, target)?;
+            let mut body = Map::new();
+            body.insert("id".to_owned(), id.as_str().into());
+            body.insert("currency".to_owned(), open.currency.code().into());
+            if let Some(overdraft) = &open.overdraft {
+                let limit = amount::parse(overdraft, open.currency)
+                    .map_err(|want| CliError::usage(format!("--overdraft {overdraft}: {want}")))?;
+                body.insert("overdraft_limit".to_owned(), limit.into());
+            }
+            if let Some(metadata) = &open.metadata {
+                body.insert("metadata".to_owned(), metadata.clone());
+            }
+            post(format!("/v1/{service}/accounts"), body, open.key.as_deref(), show::account)
+        }
+        AccountVerb::Show { account } => {
+            let (service, id) = split(account, target)?;
+            Ok(get(format!("/v1/{service}/accounts/{id}"), show::account))
+        }
+        AccountVerb::Debit(posting) => posting_of("debit", posting, target),
+        AccountVerb::Credit(posting) => posting_of("credit", posting, target),
+        AccountVerb::List { limit, starting_after } => {
+            let service = service_of(&target.service)?;
+            let limit = limit.map(|it| format!("limit={it}"));
+            let after =
+                starting_after.as_deref().map(|it| format!("starting_after={}", encoded(it)));
+            let query: Vec<String> = limit.into_iter().chain(after).collect();
+            let mark = if query.is_empty() { "" } else { "?" };
+            let path = format!("/v1/{service}/accounts{mark}{}", query.join("&"));
+            Ok(get(path, show::accounts))
+        }
+    }
+}
+
+fn posting_of(verb: &str, posting: &args::Posting, target: &Target) -> Result<Call, CliError> {
+    let (service, id) = split(&posting.account, target)?;
+    let minor = amount::parse(&posting.amount, posting.currency)
+        .map_err(|want| CliError::usage(format!("amount {}: {want}", posting.amount)))?;
+    let mut body = Map::new();
+    body.insert("amount".to_owned(), minor.into());
+    body.insert("currency".to_owned(), posting.currency.code().into());
+    if let Some(reference) = &posting.reference {
+        body.insert("reference".to_owned(), reference.as_str().into());
+    }
+    let path = format!("/v1/{service}/accounts/{id}/{verb}");
+    post(path, body, posting.key.as_deref(), show::transaction)
+}
+
+fn get(path: String, show: fn(&Value) -> String) -> Call {
+    Call { method: Method::GET, path, body: None, key: None, show }
+}
+
+fn post(
+    path: String,
+    body: Map<String, Value>,
+    key: Option<&str>,
+    show: fn(&Value) -> String,
+) -> Result<Call, CliError> {
+    let key = match key {
+        Some(key) => key.to_owned(),
+        None => random_id().map_err(|error| CliError::io("cannot make a key", &error))?,
+    };
+    let is_printable = key.bytes().all(|it| it.is_ascii_graphic() || it == b' ');
+    if !is_printable || !(1..=KEY_BYTES_MAX).contains(&key.len()) || key.trim() != key {
+        let want = format!("--key: want 1 to {KEY_BYTES_MAX} printable ASCII characters");
+        return Err(CliError::usage(want));
+    }
+    Ok(Call { method: Method::POST, path, body: Some(Value::Object(body)), key: Some(key), show })
+}
+
+/// `SERVICE/ID`, or `ID` of the service that --service names.
+fn split(account: &str, target: &Target) -> Result<(String, AccountId), CliError> {
+    let (service, id) = account.split_once('/').unwrap_or((&target.service, account));
+    let id = AccountId::parse(id).ok_or_else(|| {
+        CliError::usage(format!("account {account:?}: want SERVICE/ID or ID"))
+            .hint("an id is 1 to 128 of A-Z a-z 0-9 . _ : -")
+    })?;
+    Ok((service_of(service)?, id))
+}
+
+fn service_of(service: &str) -> Result<String, CliError> {
+    name::parse(service)
+        .map_err(|want| CliError::usage(format!("service {service:?}: want {want}")))
+}
+
+/// Percent-encoding for a query's value.
+fn encoded(text: &str) -> String {
+    let plain = |it: u8| it.is_ascii_alphanumeric() || b"-._~".contains(&it);
+    text.bytes()
+        .map(|it| if plain(it) { char::from(it).to_string() } else { format!("%{it:02X}") })
+        .collect()
+}
+
+/// Where the tree is, and what it knows us by.
+struct Tree {
+    url: HttpUrl,
+    key: String,
+}
+
+impl Tree {
+    /// As named on the command line, else as recorded in the data folder.
+    fn find(target: &Target, data: &Path) -> Result<Tree, CliError> {
+        let data = Data::at(data);
+        let recorded = data.read_tree()?;
+        let url = target.url.clone().or_else(|| recorded.and_then(|it| it.edge));
+        let url = url.ok_or_else(|| {
+            CliError::failed(format!("no tree is known in {}", data.root.display()))
+                .hint("start one with `tollgate up`, or say where it is: --url URL --key-file FILE")
+        })?;
+        let url = url::parse(&url)
+            .map_err(|want| CliError::usage(format!("--url {url}: want {want}")))?;
+        let file = match &target.key_file {
+            Some(file) => file.clone(),
+            None => data.api_key_in_force()?,
+        };
+        Ok(Tree { url, key: read_key(&file)? })
+    }
+
+    fn request(&self, call: &Call) -> Request<Full<Bytes>> {
+        let mut request = Request::builder()
+            .method(&call.method)
+            .uri(&call.path)
+            .header("host", format!("{}:{}", self.url.host, self.url.port))
+            .header("authorization", format!("Bearer {}", self.key));
+        if let Some(key) = &call.key {
+            request = request.header("idempotency-key", key);
+        }
+        let body = match &call.body {
+            Some(body) => {
+                request = request.header("content-type", "application/json");
+                Full::new(Bytes::from(body.to_string()))
+            }
+            None => Full::default(),
+        };
+        request.body(body).expect("path, key and API key were checked to be printable")
+    }
+
+    /// Calls, and once more under the same key when the connection broke.
+    async fn call(&self, call: &Call) -> Result<Reply, CliError> {
+        let first = match http::call(&self.url, self.request(call), ANSWER_TIME_MAX).await {
+            Ok(reply) => return Ok(reply),
+            Err(Failure::Unsent(why)) => return Err(self.unreachable(&why)),
+            Err(Failure::Unanswered(why)) => why,
+        };
+        match http::call(&self.url, self.request(call), ANSWER_TIME_MAX).await {
+            Ok(reply) => Ok(reply),
+            Err(Failure::Unsent(_) | Failure::Unanswered(_)) => Err(unknown(call, &first)),
+        }
+    }
+
+    fn unreachable(&self, why: &str) -> CliError {
+        let address = format!("http://{}:{}", self.url.host, self.url.port);
+        CliError::failed(format!("no answer from {address}: {why}"))
+            .hint("is the tree running? see `tollgate status`; start it with `tollgate up`")
+    }
+}
+
+/// Sent, and not answered. Only its key can tell what came of it.
+fn unknown(call: &Call, why: &str) -> CliError {
+    let error = CliError::failed(format!("the connection broke before the answer came: {why}"));
+    match &call.key {
+        Some(key) => error.hint(format!(
+            "it may or may not have been booked; repeat it with --key {key} to find out: \
+             it is never booked twice"
+        )),
+        None => error.hint("nothing was changed: ask again"),
+    }
+}
+
+fn show(call: &Call, reply: &Reply, is_json: bool) -> Outcome {
+    let body: Option<Value> = serde_json::from_slice(&reply.body).ok();
+    if is_json {
+        say(&format!("{}\n", String::from_utf8_lossy(&reply.body).trim_end()));
+    }
+    match (reply.status, body) {
+        (200..=299, Some(body)) => {
+            if !is_json {
+                say(&(call.show)(&body));
+            }
+            Ok(ExitCode::SUCCESS)
+        }
+        (status, body) => Err(refused(call, status, body.as_ref())),
+    }
+}
+
+fn refused(call: &Call, status: u16, body: Option<&Value>) -> CliError {
+    let text = |key: &str| body.and_then(|it| it.get(key)).and_then(Value::as_str);
+    let Some(code) = text("code") else {
+        return CliError::failed(format!("the answer is no answer of the API (status {status})"))
+            .hint("is this the address of a tree?");
+    };
+    let detail = show::printable(text("detail").unwrap_or_default());
+    let code = show::printable(code);
+    let error = CliError::failed(format!("{} {detail}", Paint::stderr().bold(&format!("{code}:"))));
+    match (hint(&code), &call.key) {
+        (_, Some(key)) if code == "outcome_unknown" => error.hint(format!(
+            "it may or may not have been booked; repeat it with --key {key} to find out"
+        )),
+        (Some(hint), _) => error.hint(hint),
+        (None, _) => error,
+    }
+}
+
+/// What to do about a refusal, where that is not plain from its detail.
+fn hint(code: &str) -> Option<&'static str> {
+    Some(match code {
+        "no_such_account" => "open it with `tollgate account open`",
+        "account_exists" => "look at it with `tollgate account show`",
+        "no_such_service" => "name a service of the tree: SERVICE/ID, or --service SERVICE",
+        "unauthenticated" => "name the file of the tree's key: --key-file FILE",
+        "key_reused" => "this key belongs to another request: leave --key out for a new one",
+        "overloaded" | "partition_moving" | "engine_unavailable" => {
+            "nothing was booked: try again in a moment"
+        }
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::args::Cli;
+    use clap::Parser;
+
+    #[track_caller]
+    fn check(line: &str, expected: &str) {
+        let cli = Cli::try_parse_from(line.split(' ')).unwrap();
+        let args::Command::Account(args) = cli.command else { panic!("{line}") };
+        let text = match call_of(&args.verb, &args.target) {
+            Ok(Call { method, path, body, .. }) => {
+                let body = body.map(|it| format!(" {it}")).unwrap_or_default();
+                format!("{method} {path}{body}")
+            }
+            Err(error) => error.message().to_owned(),
+        };
+        assert_eq!(text, expected, "{line}");
+    }
+
+    #[test]
+    fn commands_become_calls() {
+        check(
+            "tollgate account open alice",
+            r#"POST /v1/a/accounts {"currency":"EUR","id":"alice"}"#,
+        );
+        check(
+            r#"tollgate account open b/bob --currency JPY --overdraft 50 --metadata {"x":1}"#,
+            r#"POST /v1/b/accounts {"currency":"JPY","id":"bob","metadata":{"x":1},"overdraft_limit":50}"#,
+        );
+        check(
+            "tollgate account debit alice 45.00 EUR --service b --reference order17",
+            r#"POST /v1/b/accounts/alice/debit {"amount":4500,"currency":"EUR","reference":"order17"}"#,
+        );
+        check(
+            "tollgate account credit a/alice 7500 EUR",
+            r#"POST /v1/a/accounts/alice/credit {"amount":7500,"currency":"EUR"}"#,
+        );
+        check("tollgate account show alice", "GET /v1/a/accounts/alice");
+        check(
+            "tollgate account list --service b --limit 5 --starting-after a+/=",
+            "GET /v1/b/accounts?limit=5&starting_after=a%2B%2F%3D",
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_meant_is_refused_here() {
+        check("tollgate account show a/b/c", "account \"a/b/c\": want SERVICE/ID or ID");
+        check(
+            "tollgate account show A/b",
+            "service \"A\": want a name of 1 to 32 of a-z, 0-9 and -",
+        );
+        check(
+            "tollgate account debit alice 45.0 EUR",
+            "amount 45.0: want minor units, as in 4500, or exactly 2 digits after a point, as in 45.00",
+        );
+        let long = format!("tollgate account debit alice 1 EUR --key {}", "k".repeat(256));
+        check(&long, "--key: want 1 to 255 printable ASCII characters");
+    }
+
+    #[test]
+    fn refusals_are_told_with_code_and_hint() {
+        let call = get("/".to_owned(), show::account);
+        let body = serde_json::json!({ "code": "no_such_account", "detail": "alice" });
+        assert_eq!(
+            refused(&call, 404, Some(&body)).to_string(),
+            "no_such_account: alice\n\nhint: open it with `tollgate account open`"
+        );
+        let error = refused(&call, 502, None).to_string();
+        assert!(error.starts_with("the answer is no answer of the API (status 502)"), "{error}");
+    }
+}

@@ -1,0 +1,268 @@
+//! `tollgate run`: one node of a topology file, until it is told to drain.
+
+use super::{Outcome, load_topology};
+use crate::{
+    args,
+    data::{Data, read_key},
+    error::CliError,
+    terminal::tell,
+    topology::{
+        Door, Node, Role, ServiceKind, Topology,
+        elements::{engine::EngineUrl, policy::Policy},
+    },
+};
+use account::AccountConfig;
+use net::{
+    node::{ClusterKey, Endpoint, NodeConfig},
+    shutdown::{ShutdownTrigger, shutdown},
+};
+use proxy::config::{BalancerConfig, GatewayConfig, ServiceConfig};
+use std::{
+    io,
+    net::{Ipv4Addr, SocketAddr},
+    num::NonZero,
+    path::Path,
+    process::ExitCode,
+    sync::Arc,
+};
+use tokio::signal::unix::{SignalKind, signal};
+use wire::PartitionId;
+
+/// Where a node's admin pages are when the file does not say: a free port, told when it is ready.
+const ADMIN_DEFAULT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+
+/// Runs the node in this process.
+pub(super) fn run(args: &args::Run, data: &Path) -> Outcome {
+    // Read once before anything else: moments count from here.
+    net::clock::now();
+    let path = args.config.clone().unwrap_or_else(|| Data::at(data).topology());
+    let tree = load_topology(&path)?;
+    let node = tree.node(&args.node).ok_or_else(|| unknown_node(&args.node, &tree))?;
+    let config = Config::of(&tree, node)?;
+    log_to_stderr();
+    raise_file_limit();
+    let (trigger, shutdown) = shutdown();
+    listen_for_drain(trigger, args.supervised)
+        .map_err(|error| CliError::io("cannot listen for signals", &error))?;
+    let ended = match config {
+        Config::Balancer(config) => proxy::balancer::run(config, shutdown),
+        Config::Gateway(config) => proxy::gateway::run(config, shutdown),
+        Config::Account(config) => account::run(config, shutdown),
+    };
+    ended.map_err(|error| CliError::io(format!("node {}", node.name), &error))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The names that there are, for somebody who named another.
+pub(super) fn unknown_node(name: &str, tree: &Topology) -> CliError {
+    let names: Vec<&str> = tree.nodes.iter().map(|it| it.name.as_str()).collect();
+    CliError::failed(format!("no node is called {name:?}"))
+        .hint(format!("the nodes are {}", names.join(", ")))
+}
+
+/// Why this tree cannot be run by this version, if it cannot.
+pub(crate) fn refuse_unbuilt(tree: &Topology) -> Result<(), CliError> {
+    for service in &tree.services {
+        if let ServiceKind::Account { engines, .. } = &service.kind {
+            sqlite_folder(&service.name, engines)?;
+        }
+    }
+    Ok(())
+}
+
+/// The folder of a service's one engine.
+pub(super) fn sqlite_folder<'a>(
+    service: &str,
+    engines: &'a [EngineUrl],
+) -> Result<&'a Path, CliError> {
+    match engines {
+        [EngineUrl::Sqlite(folder)] => Ok(folder),
+        [EngineUrl::Postgres(_)] => Err(CliError::failed(format!(
+            "service {service}: the PostgreSQL engine is not built yet"
+        ))
+        .hint("use an engine on this machine: sqlite:FOLDER")),
+        [] | [_, ..] => Err(CliError::failed(format!(
+            "service {service}: a service on several engines is not built yet"
+        ))
+        .hint("name one engine: sqlite:FOLDER")),
+    }
+}
+
+/// The configuration of a node's role.
+enum Config {
+    Balancer(BalancerConfig),
+    Gateway(GatewayConfig),
+    Account(AccountConfig),
+}
+
+impl Config {
+    fn of(tree: &Topology, node: &Node) -> Result<Config, CliError> {
+        refuse_unbuilt(tree)?;
+        let cluster_key = read_key(&tree.cluster_key)?;
+        let base = NodeConfig {
+            name: node.name.as_str().into(),
+            admin: node.admin.unwrap_or(ADMIN_DEFAULT),
+            cluster_key: ClusterKey(Arc::from(cluster_key.into_bytes())),
+            drain_max: node.drain,
+        };
+        match &node.role {
+            Role::Balancer { door, endpoints, policy } => {
+                Ok(Config::Balancer(balancer(tree, base, door, endpoints, *policy)))
+            }
+            Role::Gateway { door } => Ok(Config::Gateway(gateway(tree, base, door)?)),
+            Role::Account { service, trunk } => {
+                Ok(Config::Account(account_node(tree, base, service, *trunk)?))
+            }
+            Role::Monitor { .. } => Err(CliError::failed("the monitor is not built yet")),
+        }
+    }
+}
+
+fn balancer(
+    tree: &Topology,
+    node: NodeConfig,
+    door: &Door,
+    endpoints: &[String],
+    policy: Policy,
+) -> BalancerConfig {
+    if !matches!(policy, Policy::LeastLoad | Policy::LeastRequests) {
+        tell!("policy {} is not built yet: least-requests is used", policy.text());
+    }
+    let endpoints = endpoints.iter().filter_map(|name| tree.node(name));
+    let endpoints = endpoints.filter_map(|it| Some(endpoint(it, it.role.trunk()?)));
+    BalancerConfig {
+        node,
+        http: door.http,
+        trunk: door.trunk,
+        endpoints: endpoints.collect(),
+        workers: workers(door),
+        deadline: door.deadline,
+    }
+}
+
+fn gateway(tree: &Topology, node: NodeConfig, door: &Door) -> Result<GatewayConfig, CliError> {
+    if !tree.routes.is_empty() {
+        tell!("routes to HTTP services are not built yet: their paths answer no_such_route");
+    }
+    let services = tree.services.iter().filter_map(|service| match &service.kind {
+        ServiceKind::Account { partitions, .. } => Some(ServiceConfig {
+            name: service.name.clone(),
+            partitions: *partitions,
+            nodes: tree
+                .nodes_of(&service.name)
+                .map(|(node, trunk)| endpoint(node, trunk))
+                .collect(),
+        }),
+        ServiceKind::Http { .. } => None,
+    });
+    Ok(GatewayConfig {
+        node,
+        http: door.http,
+        trunk: door.trunk,
+        services: services.collect(),
+        api_key: read_key(&tree.api_key)?,
+        workers: workers(door),
+        deadline: door.deadline,
+    })
+}
+
+fn account_node(
+    tree: &Topology,
+    node: NodeConfig,
+    service: &str,
+    trunk: SocketAddr,
+) -> Result<AccountConfig, CliError> {
+    let kind = tree.services.iter().find(|it| it.name == service).map(|it| &it.kind);
+    let Some(ServiceKind::Account { engines, partitions }) = kind else {
+        unreachable!("a checked account node has an account service");
+    };
+    let engine = sqlite_folder(service, engines)?.to_owned();
+    let names: Vec<&str> = tree.nodes_of(service).map(|(node, _)| node.name.as_str()).collect();
+    let owned = owned(&names, &node.name, *partitions);
+    Ok(AccountConfig {
+        node,
+        trunk,
+        service: service.to_owned(),
+        partitions: *partitions,
+        engine,
+        owned,
+    })
+}
+
+/// Every n-th partition, by the node's place among the nodes of its service.
+fn owned(nodes: &[&str], name: &str, partitions: u16) -> Vec<PartitionId> {
+    let Some(place) = nodes.iter().position(|it| *it == name) else { return Vec::new() };
+    (0..partitions).skip(place).step_by(nodes.len()).map(PartitionId).collect()
+}
+
+fn endpoint(node: &Node, addr: SocketAddr) -> Endpoint {
+    Endpoint { name: node.name.as_str().into(), addr }
+}
+
+/// As many threads as cores where clients arrive; one inside, so that frames still coalesce.
+fn workers(door: &Door) -> usize {
+    let of_machine = || match door.http {
+        Some(_) => std::thread::available_parallelism().map_or(1, NonZero::get),
+        None => 1,
+    };
+    door.workers.unwrap_or_else(of_machine)
+}
+
+fn log_to_stderr() {
+    let subscriber = tracing_subscriber::fmt().with_writer(io::stderr).with_target(false);
+    // Already set only if a role had done so, and then its own wish stands.
+    drop(subscriber.try_init());
+}
+
+/// Every connection is a file: asks for as many as the machine lets us have.
+fn raise_file_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::warn!(%error, "the limit of open files stays as it is");
+    }
+}
+
+/// Triggers at SIGTERM and SIGINT, and at the end of stdin where that means that `up` is gone.
+fn listen_for_drain(trigger: ShutdownTrigger, is_supervised: bool) -> io::Result<()> {
+    let trigger = Arc::new(trigger);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let (mut terminate, mut interrupt) = {
+        let _inside = runtime.enter();
+        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?)
+    };
+    let on_signal = Arc::clone(&trigger);
+    std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
+        runtime.block_on(async {
+            loop {
+                tokio::select! {
+                    _ = terminate.recv() => tracing::info!("SIGTERM: draining"),
+                    _ = interrupt.recv() => tracing::info!("SIGINT: draining"),
+                }
+                on_signal.trigger();
+            }
+        });
+    })?;
+    if is_supervised {
+        std::thread::Builder::new().name("supervised".to_owned()).spawn(move || {
+            // Nothing is ever written to it: whatever ends the read is the end of `up`.
+            drop(io::copy(&mut io::stdin().lock(), &mut io::sink()));
+            tracing::info!("the supervisor is gone: draining");
+            trigger.trigger();
+        })?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn partitions_are_dealt_in_turn() {
+        let of = |name| owned(&["a-1", "a-2", "a-3"], name, 7).iter().map(|it| it.0).collect();
+        let all: Vec<Vec<u16>> = ["a-1", "a-2", "a-3", "b-1"].map(of).to_vec();
+        assert_eq!(all, [vec![0, 3, 6], vec![1, 4], vec![2, 5], vec![]]);
+    }
+}

@@ -1,0 +1,188 @@
+//! `tollgate status`: the tree now, from what `up` wrote down and what each node says of itself.
+
+use super::Outcome;
+use crate::{
+    args,
+    data::{Data, NodeState, TreeState},
+    error::CliError,
+    http, proc,
+    terminal::{Paint, say, say_json, table},
+    topology::elements::url::HttpUrl,
+};
+use serde_json::{Value, json};
+use std::{net::SocketAddr, path::Path, process::ExitCode, time::Duration};
+use tokio::task::JoinSet;
+
+/// How long a node may take to answer; one that hangs is shown as such.
+const ANSWER_TIME_MAX: Duration = Duration::from_secs(1);
+
+/// What a node said when it was asked.
+#[derive(Clone, Debug, Default)]
+struct Said {
+    /// `None` when it said nothing.
+    is_ready: Option<bool>,
+    status: Option<Value>,
+}
+
+/// A table, or JSON.
+pub(super) fn status(args: &args::Status, data: &Path) -> Outcome {
+    let tree = Data::at(data).require_up()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| CliError::io("cannot ask the nodes", &error))?;
+    let said = runtime.block_on(ask_all(&tree));
+    if args.json {
+        say_json(&as_json(&tree, &said));
+    } else {
+        say(&as_text(&tree, &said));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn ask_all(tree: &TreeState) -> Vec<Said> {
+    let mut asked = JoinSet::new();
+    for (index, node) in tree.nodes.iter().enumerate() {
+        if let (Some(admin), Some(_)) = (node.admin, node.pid) {
+            asked.spawn(async move { (index, ask(admin).await) });
+        }
+    }
+    let mut said = vec![Said::default(); tree.nodes.len()];
+    while let Some(answer) = asked.join_next().await {
+        if let Ok((index, answer)) = answer {
+            said[index] = answer;
+        }
+    }
+    said
+}
+
+async fn ask(admin: SocketAddr) -> Said {
+    let url = HttpUrl { host: admin.ip().to_string(), port: admin.port() };
+    let ready = http::call(&url, http::get(&url, "/readyz"), ANSWER_TIME_MAX).await;
+    let Ok(ready) = ready else { return Said::default() };
+    let status = http::call(&url, http::get(&url, "/admin/status"), ANSWER_TIME_MAX).await;
+    let status = status.ok().filter(|it| it.status == 200);
+    Said {
+        is_ready: Some(ready.status == 200),
+        status: status.and_then(|it| serde_json::from_slice(&it.body).ok()),
+    }
+}
+
+/// What `up` knows and what the node says, in one word.
+fn state<'a>(node: &'a NodeState, said: &Said) -> &'a str {
+    match (node.state.as_str(), said.is_ready) {
+        ("ready", Some(false)) => "not ready",
+        ("ready", None) => "no answer",
+        (state, _) => state,
+    }
+}
+
+/// Requests that a node has taken: a node of accounts counts commands and queries apart.
+fn requests(said: &Said) -> Option<u64> {
+    let status = said.status.as_ref()?;
+    let count = |key: &str| status.get(key).and_then(Value::as_u64);
+    count("requests").or_else(|| match (count("commands"), count("queries")) {
+        (None, None) => None,
+        (commands, queries) => commands.unwrap_or(0).checked_add(queries.unwrap_or(0)),
+    })
+}
+
+fn as_json(tree: &TreeState, said: &[Said]) -> Value {
+    let nodes = tree.nodes.iter().zip(said).map(|(node, said)| {
+        json!({
+            "name": node.name,
+            "role": node.role,
+            "state": state(node, said),
+            "pid": node.pid,
+            "uptime_seconds": node.pid.and_then(proc::uptime).map(|it| it.as_secs()),
+            "restarts": node.restarts,
+            "http": node.http,
+            "trunk": node.trunk,
+            "admin": node.admin,
+            "requests": requests(said),
+            "status": said.status,
+        })
+    });
+    json!({
+        "name": tree.name,
+        "pid": tree.pid,
+        "edge": tree.edge,
+        "nodes": nodes.collect::<Vec<_>>(),
+    })
+}
+
+fn as_text(tree: &TreeState, said: &[Said]) -> String {
+    let heads = ["NODE", "ROLE", "STATE", "PID", "UPTIME", "RESTARTS", "REQUESTS", "ADDRESSES"];
+    let mut rows = vec![heads.map(str::to_owned).to_vec()];
+    let dash = |value: Option<String>| value.unwrap_or_else(|| "-".to_owned());
+    for (node, said) in tree.nodes.iter().zip(said) {
+        let addresses =
+            [("http", node.http), ("trunk", node.trunk), ("admin", node.admin)].into_iter();
+        let addresses = addresses.filter_map(|(name, it)| Some(format!("{name} {}", it?)));
+        rows.push(vec![
+            node.name.clone(),
+            node.role.clone(),
+            state(node, said).to_owned(),
+            dash(node.pid.map(|it| it.to_string())),
+            dash(node.pid.and_then(proc::uptime).map(uptime)),
+            node.restarts.to_string(),
+            dash(requests(said).map(|it| it.to_string())),
+            addresses.collect::<Vec<_>>().join("  "),
+        ]);
+    }
+    let edge = tree.edge.as_deref().unwrap_or("no HTTP address");
+    let (heads, body) = split_first_line(table(&rows));
+    let paint = Paint::stdout();
+    let body =
+        body.lines().zip(tree.nodes.iter().zip(said)).map(|(line, (node, said))| {
+            match state(node, said) {
+                "ready" => format!("{line}\n"),
+                "killed" | "restarting" | "no answer" => paint.red(line) + "\n",
+                _ => paint.yellow(line) + "\n",
+            }
+        });
+    let title = format!("{} at {edge}", tree.name);
+    format!("{}\n\n{heads}\n{}", paint.bold(&title), body.collect::<String>())
+}
+
+fn split_first_line(text: String) -> (String, String) {
+    match text.split_once('\n') {
+        Some((first, rest)) => (first.to_owned(), rest.to_owned()),
+        None => (text, String::new()),
+    }
+}
+
+/// `3d 4h`, `5m 6s`: the two largest units.
+fn uptime(length: Duration) -> String {
+    let seconds = length.as_secs();
+    let (days, hours, minutes) = (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{seconds}s"),
+        (0, 0, _) => format!("{minutes}m {}s", seconds % 60),
+        (0, _, _) => format!("{hours}h {minutes}m"),
+        _ => format!("{days}d {hours}h"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn uptimes_have_two_units() {
+        for (seconds, text) in
+            [(0, "0s"), (59, "59s"), (61, "1m 1s"), (3_660, "1h 1m"), (90_000, "1d 1h")]
+        {
+            assert_eq!(uptime(Duration::from_secs(seconds)), text);
+        }
+    }
+
+    #[test]
+    fn requests_are_found_where_they_are() {
+        let of = |text: &str| {
+            requests(&Said { is_ready: None, status: serde_json::from_str(text).ok() })
+        };
+        assert_eq!(of(r#"{"requests":3}"#), Some(3));
+        assert_eq!(of(r#"{"commands":3,"queries":4}"#), Some(7));
+        assert_eq!(of(r#"{"other":3}"#), None);
+        assert_eq!(of("broken"), None);
+    }
+}

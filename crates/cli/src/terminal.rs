@@ -1,0 +1,100 @@
+//! What goes to the terminal: data to stdout, the rest to stderr, colour only where it is read.
+
+use std::io::{self, IsTerminal, Write};
+
+/// Writes data to stdout. A reader that has gone away wants no more of it, which is no failure.
+pub(crate) fn say(text: &str) {
+    let mut stdout = io::stdout().lock();
+    drop(stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()));
+}
+
+/// Writes a line for people to stderr. A terminal that is gone is no reason to end, or to panic.
+macro_rules! tell {
+    ($($words:tt)*) => { $crate::terminal::write_line(format_args!($($words)*)) };
+}
+pub(crate) use tell;
+
+/// What [`tell`] does.
+pub(crate) fn write_line(words: std::fmt::Arguments<'_>) {
+    drop(writeln!(io::stderr().lock(), "{words}"));
+}
+
+/// Writes one JSON value to stdout, on one line.
+pub(crate) fn say_json(value: &impl serde::Serialize) {
+    let text = serde_json::to_string(value).expect("our own values have string keys");
+    say(&format!("{text}\n"));
+}
+
+/// Colours of one stream; none when it is no terminal or the user wants none.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Paint {
+    is_on: bool,
+}
+
+impl Paint {
+    /// For stdout.
+    pub(crate) fn stdout() -> Paint {
+        Paint { is_on: io::stdout().is_terminal() && wants_colour() }
+    }
+
+    /// For stderr.
+    pub(crate) fn stderr() -> Paint {
+        Paint { is_on: io::stderr().is_terminal() && wants_colour() }
+    }
+
+    /// For what matters most.
+    pub(crate) fn bold(self, text: &str) -> String {
+        self.wrap("1", text)
+    }
+
+    /// For what is well.
+    pub(crate) fn green(self, text: &str) -> String {
+        self.wrap("32", text)
+    }
+
+    /// For what is not.
+    pub(crate) fn red(self, text: &str) -> String {
+        self.wrap("31", text)
+    }
+
+    /// For what is neither.
+    pub(crate) fn yellow(self, text: &str) -> String {
+        self.wrap("33", text)
+    }
+
+    fn wrap(self, code: &str, text: &str) -> String {
+        if self.is_on { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+    }
+}
+
+/// See no-color.org: set and not empty means none.
+fn wants_colour() -> bool {
+    std::env::var_os("NO_COLOR").is_none_or(|it| it.is_empty())
+}
+
+/// Rows as columns, each as wide as its widest cell.
+pub(crate) fn table(rows: &[Vec<String>]) -> String {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let width = |column: usize| {
+        rows.iter().filter_map(|row| row.get(column)).map(|it| it.chars().count()).max()
+    };
+    let widths: Vec<usize> = (0..columns).map(|it| width(it).unwrap_or(0)).collect();
+    let mut out = String::new();
+    for row in rows {
+        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
+        out.push_str(cells.collect::<Vec<_>>().join("  ").trim_end());
+        out.push('\n');
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_as_wide_as_they_must() {
+        let row = |cells: [&str; 2]| cells.map(str::to_owned).to_vec();
+        assert_eq!(table(&[row(["a", "b"]), row(["long", ""])]), "a     b\nlong\n");
+    }
+}

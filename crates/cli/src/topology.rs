@@ -1,0 +1,219 @@
+//! The topology file, `tollgate.toml`: read, checked whole, drawn.
+//!
+//! Two shapes: [`file`] is what people write, [`Topology`] what the code runs on. To hold a
+//! `Topology` is proof that the file was sound.
+
+mod check;
+mod complaint;
+pub(crate) mod elements;
+mod file;
+mod reader;
+mod tree;
+
+#[cfg(test)]
+mod tests;
+
+use complaint::Complaints;
+use elements::{beat::Beat, engine::EngineUrl, policy::Policy, role::RoleName, url::HttpUrl};
+use reader::Walk;
+use std::{
+    io::{self, Read},
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+use toml::de::DeTable;
+
+/// Longest topology file: a tree of thousands of nodes.
+const FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
+
+/// A sound tree. Paths are as the code opens them, the folder of the file before relative ones.
+#[derive(Clone, Debug)]
+pub(crate) struct Topology {
+    pub(crate) name: String,
+    pub(crate) cluster_key: PathBuf,
+    pub(crate) api_key: PathBuf,
+    pub(crate) services: Vec<Service>,
+    pub(crate) routes: Vec<Route>,
+    /// In the order of the file.
+    pub(crate) nodes: Vec<Node>,
+}
+
+/// A service behind the gateways.
+#[derive(Clone, Debug)]
+pub(crate) struct Service {
+    pub(crate) name: String,
+    pub(crate) kind: ServiceKind,
+}
+
+/// What a service is.
+#[derive(Clone, Debug)]
+pub(crate) enum ServiceKind {
+    /// Many nodes, one set of accounts. At least one engine.
+    Account { engines: Vec<EngineUrl>, partitions: u16 },
+    /// Any other HTTP service. At least one URL.
+    Http { urls: Vec<HttpUrl> },
+}
+
+/// Requests that go to an HTTP service.
+#[derive(Clone, Debug)]
+pub(crate) struct Route {
+    pub(crate) path: String,
+    pub(crate) service: String,
+}
+
+/// One process of the tree.
+#[derive(Clone, Debug)]
+pub(crate) struct Node {
+    pub(crate) name: String,
+    pub(crate) role: Role,
+    pub(crate) admin: Option<SocketAddr>,
+    pub(crate) drain: Duration,
+}
+
+/// What a node does, and what only that role needs.
+#[derive(Clone, Debug)]
+pub(crate) enum Role {
+    Balancer { door: Door, endpoints: Vec<String>, policy: Policy },
+    Gateway { door: Door },
+    Account { service: String, trunk: SocketAddr },
+    Monitor { http: SocketAddr, beat: Beat },
+}
+
+/// How requests come in. At least one of `http` and `trunk` is set.
+#[derive(Clone, Debug)]
+pub(crate) struct Door {
+    pub(crate) http: Option<SocketAddr>,
+    pub(crate) trunk: Option<SocketAddr>,
+    /// Threads; `None` leaves it to the machine.
+    pub(crate) workers: Option<usize>,
+    pub(crate) deadline: Duration,
+}
+
+impl Topology {
+    /// Reads and checks the file at `path`.
+    pub(crate) fn load(path: &Path) -> Result<Topology, LoadError> {
+        let text = read_bounded(path).map_err(LoadError::Unreadable)?;
+        let base = match path.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            Some(_) | None => Path::new("."),
+        };
+        Topology::parse(&text, base).map_err(LoadError::Unsound)
+    }
+
+    /// Checks a file's text; `base` is the folder that relative paths count from.
+    pub(crate) fn parse(text: &str, base: &Path) -> Result<Topology, Complaints> {
+        let (table, errors) = DeTable::parse_recoverable(text);
+        let mut walk = Walk { text, complaints: Complaints::default() };
+        for error in errors {
+            let line = walk.line(&error.span().unwrap_or_default());
+            walk.complaints.syntax(line, error.message());
+        }
+        let file = file::read(&mut walk, table.get_ref());
+        check::check(&file, base, walk.complaints)
+    }
+
+    /// The node of this name.
+    pub(crate) fn node(&self, name: &str) -> Option<&Node> {
+        self.nodes.iter().find(|node| node.name == name)
+    }
+
+    /// The nodes of an account service, in the order of the file.
+    pub(crate) fn nodes_of(&self, service: &str) -> impl Iterator<Item = (&Node, SocketAddr)> {
+        self.nodes.iter().filter_map(move |node| match &node.role {
+            Role::Account { service: its, trunk } if its == service => Some((node, *trunk)),
+            Role::Account { .. }
+            | Role::Balancer { .. }
+            | Role::Gateway { .. }
+            | Role::Monitor { .. } => None,
+        })
+    }
+
+    /// Tiers from the leaves up: a node stands above everything that it sends to.
+    pub(crate) fn tiers(&self) -> Vec<Vec<&Node>> {
+        let mut tiers: Vec<Vec<&Node>> = Vec::new();
+        for node in &self.nodes {
+            let height = self.height(node);
+            while tiers.len() <= height {
+                tiers.push(Vec::new());
+            }
+            tiers[height].push(node);
+        }
+        tiers.retain(|tier| !tier.is_empty());
+        tiers
+    }
+
+    /// Ends because a checked tree has no cycle.
+    fn height(&self, node: &Node) -> usize {
+        match &node.role {
+            Role::Account { .. } => 0,
+            Role::Gateway { .. } => 1,
+            Role::Monitor { .. } => 2,
+            Role::Balancer { endpoints, .. } => {
+                let below = endpoints.iter().filter_map(|name| self.node(name));
+                1 + below.map(|it| self.height(it)).max().unwrap_or(1)
+            }
+        }
+    }
+
+    /// Where a client of the whole tree connects: the highest node with an HTTP address.
+    pub(crate) fn entrance(&self) -> Option<SocketAddr> {
+        let nodes = self.tiers().into_iter().rev().flatten();
+        nodes.filter(|node| node.role.name() != RoleName::Monitor).find_map(|node| node.role.http())
+    }
+}
+
+impl Role {
+    /// Which of the four it is.
+    pub(crate) fn name(&self) -> RoleName {
+        match self {
+            Role::Balancer { .. } => RoleName::Balancer,
+            Role::Gateway { .. } => RoleName::Gateway,
+            Role::Account { .. } => RoleName::Account,
+            Role::Monitor { .. } => RoleName::Monitor,
+        }
+    }
+
+    /// Where it serves HTTP.
+    pub(crate) fn http(&self) -> Option<SocketAddr> {
+        match self {
+            Role::Balancer { door, .. } | Role::Gateway { door } => door.http,
+            Role::Account { .. } => None,
+            Role::Monitor { http, .. } => Some(*http),
+        }
+    }
+
+    /// The service whose accounts it holds.
+    pub(crate) fn service(&self) -> Option<&str> {
+        match self {
+            Role::Account { service, .. } => Some(service),
+            Role::Balancer { .. } | Role::Gateway { .. } | Role::Monitor { .. } => None,
+        }
+    }
+
+    /// Where the tier above connects.
+    pub(crate) fn trunk(&self) -> Option<SocketAddr> {
+        match self {
+            Role::Balancer { door, .. } | Role::Gateway { door } => door.trunk,
+            Role::Account { trunk, .. } => Some(*trunk),
+            Role::Monitor { .. } => None,
+        }
+    }
+}
+
+/// Why there is no tree.
+#[derive(Debug)]
+pub(crate) enum LoadError {
+    Unreadable(io::Error),
+    Unsound(Complaints),
+}
+
+fn read_bounded(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    let file = std::fs::File::open(path)?;
+    file.take(FILE_BYTES_MAX + 1).read_to_string(&mut text)?;
+    if FILE_BYTES_MAX < text.len() as u64 {
+        return Err(io::Error::other(format!("longer than {FILE_BYTES_MAX} bytes")));
+    }
+    Ok(text)
+}

@@ -1,0 +1,11 @@
+//! The values of a topology file, one module each: what may be written, what the code gets.
+
+pub(crate) mod address;
+pub(crate) mod beat;
+pub(crate) mod duration;
+pub(crate) mod engine;
+pub(crate) mod name;
+pub(crate) mod path;
+pub(crate) mod policy;
+pub(crate) mod role;
+pub(crate) mod url;

@@ -1,0 +1,184 @@
+//! The shape that people write: each value read on its own, nothing compared yet.
+
+use super::{
+    elements::{
+        address, beat::Beat, duration, engine, engine::EngineUrl, name, path, policy::Policy,
+        role::RoleName, url, url::HttpUrl,
+    },
+    reader::{Field, Placed, Section, Walk},
+};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use toml::de::DeTable;
+use wire::limits;
+
+const FILE_KEYS: [&str; 6] = ["name", "services", "routes", "nodes", "cluster_key", "api_key"];
+const SERVICE_KEYS: [&str; 3] = ["engine", "partitions", "http"];
+const ROUTE_KEYS: [&str; 2] = ["path", "service"];
+/// Every key of a node, with the roles that have it.
+const NODE_KEYS: [(&str, &[RoleName]); 12] = {
+    use RoleName::{Account, Balancer, Gateway, Monitor};
+    const ALL: &[RoleName] = &[Balancer, Gateway, Account, Monitor];
+    [
+        ("name", ALL),
+        ("role", ALL),
+        ("admin", ALL),
+        ("drain", ALL),
+        ("http", &[Balancer, Gateway, Monitor]),
+        ("trunk", &[Balancer, Gateway, Account]),
+        ("endpoints", &[Balancer]),
+        ("policy", &[Balancer]),
+        ("workers", &[Balancer, Gateway]),
+        ("deadline", &[Balancer, Gateway]),
+        ("service", &[Account]),
+        ("beat", &[Monitor]),
+    ]
+};
+/// Threads of one node; more than this is a slip of the keyboard.
+const WORKERS_MAX: i64 = 256;
+
+/// A whole file.
+#[derive(Debug)]
+pub(super) struct TopologyFile {
+    pub(super) name: Field<String>,
+    pub(super) cluster_key: Field<PathBuf>,
+    pub(super) api_key: Field<PathBuf>,
+    pub(super) services: Vec<ServiceFile>,
+    pub(super) routes: Vec<RouteFile>,
+    pub(super) nodes: Vec<NodeFile>,
+}
+
+/// `[services.NAME]`.
+#[derive(Debug)]
+pub(super) struct ServiceFile {
+    pub(super) name: String,
+    pub(super) path: String,
+    pub(super) line: usize,
+    pub(super) engines: Field<Vec<Placed<EngineUrl>>>,
+    pub(super) partitions: Field<u16>,
+    pub(super) http: Field<Vec<Placed<HttpUrl>>>,
+}
+
+/// `[[routes]]`.
+#[derive(Debug)]
+pub(super) struct RouteFile {
+    pub(super) at: String,
+    pub(super) line: usize,
+    pub(super) path: Field<String>,
+    pub(super) service: Field<String>,
+}
+
+/// `[[nodes]]`.
+#[derive(Debug)]
+pub(super) struct NodeFile {
+    pub(super) path: String,
+    pub(super) line: usize,
+    pub(super) name: Field<String>,
+    pub(super) role: Field<RoleName>,
+    pub(super) http: Field<SocketAddr>,
+    pub(super) trunk: Field<SocketAddr>,
+    pub(super) admin: Field<SocketAddr>,
+    pub(super) endpoints: Field<Vec<Placed<String>>>,
+    pub(super) policy: Field<Policy>,
+    pub(super) service: Field<String>,
+    pub(super) workers: Field<usize>,
+    pub(super) drain: Field<Duration>,
+    pub(super) deadline: Field<Duration>,
+    pub(super) beat: Beat,
+}
+
+/// Reads a file's table.
+pub(super) fn read<'a>(walk: &mut Walk<'a>, table: &'a DeTable<'a>) -> TopologyFile {
+    let root = Section::root(walk, table, &FILE_KEYS);
+    TopologyFile {
+        name: root.string(walk, "name", name::parse),
+        cluster_key: root.string(walk, "cluster_key", path::parse_file),
+        api_key: root.string(walk, "api_key", path::parse_file),
+        services: read_services(walk, &root),
+        routes: read_routes(walk, &root),
+        nodes: read_nodes(walk, &root),
+    }
+}
+
+fn read_services<'a>(walk: &mut Walk<'a>, root: &Section<'a>) -> Vec<ServiceFile> {
+    // Any key is a service's name here, so none of them is unknown.
+    let names: Vec<&str> = root.table_keys("services");
+    let Some(services) = root.table(walk, "services", &names) else { return Vec::new() };
+    let mut out = Vec::new();
+    for (name, value) in services.entries() {
+        let path = services.key(name);
+        let Some(table) = Section::open(walk, path.clone(), value, &SERVICE_KEYS) else { continue };
+        if let Err(want) = name::parse(name) {
+            walk.complaints.add(table.line, &path, format!("is no service's name: want {want}"));
+        }
+        out.push(ServiceFile {
+            name: name.to_owned(),
+            path,
+            line: table.line,
+            engines: table.strings(walk, "engine", engine::parse),
+            partitions: table.integer(walk, "partitions", 1..=i64::from(limits::PARTITIONS_MAX)),
+            http: table.strings(walk, "http", url::parse),
+        });
+    }
+    out
+}
+
+fn read_routes<'a>(walk: &mut Walk<'a>, root: &Section<'a>) -> Vec<RouteFile> {
+    let mut out = Vec::new();
+    for (index, value) in root.list(walk, "routes").iter().enumerate() {
+        let at = format!("routes[{}]", index + 1);
+        let Some(table) = Section::open(walk, at.clone(), value, &ROUTE_KEYS) else { continue };
+        out.push(RouteFile {
+            at,
+            line: table.line,
+            path: table.string(walk, "path", path::parse_route),
+            service: table.string(walk, "service", name::parse),
+        });
+    }
+    out
+}
+
+fn read_nodes<'a>(walk: &mut Walk<'a>, root: &Section<'a>) -> Vec<NodeFile> {
+    let known = NODE_KEYS.map(|(key, _)| key);
+    let mut out = Vec::new();
+    for (index, value) in root.list(walk, "nodes").iter().enumerate() {
+        // A node is called by its name where it has one, else by its place.
+        let name = value.get_ref().get("name").and_then(|it| it.get_ref().as_str());
+        let path = match name.filter(|it| name::parse(it).is_ok()) {
+            Some(name) => format!("nodes[{name}]"),
+            None => format!("nodes[{}]", index + 1),
+        };
+        let Some(table) = Section::open(walk, path, value, &known) else { continue };
+        out.push(read_node(walk, &table));
+    }
+    out
+}
+
+fn read_node<'a>(walk: &mut Walk<'a>, table: &Section<'a>) -> NodeFile {
+    let role = table.string(walk, "role", RoleName::parse);
+    if let Field::Good(role) = &role {
+        for (key, roles) in NODE_KEYS {
+            if let Some(line) = table.line_of(walk, key)
+                && !roles.contains(&role.value)
+            {
+                let text = format!("is no key of a node of role {}", role.value.text());
+                walk.complaints.add(line, &table.key(key), text);
+            }
+        }
+    }
+    NodeFile {
+        path: table.path.clone(),
+        line: table.line,
+        name: table.string(walk, "name", name::parse),
+        role,
+        http: table.string(walk, "http", address::parse),
+        trunk: table.string(walk, "trunk", address::parse_reachable),
+        admin: table.string(walk, "admin", address::parse),
+        endpoints: table.strings(walk, "endpoints", name::parse),
+        policy: table.string(walk, "policy", Policy::parse),
+        service: table.string(walk, "service", name::parse),
+        workers: table.integer(walk, "workers", 1..=WORKERS_MAX),
+        drain: table.string(walk, "drain", duration::parse),
+        deadline: table.string(walk, "deadline", duration::parse),
+        beat: Beat::read(walk, table),
+    }
+}

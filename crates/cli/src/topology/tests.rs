@@ -1,0 +1,234 @@
+//! The topology file at its boundary: a text in, complaints or a drawn tree out.
+
+use super::*;
+
+const SHOP: &str = include_str!("tests/shop.toml");
+
+#[track_caller]
+fn check(text: &str, expected: &str) {
+    let complaints = match Topology::parse(text, Path::new("/etc")) {
+        Ok(_) => String::new(),
+        Err(complaints) => complaints.iter().map(|it| format!("{it}\n")).collect(),
+    };
+    assert_eq!(complaints, expected);
+}
+
+/// The example file, one piece of it replaced.
+#[track_caller]
+fn check_with(from: &str, to: &str, expected: &str) {
+    assert!(SHOP.contains(from), "{from}");
+    check(&SHOP.replacen(from, to, 1), expected);
+}
+
+#[test]
+fn the_example_is_sound() {
+    check(SHOP, "");
+}
+
+#[test]
+fn everything_wrong_is_told_at_once() {
+    check(
+        include_str!("tests/broken.toml"),
+        "\
+1: colour is no key of this table: want one of name, services, routes, nodes, cluster_key, api_key
+1: name is missing: want a name for the tree, as in name = \"shop\"
+3: services.a.partitions = 5000: want a whole number from 1 to 4096
+4: services.a.engine = \"mysql://x\": want \"sqlite:FOLDER\" or \"postgres://…\"
+6: services.B has no node: want a node with role = \"account\", service = \"B\"
+6: services.B is no service's name: want a name of 1 to 32 of a-z, 0-9 and -
+10: routes[1].path = \"rates\": want a path, as in \"/rates\" or \"/rates/*\"
+11: routes[1].service = \"b\": want the name of a service (did you mean \"B\"?)
+14: nodes[edge].http = \"localhost:8080\": want ip:port with a port other than 0, as in \"127.0.0.1:7101\"
+15: nodes[edge].role = \"balanser\": want one of balancer, gateway, account, monitor (did you mean \"balancer\"?)
+17: nodes[edge].endpoint is no key of this table: did you mean \"endpoints\"?
+18: nodes[2].service is missing: want the name of an account service
+19: nodes[2].name = 7: want a name of 1 to 32 of a-z, 0-9 and - (in quotes)
+21: nodes[2].trunk = \"0.0.0.0:7301\": want an address that the other nodes can connect to
+22: nodes[2].drain = \"10\": want a length of time with its unit (ms, s, m, h, d), as in \"250ms\" or \"10s\"
+23: nodes[2].policy is no key of a node of role account
+27: nodes[a-1].trunk is missing: want the address that gateways connect to
+",
+    );
+}
+
+#[test]
+fn what_is_no_toml_names_its_line() {
+    check_with(
+        "name = \"shop\"",
+        "name = \"shop",
+        "1: not TOML: invalid basic string, expected `\"`\n",
+    );
+    check_with(
+        "http = \"127.0.0.1:8080\"",
+        "http = 127.0.0.1:8080",
+        "22: not TOML: invalid float, expected nothing (text stands in quotes)\n",
+    );
+    check_with("name = \"shop\"", "name = \"shop\"\nname = \"x\"", "2: not TOML: duplicate key\n");
+}
+
+#[test]
+fn names_and_addresses_are_unique() {
+    check_with(
+        "name = \"gateway-2\"",
+        "name = \"gateway-1\"",
+        "30: nodes[layer2-1].endpoints = \"gateway-2\": want the name of a node (did you mean \"gateway-1\"?)\n\
+         36: nodes[layer2-2].endpoints = \"gateway-2\": want the name of a node (did you mean \"gateway-1\"?)\n\
+         44: nodes[gateway-1].name = \"gateway-1\": want a name of its own (the node of line 38 has this one)\n",
+    );
+    check_with(
+        "trunk = \"127.0.0.1:7202\"",
+        "trunk = \"127.0.0.1:7201\"",
+        "46: nodes[gateway-2].trunk = \"127.0.0.1:7201\": want an address of its own (nodes[gateway-1].trunk has this one)\n",
+    );
+    check_with(
+        "http = \"127.0.0.1:8090\"",
+        "http = \"0.0.0.0:8080\"",
+        "63: nodes[monitor].http = \"0.0.0.0:8080\": want an address of its own (nodes[edge].http has this one)\n",
+    );
+    check_with(
+        "engine = \"sqlite:data/b\"",
+        "engine = \"sqlite:data/a\"",
+        "8: services.b.engine = \"sqlite:data/a\": want an engine that service a does not use already\n",
+    );
+}
+
+#[test]
+fn services_whose_tags_are_equal_are_refused() {
+    // Two names found by trying; which ones they are is of no other meaning.
+    let tag = wire::ServiceTag::of("b");
+    let twin = (0..100_000)
+        .map(|number| format!("s{number}"))
+        .find(|name| wire::ServiceTag::of(name) == tag)
+        .expect("4,096 tags, 100,000 names");
+    check_with(
+        "[services.rates]",
+        &format!(
+            "[services.{twin}]\nengine = \"sqlite:c\"\n\n[[nodes]]\nname = \"c-1\"\n\
+                  role = \"account\"\nservice = \"{twin}\"\ntrunk = \"127.0.0.1:1\"\n\n[services.rates]"
+        ),
+        &format!(
+            "9: services.{twin} and services.b have names that look the same within transaction \
+             ids: want another name for one of them\n"
+        ),
+    );
+}
+
+#[test]
+fn endpoints_must_be_able_to_answer() {
+    check_with(
+        "endpoints = [\"layer2-1\", \"layer2-2\"]",
+        "endpoints = [\"layer2-1\", \"layer2-1\", \"a-1\", \"monitor\", \"layer2-3\"]",
+        "23: nodes[edge].endpoints = \"a-1\": want a balancer or gateway (this one's role is account)\n\
+         23: nodes[edge].endpoints = \"layer2-1\": want each endpoint once\n\
+         23: nodes[edge].endpoints = \"layer2-3\": want the name of a node (did you mean \"layer2-1\"?)\n\
+         23: nodes[edge].endpoints = \"monitor\": want a balancer or gateway (this one's role is monitor)\n",
+    );
+    check_with(
+        "trunk = \"127.0.0.1:7201\"",
+        "http = \"127.0.0.1:7201\"",
+        "30: nodes[layer2-1].endpoints = \"gateway-1\": want a node with a trunk address (this one has none)\n\
+         36: nodes[layer2-2].endpoints = \"gateway-1\": want a node with a trunk address (this one has none)\n",
+    );
+    check_with(
+        "endpoints = [\"layer2-1\", \"layer2-2\"]",
+        "endpoints = []",
+        "23: nodes[edge].endpoints = []: want at least one balancer or gateway\n",
+    );
+    check_with(
+        "trunk = \"127.0.0.1:7201\"",
+        "",
+        "30: nodes[layer2-1].endpoints = \"gateway-1\": want a node with a trunk address (this one has none)\n\
+         36: nodes[layer2-2].endpoints = \"gateway-1\": want a node with a trunk address (this one has none)\n\
+         38: nodes[gateway-1].trunk is missing: want an address for the tier above (or http, for clients)\n",
+    );
+}
+
+#[test]
+fn cycles_are_told_with_their_ring() {
+    check_with(
+        "endpoints = [\"gateway-1\", \"gateway-2\"]",
+        "endpoints = [\"layer2-2\", \"layer2-1\"]",
+        "30: nodes[layer2-1].endpoints lead back to where they start: layer2-1 -> layer2-1\n",
+    );
+    let ring = SHOP
+        .replacen("endpoints = [\"gateway-1\", \"gateway-2\"]", "endpoints = [\"layer2-2\"]", 1)
+        .replacen("endpoints = [\"gateway-1\", \"gateway-2\"]", "endpoints = [\"layer2-1\"]", 1);
+    check(
+        &ring,
+        "30: nodes[layer2-1].endpoints lead back to where they start: layer2-1 -> layer2-2 -> layer2-1\n",
+    );
+}
+
+#[test]
+fn services_and_routes_fit_each_other() {
+    check_with(
+        "engine = \"sqlite:data/b\"",
+        "",
+        "7: services.b.engine is missing: want \"sqlite:FOLDER\" or \"postgres://…\" (or http, for any HTTP service)\n",
+    );
+    check_with(
+        "service = \"rates\"",
+        "service = \"a\"",
+        "15: routes[1].service = \"a\": want a service with http: the account API needs no route\n",
+    );
+    check_with(
+        "service = \"b\"",
+        "service = \"a\"",
+        "7: services.b has no node: want a node with role = \"account\", service = \"b\"\n",
+    );
+    check_with("\"sqlite:data/b\"", "[\"postgres://one\", \"postgres://two\"]", "");
+    check_with(
+        "deadline = \"5s\"",
+        "deadline = \"31s\"",
+        "25: nodes[edge].deadline = \"31s\": want at most 30s, as long as a key is waited for\n",
+    );
+}
+
+#[test]
+fn every_policy_may_be_named() {
+    for policy in ["least-load", "round-robin", "weighted", "least-requests", "hash"] {
+        check_with("policy = \"least-load\"", &format!("policy = \"{policy}\""), "");
+    }
+}
+
+#[test]
+fn nothing_at_all_is_no_tree() {
+    check(
+        "",
+        "1: name is missing: want a name for the tree, as in name = \"shop\"\n\
+         1: nodes is missing: want at least one node under [[nodes]]\n",
+    );
+    check(
+        "name = \"x\"\nnodes = 3\nservices = []\n",
+        "1: nodes is missing: want at least one node under [[nodes]]\n\
+         2: nodes = 3: want a list of tables, each under [[nodes]]\n\
+         3: services = []: want a table\n",
+    );
+}
+
+#[test]
+fn relative_paths_count_from_the_file() {
+    let shop = Topology::parse(SHOP, Path::new("/etc")).unwrap();
+    assert_eq!(shop.api_key, Path::new("/etc/admin.key"));
+    assert_eq!(shop.cluster_key, Path::new("/run/cluster.key"));
+    let ServiceKind::Account { engines, .. } = &shop.services[0].kind else { panic!() };
+    assert_eq!(engines, &[EngineUrl::Sqlite("/etc/data/a".into())]);
+}
+
+#[test]
+fn tiers_start_with_the_leaves() {
+    let shop = Topology::parse(SHOP, Path::new("/etc")).unwrap();
+    let names: Vec<String> = shop
+        .tiers()
+        .iter()
+        .map(|tier| tier.iter().map(|it| it.name.as_str()).collect::<Vec<_>>().join(" "))
+        .collect();
+    assert_eq!(names, ["a-1 b-1", "gateway-1 gateway-2", "layer2-1 layer2-2 monitor", "edge"]);
+    assert_eq!(shop.entrance().unwrap().to_string(), "127.0.0.1:8080");
+}
+
+#[test]
+fn the_tree_is_drawn_from_the_top() {
+    let shop = Topology::parse(SHOP, Path::new("/etc")).unwrap();
+    assert_eq!(shop.draw(), include_str!("tests/shop.txt"));
+}

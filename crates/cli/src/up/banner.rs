@@ -1,0 +1,116 @@
+//! What a person sees when the tree is ready: the tree, the addresses, the key, a line to copy.
+
+use crate::{
+    data::Data,
+    terminal::Paint,
+    topology::{ServiceKind, Topology},
+};
+use std::{fmt::Write, path::Path};
+
+/// The data folder that commands look for when they are not told.
+const DATA_DEFAULT: &str = "tollgate-data";
+
+/// The whole text.
+pub(super) fn banner(tree: &Topology, data: &Data, key: Option<&str>, paint: Paint) -> String {
+    let mut out = String::new();
+    let nodes_count = tree.nodes.len();
+    line(&mut out, &paint.green(&format!("{} is ready: {nodes_count} nodes", tree.name)));
+    line(&mut out, "");
+    out.push_str(&tree.draw());
+    line(&mut out, "");
+    let url = tree.entrance().map(|it| format!("http://{it}"));
+    if let Some(url) = &url {
+        line(&mut out, &format!("API      {}", paint.bold(url)));
+    }
+    let key_file = tree.api_key.display();
+    match key {
+        Some(key) => line(&mut out, &format!("key      {key} (in {key_file})")),
+        None => line(&mut out, &format!("key      in {key_file}")),
+    }
+    line(&mut out, &format!("logs     {}", data.logs().display()));
+    let unbuilt = "not built yet (--monitor, --notify and --smtp change nothing)";
+    line(&mut out, &format!("monitor  {unbuilt}"));
+    let service = tree.services.iter().find(|it| matches!(it.kind, ServiceKind::Account { .. }));
+    if let (Some(url), Some(service)) = (url, service) {
+        try_it(&mut out, &url, &service.name, &tree.api_key, paint);
+    }
+    next(&mut out, tree, data, paint);
+    out
+}
+
+fn try_it(out: &mut String, url: &str, service: &str, key_file: &Path, paint: Paint) {
+    line(out, "");
+    line(out, &paint.bold("Open an account, put 75.00 EUR into it, take 45.00 out:"));
+    line(out, &format!("  KEY=$(cat {})", quoted(&key_file.to_string_lossy())));
+    let calls = [
+        ("accounts", r#"{"id":"alice","currency":"EUR"}"#),
+        ("accounts/alice/credit", r#"{"amount":7500,"currency":"EUR"}"#),
+        ("accounts/alice/debit", r#"{"amount":4500,"currency":"EUR"}"#),
+    ];
+    for (path, body) in calls {
+        let text = format!(
+            "  curl -sS -w '\\n' {url}/v1/{service}/{path} -H \"Authorization: Bearer $KEY\" \
+             -H 'Content-Type: application/json' -d '{body}'"
+        );
+        line(out, &text);
+    }
+}
+
+fn next(out: &mut String, tree: &Topology, data: &Data, paint: Paint) {
+    let data = match data.root.to_str() {
+        Some(DATA_DEFAULT) => String::new(),
+        Some(_) | None => format!(" --data {}", quoted(&data.root.to_string_lossy())),
+    };
+    line(out, "");
+    line(out, &paint.bold("Then:"));
+    let account = tree.nodes.iter().find(|it| it.role.service().is_some());
+    let service = account.and_then(|it| it.role.service());
+    let mut commands = Vec::new();
+    if let Some(service) = service {
+        commands.push((format!("account show {service}/alice"), "its balance"));
+    }
+    commands.push(("status".to_owned(), "the tree as it is now"));
+    if let Some(node) = account {
+        commands
+            .push((format!("node {} kill", node.name), "what kill -9 does; start brings it back"));
+    }
+    commands.push(("verify".to_owned(), "the books, derived again from the journal"));
+    let commands: Vec<_> = commands
+        .into_iter()
+        .map(|(command, what)| (format!("  tollgate {command}{data}"), what))
+        .collect();
+    let width = commands.iter().map(|(command, _)| command.chars().count()).max().unwrap_or(0);
+    for (command, what) in commands {
+        line(out, &format!("{command:<width$}   # {what}"));
+    }
+    line(out, "");
+    line(out, "Ctrl-C drains the tree.");
+}
+
+fn line(out: &mut String, text: &str) {
+    writeln!(out, "{text}").expect("a String takes everything");
+}
+
+/// A word for a shell.
+fn quoted(text: &str) -> String {
+    let is_plain = text.bytes().all(|it| it.is_ascii_alphanumeric() || b"/._-".contains(&it));
+    if is_plain && !text.is_empty() {
+        text.to_owned()
+    } else {
+        format!("'{}'", text.replace('\'', r"'\''"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_survive_the_shell() {
+        for (text, shell) in
+            [("a/b-c.d_e", "a/b-c.d_e"), ("a b", "'a b'"), ("it's", r"'it'\''s'"), ("", "''")]
+        {
+            assert_eq!(quoted(text), shell);
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! The tree of a plain `up`: two layers of balancers over two gateways over two account services.
+
+use super::ports::Ports;
+use crate::{
+    args,
+    commands::load_topology,
+    data::Data,
+    error::CliError,
+    topology::{ServiceKind, Topology, elements::engine::EngineUrl},
+};
+use std::{fmt::Write, fs, io, net::SocketAddr, path::Path};
+
+const SERVICES: [&str; 2] = ["a", "b"];
+const PARTITIONS: u16 = 16;
+/// Name, role, what else the node says of itself.
+const INNER_NODES: [(&str, &str, &str); 8] = [
+    ("layer2-1", "balancer", "endpoints = [\"gateway-1\", \"gateway-2\"]\n"),
+    ("layer2-2", "balancer", "endpoints = [\"gateway-1\", \"gateway-2\"]\n"),
+    ("gateway-1", "gateway", ""),
+    ("gateway-2", "gateway", ""),
+    ("a-1", "account", "service = \"a\"\n"),
+    ("a-2", "account", "service = \"a\"\n"),
+    ("b-1", "account", "service = \"b\"\n"),
+    ("b-2", "account", "service = \"b\"\n"),
+];
+
+/// Writes the topology file of the data folder. What the last run recorded stays as it was where
+/// it can: ports that are free, engines and partitions unless told otherwise.
+pub(super) fn write(args: &args::Up, data: &Data, ports: &mut Ports) -> Result<(), CliError> {
+    let recorded = match data.topology().exists() {
+        // It says where the books are: one that cannot be read is not to be written over.
+        true => Some(load_topology(&data.topology()).map_err(|error| {
+            error.hint("repair it, or remove it if the engines are where they are by default")
+        })?),
+        false => None,
+    };
+    let edge = edge_address(args.edge, recorded.as_ref(), ports)?;
+    let text = text(edge, args.engine.as_ref(), recorded.as_ref(), data, |preferred| {
+        ports.take(preferred)
+    });
+    let text = text.map_err(|error| CliError::io("cannot find a free port", &error))?;
+    let path = data.topology();
+    let fresh = data.root.join("tollgate.toml.new");
+    fs::write(&fresh, text)
+        .and_then(|()| fs::rename(&fresh, &path))
+        .map_err(|error| CliError::io(format!("cannot write {}", path.display()), &error))
+}
+
+/// Port 0 means any: the one of the last run, or a free one.
+fn edge_address(
+    wanted: SocketAddr,
+    recorded: Option<&Topology>,
+    ports: &mut Ports,
+) -> Result<SocketAddr, CliError> {
+    if wanted.port() != 0 {
+        return ports
+            .claim(wanted)
+            .map(|()| wanted)
+            .map_err(|error| error.hint("name another address for clients: --edge ADDR"));
+    }
+    let last = recorded.and_then(|tree| tree.node("edge")?.role.http());
+    ports.take(last).map_err(|error| CliError::io("cannot find a free port", &error))
+}
+
+fn text(
+    edge: SocketAddr,
+    engine: Option<&EngineUrl>,
+    recorded: Option<&Topology>,
+    data: &Data,
+    mut port: impl FnMut(Option<SocketAddr>) -> io::Result<SocketAddr>,
+) -> io::Result<String> {
+    let mut out = String::from(
+        "# Written by `tollgate up` at every start. For a tree of your own, change a copy and start\n\
+         # it with `tollgate up --config FILE`.\n\nname = \"tollgate\"\n",
+    );
+    let mut add = |text: String| out.push_str(&text);
+    for service in SERVICES {
+        let (engine, partitions) = store(service, engine, recorded, data);
+        add(format!("\n[services.{service}]\nengine = {engine:?}\npartitions = {partitions}\n"));
+    }
+    let mut last = |name: &str, of: fn(&crate::topology::Node) -> Option<SocketAddr>| {
+        port(recorded.and_then(|tree| of(tree.node(name)?)))
+    };
+    add(format!(
+        "\n[[nodes]]\nname = \"edge\"\nrole = \"balancer\"\nhttp = \"{edge}\"\nadmin = \"{}\"\n\
+         endpoints = [\"layer2-1\", \"layer2-2\"]\n",
+        last("edge", |node| node.admin)?,
+    ));
+    for (name, role, rest) in INNER_NODES {
+        let trunk = last(name, |node| node.role.trunk())?;
+        let admin = last(name, |node| node.admin)?;
+        let mut node = format!("\n[[nodes]]\nname = \"{name}\"\nrole = \"{role}\"\n{rest}");
+        write!(node, "trunk = \"{trunk}\"\nadmin = \"{admin}\"\n").map_err(io::Error::other)?;
+        add(node);
+    }
+    Ok(out)
+}
+
+/// Engine and partitions of a service: as told, else as recorded, else a folder of its own.
+fn store(
+    service: &str,
+    engine: Option<&EngineUrl>,
+    recorded: Option<&Topology>,
+    data: &Data,
+) -> (String, u16) {
+    let kind = recorded.and_then(|it| it.services.iter().find(|it| it.name == service));
+    let recorded = kind.and_then(|it| match &it.kind {
+        ServiceKind::Account { engines, partitions } => Some((engines.first()?, *partitions)),
+        ServiceKind::Http { .. } => None,
+    });
+    let partitions = recorded.map_or(PARTITIONS, |(_, partitions)| partitions);
+    let url = match (engine, recorded) {
+        (Some(EngineUrl::Sqlite(folder)), _) => {
+            format!("sqlite:{}", folder.join(service).display())
+        }
+        (Some(EngineUrl::Postgres(url)), _) => url.clone(),
+        (None, Some((EngineUrl::Sqlite(folder), _))) => {
+            // Written from where the file is, so that the whole folder may be moved.
+            format!("sqlite:{}", relative(folder, &data.root).display())
+        }
+        (None, Some((EngineUrl::Postgres(url), _))) => url.clone(),
+        (None, None) => format!("sqlite:{service}"),
+    };
+    (url, partitions)
+}
+
+fn relative<'a>(path: &'a Path, root: &Path) -> &'a Path {
+    path.strip_prefix(root).unwrap_or(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn generate(engine: Option<&EngineUrl>, recorded: Option<&Topology>, first: u16) -> Topology {
+        let data = Data::at(Path::new("/data"));
+        let mut port = first;
+        let text = text("127.0.0.1:8080".parse().unwrap(), engine, recorded, &data, |preferred| {
+            port += 1;
+            Ok(preferred.unwrap_or(SocketAddr::from(([127, 0, 0, 1], port))))
+        });
+        Topology::parse(&text.unwrap(), &data.root).unwrap()
+    }
+
+    #[test]
+    fn the_generated_tree_is_sound_and_has_the_names_of_the_manual() {
+        let tree = generate(None, None, 20_000);
+        let names: Vec<&str> = tree.nodes.iter().map(|it| it.name.as_str()).collect();
+        assert_eq!(
+            names,
+            ["edge", "layer2-1", "layer2-2", "gateway-1", "gateway-2", "a-1", "a-2", "b-1", "b-2"]
+        );
+        let drawn = tree.draw();
+        assert!(drawn.contains("16 partitions on sqlite:/data/a"), "{drawn}");
+        assert_eq!(tree.entrance().unwrap().to_string(), "127.0.0.1:8080");
+    }
+
+    #[test]
+    fn what_was_recorded_is_kept() {
+        let elsewhere = EngineUrl::Sqlite("/disk".into());
+        let first = generate(Some(&elsewhere), None, 20_000);
+        let second = generate(None, Some(&first), 30_000);
+        assert_eq!(first.draw(), second.draw());
+        assert!(second.draw().contains("sqlite:/disk/b"), "{}", second.draw());
+    }
+}

@@ -1,0 +1,15 @@
+//! The program as its users meet it: arguments in; exit code, stdout and stderr out.
+#![expect(clippy::unwrap_used, reason = "a test may stop where it stands")]
+#![expect(clippy::print_stdout, reason = "what a tree says is of use when a test fails")]
+
+mod bad_input;
+mod check;
+mod crash;
+mod harness;
+mod http;
+mod mission;
+mod operations;
+mod sync;
+mod tree;
+mod up;
+mod usage;

@@ -1,0 +1,170 @@
+//! A whole tree in a folder of its own: the real binary, real processes, a real disk.
+
+use crate::http::Client;
+use serde_json::Value;
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    net::{SocketAddr, TcpListener},
+    path::PathBuf,
+    process::{Child, Command, Output, Stdio},
+    sync::mpsc,
+    thread,
+    time::Duration,
+};
+
+/// A debug build on a busy machine is given this long before a test gives up on it.
+const READY_MAX: Duration = Duration::from_secs(120);
+
+/// A running `tollgate up`; everything ends and the folder goes when it is dropped.
+pub(crate) struct Tree {
+    pub(crate) data: PathBuf,
+    pub(crate) edge: SocketAddr,
+    pub(crate) key: String,
+    up: Option<Child>,
+}
+
+impl Tree {
+    /// A new tree on an empty folder.
+    pub(crate) fn up(name: &str) -> Tree {
+        let data = std::env::temp_dir().join(format!("tollgate-it-{name}-{}", std::process::id()));
+        drop(fs::remove_dir_all(&data));
+        let edge = free_addr();
+        let mut tree = Tree { data, edge, key: String::new(), up: None };
+        tree.start();
+        tree.key = fs::read_to_string(tree.data.join("admin.key")).unwrap().trim().to_owned();
+        tree
+    }
+
+    /// Starts `up` on the folder, once more if need be, and returns when it says that the tree
+    /// stands: its last words are a curl line to try.
+    pub(crate) fn start(&mut self) {
+        assert!(self.up.is_none());
+        let mut up = self
+            .command(&["up", "--edge", &self.edge.to_string()])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let (said, ready) = mpsc::channel();
+        let stderr = BufReader::new(up.stderr.take().unwrap());
+        thread::spawn(move || {
+            for line in stderr.lines().map_while(Result::ok) {
+                eprintln!("up: {line}");
+            }
+        });
+        let stdout = BufReader::new(up.stdout.take().unwrap());
+        thread::spawn(move || {
+            for line in stdout.lines().map_while(Result::ok) {
+                println!("up: {line}");
+                if line.contains("curl") {
+                    _ = said.send(()); // Heard once is enough.
+                }
+            }
+        });
+        self.up = Some(up);
+        ready
+            .recv_timeout(READY_MAX)
+            .unwrap_or_else(|_| panic!("up is not ready: {}", self.logs()));
+    }
+
+    /// The binary with these arguments and this tree's `--data`.
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tollgate"));
+        command.args(args).arg("--data").arg(&self.data).env("NO_COLOR", "1");
+        command
+    }
+
+    /// Runs a verb to its end.
+    pub(crate) fn run(&self, args: &[&str]) -> Output {
+        self.command(args).output().unwrap()
+    }
+
+    /// Runs a verb that must succeed; its standard output.
+    #[track_caller]
+    pub(crate) fn ok(&self, args: &[&str]) -> String {
+        let output = self.run(args);
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{args:?}: {}\n{stderr}\n{}", output.status, self.logs());
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    pub(crate) fn client(&self) -> Client {
+        Client::connect(self.edge, &self.key).unwrap()
+    }
+
+    /// `tollgate status --json`.
+    #[track_caller]
+    pub(crate) fn status(&self) -> Value {
+        serde_json::from_str(&self.ok(&["status", "--json"])).unwrap()
+    }
+
+    /// Process ids of all nodes.
+    pub(crate) fn pids(&self) -> Vec<(String, u32)> {
+        let status = self.status();
+        let nodes = status["nodes"].as_array().unwrap();
+        nodes
+            .iter()
+            .map(|node| {
+                let pid = node["pid"].as_u64().unwrap_or_else(|| panic!("no pid: {node}"));
+                (node["name"].as_str().unwrap().to_owned(), u32::try_from(pid).unwrap())
+            })
+            .collect()
+    }
+
+    /// `kill -9` of `up` and of every node, all at once, and waits until all are gone.
+    pub(crate) fn kill_everything(&mut self) {
+        let mut up = self.up.take().unwrap();
+        let mut pids: Vec<String> = vec![up.id().to_string()];
+        pids.extend(self.pids().iter().map(|(_, pid)| pid.to_string()));
+        let killed = Command::new("kill").arg("-9").args(&pids).status().unwrap();
+        assert!(killed.success());
+        up.wait().unwrap();
+    }
+
+    /// SIGTERM to `up`: the drain. True when it ended with exit code 0.
+    pub(crate) fn drain(&mut self) -> bool {
+        let mut up = self.up.take().unwrap();
+        let sent = Command::new("kill").arg(up.id().to_string()).status().unwrap();
+        assert!(sent.success());
+        up.wait().unwrap().success()
+    }
+
+    /// What the nodes wrote, for a test that failed.
+    pub(crate) fn logs(&self) -> String {
+        let Ok(entries) = fs::read_dir(self.data.join("logs")) else { return String::new() };
+        entries
+            .filter_map(Result::ok)
+            .map(|entry| {
+                let text = fs::read_to_string(entry.path()).unwrap_or_default();
+                let from = text.len().saturating_sub(2_000);
+                let tail = text.get(from..).unwrap_or(&text);
+                format!("--- {}\n{tail}\n", entry.path().display())
+            })
+            .collect()
+    }
+}
+
+impl Drop for Tree {
+    fn drop(&mut self) {
+        if let Some(mut up) = self.up.take() {
+            drop(Command::new("kill").arg(up.id().to_string()).status());
+            drop(up.wait());
+        }
+        if thread::panicking() {
+            eprintln!("{}", self.logs());
+        } else {
+            drop(fs::remove_dir_all(&self.data));
+        }
+    }
+}
+
+/// A loopback address that was free a moment ago.
+pub(crate) fn free_addr() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+/// Service and id of the account of this number: every other one in `b`.
+pub(crate) fn place(account: usize) -> (&'static str, String) {
+    (if account.is_multiple_of(2) { "a" } else { "b" }, format!("acc-{account}"))
+}
