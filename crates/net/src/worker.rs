@@ -4,7 +4,7 @@
 //! has the fewest. Not SO_REUSEPORT: with it a second tree silently takes half of the traffic, and
 //! the closing of one listener resets what waits in its queue.
 
-use crate::shutdown::Shutdown;
+use crate::shutdown::{self, Shutdown, ShutdownTrigger};
 use std::{
     io::{self, Write},
     net::{SocketAddr, TcpListener, TcpStream},
@@ -133,7 +133,8 @@ impl std::fmt::Debug for Dealt {
 /// Runs `body` once on each of `workers` threads and returns when all of them have ended.
 ///
 /// Inside, `tokio::task::spawn_local` works. The listening sockets close when `shutdown` is
-/// requested, after what waits in their queues has been dealt.
+/// requested, after what waits in their queues has been dealt. A body that ends before is the end
+/// of the node: the others are asked to drain as if the shutdown had been requested.
 pub fn run<B>(
     listening: Vec<Listening>,
     workers: usize,
@@ -145,17 +146,18 @@ where
 {
     assert!(0 < workers);
     thread::scope(|scope| {
+        let (drain, draining) = shutdown::shutdown();
         let mut hands = Vec::with_capacity(workers);
         let mut threads = Vec::with_capacity(workers);
         for index in 0..workers {
             let (sender, dealt) = mpsc::channel(DEALT_MAX);
             hands.push(Hand { load: Arc::default(), sender });
-            let worker = Worker { index, shutdown: shutdown.clone(), dealt };
+            let worker = Worker { index, shutdown: draining.clone(), dealt };
             let body = &body;
             let thread = thread::Builder::new().name(format!("worker-{index}"));
             threads.push(thread.spawn_scoped(scope, move || runtime()?.block_on(body(worker)))?);
         }
-        let dealer = Dealer { hands };
+        let dealer = Dealer { hands, drain };
         let mut shutdown = shutdown.clone();
         let thread = thread::Builder::new().name("dealer".to_owned());
         threads.push(thread.spawn_scoped(scope, move || {
@@ -183,6 +185,8 @@ struct Hand {
 
 struct Dealer {
     hands: Vec<Hand>,
+    /// Tells the workers to drain, also when it is dropped.
+    drain: ShutdownTrigger,
 }
 
 impl Dealer {
@@ -194,7 +198,9 @@ impl Dealer {
         tokio::select! {
             () = shutdown.requested() => (),
             () = self.accept_on(&doors) => (),
+            () = self.worker_ended() => (),
         }
+        self.drain.trigger();
         for (door, listener) in doors {
             let listener = listener.into_std()?;
             // What the kernel has already accepted for us would be reset by the closing.
@@ -205,6 +211,22 @@ impl Dealer {
             }
         }
         Ok(())
+    }
+
+    /// Returns when a worker has ended, and nobody takes what is dealt to it.
+    async fn worker_ended(&self) {
+        let closed = |hand: &Hand| {
+            let sender = hand.sender.clone();
+            Box::pin(async move { sender.closed().await })
+        };
+        let mut closed: Vec<_> = self.hands.iter().map(closed).collect();
+        std::future::poll_fn(|cx| {
+            match closed.iter_mut().any(|it| it.as_mut().poll(cx).is_ready()) {
+                true => std::task::Poll::Ready(()),
+                false => std::task::Poll::Pending,
+            }
+        })
+        .await;
     }
 
     async fn accept_on(&self, doors: &[(Door, tokio::net::TcpListener)]) {
@@ -250,5 +272,24 @@ impl Dealer {
             // The worker hangs or has ended: to wait for it would stall the others.
             tracing::warn!(%peer, %err, "connection dropped");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_worker_that_fails_ends_the_node_and_the_others_drain() {
+        let listening = Listening::bind(Door::Trunk, "127.0.0.1:0".parse().unwrap()).unwrap();
+        let (_nobody_triggers, shutdown) = shutdown::shutdown();
+        let ended = run(vec![listening], 3, &shutdown, async |mut worker| {
+            if worker.index == 1 {
+                return Err(io::Error::other("the disk failed"));
+            }
+            worker.shutdown.requested().await;
+            Ok(())
+        });
+        assert_eq!(ended.unwrap_err().to_string(), "the disk failed");
     }
 }
