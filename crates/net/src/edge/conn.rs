@@ -1,17 +1,19 @@
 //! What is known of one HTTP connection: what it is busy with, and since when.
 
+use super::farewell::bare_start;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
 use std::{
     cell::{Cell, RefCell},
-    io::{self, IoSlice},
+    io,
     pin::Pin,
     rc::Rc,
     task::{Context, Poll, Waker},
 };
 use tokio::net::TcpStream;
 
-/// Sweeps that a drain gives a connection on which nothing whole has come yet: 1 s.
+/// Sweeps that a drain gives a connection that was busy just now, so that a request on its way is
+/// answered and not cut off: 1 s.
 const DRAIN_SWEEPS: u64 = 2;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +32,12 @@ pub(super) struct ConnState {
     since: Cell<u64>,
     tick: Rc<Cell<u64>>,
     cut: Cell<bool>,
+    /// Something was read.
+    heard: Cell<bool>,
+    /// Bytes may still come that nobody is going to read.
+    unread: Cell<bool>,
+    /// hyper's own answer to what it could not read: a head without a body, and not sent.
+    bare: RefCell<Option<Box<[u8]>>>,
     /// The connection's task.
     task: RefCell<Option<Waker>>,
 }
@@ -41,6 +49,9 @@ impl ConnState {
             since: Cell::new(tick.get()),
             tick,
             cut: Cell::new(false),
+            heard: Cell::new(false),
+            unread: Cell::new(false),
+            bare: RefCell::default(),
             task: RefCell::new(None),
         }
     }
@@ -59,9 +70,28 @@ impl ConnState {
     }
 
     /// Whether a drain may close the connection once it has answered what it is at. Not while a
-    /// request seems to be coming in.
+    /// request comes in, or seems likely to: the answer to that one will say that it is the last.
     pub(super) fn may_shut(&self) -> bool {
-        self.phase() != Phase::Head || DRAIN_SWEEPS <= self.sweeps_in_phase()
+        self.phase() == Phase::Handling || DRAIN_SWEEPS <= self.sweeps_in_phase()
+    }
+
+    /// Whether a request has begun and got no further than its head.
+    pub(super) fn is_late_head(&self) -> bool {
+        self.phase() == Phase::Head && self.heard.get()
+    }
+
+    /// Notes that the request in hand is answered without its body.
+    pub(super) fn leave_unread(&self) {
+        self.unread.set(true);
+    }
+
+    pub(super) fn is_unread(&self) -> bool {
+        self.unread.get()
+    }
+
+    /// hyper's own answer, if it gave one.
+    pub(super) fn take_bare(&self) -> Option<Box<[u8]>> {
+        self.bare.take()
     }
 
     /// Remembers the task that serves the connection.
@@ -89,27 +119,32 @@ impl ConnState {
     }
 }
 
-/// A stream that notes when the first bytes of a request come.
+/// A stream that notes when the first bytes of a request come, and that keeps hyper's own
+/// refusals for itself: they have no body, and ours do. It stays open when hyper is done with it.
 pub(super) struct WatchedIo {
-    io: TokioIo<TcpStream>,
+    io: Rc<RefCell<TokioIo<TcpStream>>>,
     state: Rc<ConnState>,
 }
 
 impl WatchedIo {
-    pub(super) fn new(stream: TcpStream, state: Rc<ConnState>) -> WatchedIo {
-        WatchedIo { io: TokioIo::new(stream), state }
+    /// Watches a stream that its other owner leaves alone until the connection has ended.
+    pub(super) fn new(io: Rc<RefCell<TokioIo<TcpStream>>>, state: Rc<ConnState>) -> WatchedIo {
+        WatchedIo { io, state }
     }
 }
 
 impl Read for WatchedIo {
     fn poll_read(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
-        let read = Pin::new(&mut self.io).poll_read(cx, buf);
-        if read.is_ready() && self.state.phase() == Phase::Idle {
-            self.state.enter(Phase::Head);
+        let read = Pin::new(&mut *self.io.borrow_mut()).poll_read(cx, buf);
+        if read.is_ready() {
+            self.state.heard.set(true);
+            if self.state.phase() == Phase::Idle {
+                self.state.enter(Phase::Head);
+            }
         }
         read
     }
@@ -117,30 +152,26 @@ impl Read for WatchedIo {
 
 impl Write for WatchedIo {
     fn poll_write(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write(cx, buf)
+        let ours = match bare_start(buf) {
+            None => buf,
+            Some(0) => {
+                self.state.bare.replace(Some(buf.into()));
+                return Poll::Ready(Ok(buf.len()));
+            }
+            Some(at) => &buf[..at],
+        };
+        Pin::new(&mut *self.io.borrow_mut()).poll_write(cx, ours)
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(cx)
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.io.borrow_mut()).poll_flush(cx)
     }
 
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(cx)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.io.is_write_vectored()
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
     }
 }

@@ -6,10 +6,17 @@ use std::time::Duration;
 pub const HEADERS_MAX: usize = 100;
 /// Names and values of all headers, four bytes of punctuation each included.
 pub const HEADERS_BYTES_MAX: usize = 32 * 1024;
+/// The method's name.
+pub const METHOD_BYTES_MAX: usize = wire::frame::limits::METHOD_BYTES_MAX;
 /// Path and query.
 pub const URI_BYTES_MAX: usize = 8 * 1024;
 /// From a request's head to the end of its body.
 pub const BODY_TIME_MAX: Duration = Duration::from_secs(10);
+
+/// How long a client that was refused is heard out, so that it gets to read why.
+pub const LINGER_TIME_MAX: Duration = Duration::from_secs(2);
+/// How much of what it still sends is thrown away.
+pub const LINGER_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// How often idle connections are looked for.
 pub const SWEEP_EVERY: Duration = Duration::from_millis(500);

@@ -51,13 +51,12 @@ async fn edge() -> (Edge<Mirror>, SocketAddr, mpsc::UnboundedReceiver<()>) {
     (edge, addr, arrivals)
 }
 
-/// Sends bytes, closes that direction unless told otherwise, and returns all that comes.
+/// Sends bytes, and returns all that comes.
 async fn send(addr: SocketAddr, bytes: &[u8]) -> String {
     let mut stream = TcpStream::connect(addr).await.unwrap();
     stream.write_all(bytes).await.unwrap();
     let mut said = Vec::new();
-    // A reset after the answer is as good as an end.
-    drop(stream.read_to_end(&mut said).await);
+    stream.read_to_end(&mut said).await.expect("the end, and no reset");
     String::from_utf8(said).unwrap()
 }
 
@@ -97,14 +96,29 @@ fn limits_and_rules_are_told_apart_by_status() {
         ("GET / HTTP/1.1\r\nconnection: close\r\n\r\n".to_owned(), "400", "invalid_request"),
         (format!("GET / HTTP/1.1\r\n{host}host: b\r\n\r\n"), "400", "invalid_request"),
         ("GET / HTTP/1.0\r\n\r\n".to_owned(), "200", "GET / "),
-        // What hyper itself refuses has no body.
-        (format!("GET / HTTP/1.1\r\n{host} x: y\r\n\r\n"), "400", ""),
+        (format!("{} / HTTP/1.1\r\n{host}\r\n", "X".repeat(33)), "400", "invalid_request"),
+        (
+            format!("POST / HTTP/1.1\r\n{host}transfer-encoding: gzip, chunked\r\n\r\n0\r\n\r\n"),
+            "400",
+            "invalid_request",
+        ),
+        // What hyper itself refuses.
+        (format!("GET / HTTP/1.1\r\n{host} x: y\r\n\r\n"), "400", "invalid_request"),
         (
             format!("POST / HTTP/1.1\r\n{host}content-length: 4\r\ncontent-length: 5\r\n\r\nbody"),
             "400",
-            "",
+            "invalid_request",
         ),
-        (format!("POST / HTTP/1.1\r\n{host}content-length: +4\r\n\r\nbody"), "400", ""),
+        (
+            format!("POST / HTTP/1.1\r\n{host}content-length: +4\r\n\r\nbody"),
+            "400",
+            "invalid_request",
+        ),
+        (format!("GET / HTTP/1.1\r\n{host}{}\r\n", many.repeat(3)), "431", "headers_too_large"),
+        (format!("GET / HTTP/1.1\r\n{host}{}\r\n", wide.repeat(30)), "431", "headers_too_large"),
+        (format!("GET /{} HTTP/1.1\r\n{host}\r\n", long.repeat(8)), "414", "uri_too_long"),
+        ("nonsense\r\n\r\n".to_owned(), "400", "invalid_request"),
+        ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_owned(), "400", "invalid_request"),
     ];
     run(async {
         let (_edge, addr, _arrivals) = edge().await;
@@ -148,6 +162,68 @@ fn pipelined_requests_are_answered_in_order() {
             (0..50).map(|at| said.find(&format!("GET /{at} ")).expect("answered")).collect();
         assert!(places.is_sorted());
         assert!(said.ends_with("GET /last "));
+    });
+}
+
+/// Whoever is still sending when the refusal comes gets to read it.
+#[test]
+fn a_refusal_reaches_those_who_are_still_sending() {
+    let head = "host: a\r\ncontent-type: text/plain\r\n";
+    let body = "x".repeat(2 << 20);
+    let chunk = format!("200000\r\n{body}\r\n0\r\n\r\n");
+    run(async {
+        let (_edge, addr, _arrivals) = edge().await;
+        for (request, code) in [
+            (format!("POST / HTTP/1.1\r\n{head}content-length: 2097152\r\n\r\n{body}"), "body_too"),
+            (
+                format!("POST / HTTP/1.1\r\n{head}transfer-encoding: chunked\r\n\r\n{chunk}"),
+                "body_too",
+            ),
+            (format!("GET / HTTP/1.1\r\n{head}x: {body}\r\n\r\n"), "headers_too"),
+        ] {
+            let said = send(addr, request.as_bytes()).await;
+            assert!(said.ends_with(&format!("\r\n\r\n{code}_large")), "{said}");
+        }
+    });
+}
+
+#[test]
+fn who_has_nothing_to_add_is_answered() {
+    run(async {
+        let (edge, addr, mut arrivals) = edge().await;
+        let asking = spawn_local(async move {
+            let mut stream = TcpStream::connect(addr).await.unwrap();
+            stream.write_all(b"GET /wait HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+            stream.shutdown().await.unwrap();
+            let mut said = String::new();
+            stream.read_to_string(&mut said).await.unwrap();
+            said
+        });
+        arrivals.recv().await.unwrap();
+        edge.service().go.notify_one();
+        let said = asking.await.unwrap();
+        assert!(said.ends_with("GET /wait "), "{said}");
+    });
+}
+
+/// A client that goes on asking is told which answer is the last one.
+#[test]
+fn a_drain_is_polite_to_those_who_were_just_here() {
+    run(async {
+        let (edge, addr, _arrivals) = edge().await;
+        let mut stream = TcpStream::connect(addr).await.unwrap();
+        let mut said = [0; 4096];
+        stream.write_all(b"GET /1 HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+        let count = stream.read(&mut said).await.unwrap();
+        assert!(!String::from_utf8_lossy(&said[..count]).contains("connection: close"));
+        let draining = edge.clone();
+        let drain = spawn_local(async move { draining.drain(PATIENCE).await });
+        tokio::task::yield_now().await;
+        stream.write_all(b"GET /2 HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+        let mut said = String::new();
+        stream.read_to_string(&mut said).await.unwrap();
+        assert!(said.contains("connection: close") && said.ends_with("GET /2 "), "{said}");
+        drain.await.unwrap();
     });
 }
 
