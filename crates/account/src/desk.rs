@@ -14,6 +14,10 @@ use wire::{
 
 use crate::lookup::{KeyLookup, Lookups, RecordLookup, Stored};
 
+/// Rounds of eviction between two projections: enough to go twice round the accounts that there
+/// should be at the most, in a millisecond or two.
+const EVICT_ROUNDS_MAX: usize = 32;
+
 /// One partition that this node owns. `T` is whom to answer.
 #[derive(Debug)]
 pub struct Desk<T> {
@@ -23,6 +27,10 @@ pub struct Desk<T> {
     lanes: Map<AccountId, Lane<T>>,
     /// In the engine's hands, neither durable nor refused yet.
     in_commit: Option<InCommit<T>>,
+    /// Rounds of eviction that wait for the commit to end.
+    rounds_due: usize,
+    /// The wall time of the first batch, and where the journal was then.
+    began: Option<(Timestamp, Timestamp)>,
     /// Numbers the parked commands of this desk, in order of arrival.
     ticket_next: u64,
 }
@@ -33,6 +41,8 @@ struct Waiting<T> {
     caller: T,
     deadline: Moment,
     command: Command,
+    /// What memory had forgotten when the key was asked for: see [`Partition::forgotten`].
+    forgotten: Seq,
 }
 
 /// What waits for look-ups about one account.
@@ -90,7 +100,15 @@ impl<T> Default for Outbox<T> {
 impl<T> Desk<T> {
     /// The desk of a partition whose journal has been loaded.
     pub fn new(ledger: Partition) -> Desk<T> {
-        Desk { ledger, ready: Vec::new(), lanes: Map::default(), in_commit: None, ticket_next: 0 }
+        Desk {
+            ledger,
+            ready: Vec::new(),
+            lanes: Map::default(),
+            in_commit: None,
+            rounds_due: 0,
+            began: None,
+            ticket_next: 0,
+        }
     }
 
     /// True when a batch could be staged.
@@ -111,7 +129,7 @@ impl<T> Desk<T> {
             }
             return;
         }
-        let waiting = Waiting { caller, deadline, command };
+        let waiting = Waiting { caller, deadline, command, forgotten: Seq(0) };
         if self.is_ready(&waiting.command) {
             self.ready.push(waiting);
         } else {
@@ -134,13 +152,13 @@ impl<T> Desk<T> {
 
     fn is_ready(&self, command: &Command) -> bool {
         let account = command.action.account();
-        let new_key = matches!(command.origin, KeyOrigin::Minted);
-        new_key
+        command.origin == KeyOrigin::Minted
             && !matches!(self.ledger.account(account), Known::Unknown)
             && (self.lanes.is_empty() || !self.lanes.contains_key(account))
     }
 
-    fn park(&mut self, waiting: Waiting<T>, out: &mut Outbox<T>) {
+    fn park(&mut self, mut waiting: Waiting<T>, out: &mut Outbox<T>) {
+        waiting.forgotten = self.ledger.forgotten();
         let ticket = self.ticket_next;
         self.ticket_next += 1;
         let Command { key, origin, .. } = waiting.command;
@@ -242,7 +260,8 @@ impl<T> Desk<T> {
     /// Decides what is ready. `None` when nothing is, or nothing of it has to be journaled.
     pub fn stage(&mut self, now: Moment, wall: Timestamp, out: &mut Outbox<T>) -> Option<Decided> {
         assert!(self.in_commit.is_none());
-        let room = self.ledger.room(wall);
+        let time = self.time(wall);
+        let room = self.ledger.room(time);
         if room == 0 {
             // The memory of keys is full until the projector or time have made room.
             let callers = self.ready.drain(..).map(|waiting| waiting.caller);
@@ -256,9 +275,10 @@ impl<T> Desk<T> {
         let rest = self.ready.split_off(batch_size);
         for waiting in std::mem::replace(&mut self.ready, rest) {
             if waiting.deadline <= now {
-                // Whoever asked has gone, and nothing was executed. Beyond the deadline the key's
-                // look-up is too old to be relied on, too.
+                // Whoever asked has gone, and nothing was executed.
                 out.answers.push((waiting.caller, Reply::Failed(Failure::Overloaded)));
+            } else if !self.is_new_still(&waiting, time) {
+                self.ask_for_key(waiting, out);
             } else if matches!(
                 self.ledger.account(waiting.command.action.account()),
                 Known::Unknown
@@ -273,7 +293,7 @@ impl<T> Desk<T> {
         if commands.is_empty() {
             return None;
         }
-        let mut staged = self.ledger.stage(wall, commands);
+        let mut staged = self.ledger.stage(time, commands);
         let bytes = std::mem::take(&mut staged.bytes);
         let hash = staged.hash;
         let decided = staged.record.clone().map(|record| Decided { record, bytes, hash });
@@ -284,8 +304,47 @@ impl<T> Desk<T> {
         decided
     }
 
-    /// The account left memory between the look-up and the batch: ask for it once more. The key
-    /// stays known to be new, for the command's deadline has not passed.
+    /// The time that the journal is given at a wall time of this process, which never goes back. A
+    /// wall clock that was behind the journal when this process started, since somebody has set it,
+    /// must not stop the journal's time, by which keys leave memory: it goes on at half the clock's
+    /// pace until the clock has caught up.
+    fn time(&mut self, wall: Timestamp) -> Timestamp {
+        let (began, journal) = *self.began.get_or_insert((wall, self.ledger.chain().time));
+        let elapsed = wall.0.saturating_sub(began.0).max(0);
+        wall.max(Timestamp(journal.0.saturating_add(elapsed / 2)))
+    }
+
+    /// Whether a key that was new when it was asked for is new at `time`, if memory does not know
+    /// it: whatever was journaled since then is in memory.
+    ///
+    /// A minted key is asked for nowhere within its window: an earlier attempt within it is in
+    /// memory. Out of it the request was held up on its way for longer than memory keeps keys, or
+    /// clocks differ. In its window it could also be found again by its time when a client repeats
+    /// it: out of it, it has to be in the index.
+    fn is_new_still(&self, waiting: &Waiting<T>, time: Timestamp) -> bool {
+        match waiting.command.origin {
+            KeyOrigin::Minted => {
+                let (from, to) = engine::mint_window(waiting.command.minted_at);
+                (from..=to).contains(&self.ledger.time(time))
+            }
+            KeyOrigin::Client | KeyOrigin::Returned(_) => {
+                waiting.forgotten == self.ledger.forgotten()
+            }
+        }
+    }
+
+    /// Has the key looked up, once more or after all.
+    fn ask_for_key(&mut self, mut waiting: Waiting<T>, out: &mut Outbox<T>) {
+        let command = &mut waiting.command;
+        if command.origin == KeyOrigin::Minted {
+            command.origin = KeyOrigin::Returned(command.minted_at);
+            command.minted_at = Timestamp(0);
+        }
+        self.park(waiting, out);
+    }
+
+    /// The account left memory between the look-up and the batch: ask for it once more. What is
+    /// known of the key stays known, and is looked at again when it is staged.
     fn park_again(&mut self, waiting: Waiting<T>, out: &mut Outbox<T>) {
         let ticket = self.ticket_next;
         self.ticket_next += 1;
@@ -315,6 +374,30 @@ impl<T> Desk<T> {
             out.answers.push((caller, reply));
         }
         self.ledger.merge(staged);
+    }
+
+    /// The views reach as far as this record: accounts may leave memory, `accounts_max` stay. Not
+    /// while a batch is in the engine's hands, though: see [`Partition::evict`].
+    pub fn projected(&mut self, watermark: Seq, accounts_max: usize) {
+        self.ledger.projected(watermark);
+        self.rounds_due = EVICT_ROUNDS_MAX;
+        self.evict(accounts_max);
+    }
+
+    /// Accounts are about to come in: others may have to go, or reads alone would fill the memory.
+    pub fn make_room(&mut self, accounts_max: usize) {
+        self.rounds_due = self.rounds_due.max(1);
+        self.evict(accounts_max);
+    }
+
+    /// Lets accounts go if there are too many and it is the time for it.
+    pub fn evict(&mut self, accounts_max: usize) {
+        while self.in_commit.is_none() && 0 < self.rounds_due {
+            self.rounds_due -= 1;
+            if self.ledger.evict(accounts_max) == 0 {
+                self.rounds_due = 0;
+            }
+        }
     }
 
     /// The batch certainly was not and never will be committed: it is dropped with its overlay.

@@ -9,7 +9,11 @@ use crate::{
 };
 use engine::Write;
 use ledger::{Hash, Known, Partition, Record, Unsound};
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 use stdx::Moment;
 use wire::{
     Call, Epoch, PartitionId, Reply, Seq, ServiceTag, Timestamp,
@@ -20,7 +24,7 @@ use wire::{
 
 /// Commands and reads that may wait at one node; more are refused with `overloaded`.
 pub const WAITING_MAX: usize = 65_536;
-/// History questions that may wait at one node.
+/// History questions that may wait at one node, for the thread that answers them included.
 pub const QUESTIONS_MAX: usize = 1_024;
 /// Journaled commands that the projector may be behind before no batch is staged. It bounds what
 /// a new owner has to replay: at 3 µs a command, under a second.
@@ -36,7 +40,9 @@ pub struct Executor<T> {
     accounts_max: usize,
     desks: BTreeMap<PartitionId, Desk<T>>,
     out: Outbox<T>,
-    questions: Vec<(T, Question)>,
+    questions: Vec<(T, Moment, Question)>,
+    /// Questions that the history reader has and has not answered yet.
+    asked_count: usize,
     committing: Vec<(PartitionId, Arc<Record>, Hash)>,
     unprojected_count: usize,
     /// Calls taken in and not given an answer or a question's number yet.
@@ -90,6 +96,7 @@ impl<T> Executor<T> {
             desks: BTreeMap::new(),
             out: Outbox::default(),
             questions: Vec::new(),
+            asked_count: 0,
             committing: Vec::new(),
             unprojected_count: 0,
             waiting_count: 0,
@@ -119,6 +126,11 @@ impl<T> Executor<T> {
         self.unprojected_count
     }
 
+    /// Accounts in memory, those known to be absent among them.
+    pub fn accounts_count(&self) -> usize {
+        self.desks.values().map(|desk| desk.ledger.accounts_count()).sum()
+    }
+
     /// Takes a call in. `partition` and `partitions_count` are the caller's belief about where the
     /// account lives; the executor hashes again.
     pub fn arrive(
@@ -137,14 +149,14 @@ impl<T> Executor<T> {
             self.counters.shed += 1;
             return self.fail(caller, Failure::Overloaded);
         }
+        let longest = Duration::from_secs(limits::DEADLINE_SECONDS_MAX.into());
+        let deadline = now + time_left.min(longest);
         match call {
             Call::Execute(command) => {
                 self.counters.commands += 1;
                 if command.action.account().partition(self.partitions_count) != partition {
                     return self.fail(caller, Failure::Malformed);
                 }
-                let longest = Duration::from_secs(limits::DEADLINE_SECONDS_MAX.into());
-                let deadline = now + time_left.min(longest);
                 match self.desks.get_mut(&partition) {
                     Some(desk) => desk.execute(caller, deadline, command, &mut self.out),
                     None => self.fail(caller, Failure::NotOwner),
@@ -152,12 +164,12 @@ impl<T> Executor<T> {
             }
             Call::Query(query) => {
                 self.counters.queries += 1;
-                self.ask(caller, query);
+                self.ask(caller, deadline, query);
             }
         }
     }
 
-    fn ask(&mut self, caller: T, query: Query) {
+    fn ask(&mut self, caller: T, deadline: Moment, query: Query) {
         let owned = || self.desks.keys().copied().collect();
         let (partition, question) = match query {
             Query::Account(account) => {
@@ -187,11 +199,11 @@ impl<T> Executor<T> {
         if partition.is_some_and(|partition| !self.desks.contains_key(&partition)) {
             return self.fail(caller, Failure::NotOwner);
         }
-        if QUESTIONS_MAX <= self.questions.len() {
+        if QUESTIONS_MAX <= self.questions.len() + self.asked_count {
             self.counters.shed += 1;
             return self.fail(caller, Failure::Overloaded);
         }
-        self.questions.push((caller, question));
+        self.questions.push((caller, deadline, question));
     }
 
     fn fail(&mut self, caller: T, failure: Failure) {
@@ -233,12 +245,14 @@ impl<T> Executor<T> {
                 Ending::Committed => {
                     let desk = self.desks.get_mut(&partition).expect("owned while it commits");
                     desk.committed(&mut self.out);
+                    desk.evict(self.accounts_max);
                     self.unprojected_count += record.items.len();
                     projectable.push((record, hash));
                 }
                 Ending::Refused => {
                     let desk = self.desks.get_mut(&partition).expect("owned while it commits");
                     desk.dropped(Failure::EngineUnavailable, &mut self.out);
+                    desk.evict(self.accounts_max);
                 }
                 Ending::Fenced => {
                     let desk = self.desks.remove(&partition).expect("owned while it commits");
@@ -255,8 +269,7 @@ impl<T> Executor<T> {
         self.unprojected_count = self.unprojected_count.saturating_sub(commands);
         for (partition, seq) in marks {
             if let Some(desk) = self.desks.get_mut(partition) {
-                desk.ledger.projected(*seq);
-                desk.ledger.evict(self.accounts_max);
+                desk.projected(*seq, self.accounts_max);
             }
         }
     }
@@ -282,6 +295,14 @@ impl<T> Executor<T> {
                 desk.key_found(&lookup.account, lookup.ticket, stored, &mut self.out);
             }
         }
+        // Before they come in, so that none of them goes again before it was of use.
+        let partitions: BTreeSet<_> =
+            wanted.accounts.iter().map(|(partition, _)| *partition).collect();
+        for partition in partitions {
+            if let Some(desk) = self.desks.get_mut(&partition) {
+                desk.make_room(self.accounts_max);
+            }
+        }
         for ((partition, account), state) in wanted.accounts.into_iter().zip(found.accounts) {
             if let Some(desk) = self.desks.get_mut(&partition) {
                 desk.account_found(account, state, &mut self.out)?;
@@ -301,10 +322,17 @@ impl<T> Executor<T> {
         (!self.out.lookups.is_empty()).then(|| self.out.lookups.split())
     }
 
-    /// Takes the questions for the history reader.
-    pub fn take_questions(&mut self) -> Vec<(T, Question)> {
+    /// Takes the questions for the history reader, each with the moment from which on nobody wants
+    /// the answer.
+    pub fn take_questions(&mut self) -> Vec<(T, Moment, Question)> {
         self.waiting_count -= self.questions.len();
+        self.asked_count += self.questions.len();
         std::mem::take(&mut self.questions)
+    }
+
+    /// The history reader has answered one of them.
+    pub fn question_answered(&mut self) {
+        self.asked_count -= 1;
     }
 
     /// Takes the answers that are due, into `answers`.

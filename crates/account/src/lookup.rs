@@ -1,7 +1,8 @@
 //! What the desks want looked up, gathered while the last look-ups run, answered all at once.
 
-use engine::{EngineError, Reader};
+use engine::{EngineError, KeyPlace, Kind, Reader};
 use ledger::Record;
+use std::collections::BTreeMap;
 use wire::{
     AccountId, AccountState, Fingerprint, KeyHash, Outcome, PartitionId, Seq, ServiceTag,
     command::KeyOrigin,
@@ -75,56 +76,94 @@ impl<C> Lookups<C> {
     }
 }
 
-/// Makes the look-ups, keys before accounts.
+/// Makes the look-ups.
 ///
 /// # Errors
-/// When the engine cannot be read: the node cannot go on without.
+/// When the engine cannot be read, or what it has makes no sense: the node cannot go on without.
 pub fn look_up(
     reader: &mut dyn Reader,
     service: ServiceTag,
     wanted: &Lookups<()>,
 ) -> Result<Found, EngineError> {
-    Ok(Found {
-        keys: keys(reader, service, &wanted.keys)?,
-        accounts: reader.accounts(&wanted.accounts)?,
-        records: wanted
-            .records
-            .iter()
-            .map(|it| {
-                Ok(reader
-                    .record(it.partition, it.seq)?
-                    .and_then(|record| record.outcome(service, it.index)))
-            })
-            .collect::<Result<_, EngineError>>()?,
-    })
-}
-
-fn keys(
-    reader: &mut dyn Reader,
-    service: ServiceTag,
-    wanted: &[KeyLookup],
-) -> Result<Vec<Option<Stored>>, EngineError> {
-    let asked: Vec<_> = wanted.iter().map(|it| (it.partition, it.key)).collect();
-    let mut places = reader.keys(&asked)?;
-    for (lookup, place) in wanted.iter().zip(&mut places) {
-        if let (KeyOrigin::Returned(at), None) = (lookup.origin, &place) {
-            *place = reader.key_near(lookup.partition, lookup.key, at)?;
+    let keys = keys(reader, &wanted.keys)?;
+    // Every record that is wanted for a repeat is read once: it may hold thousands of commands.
+    let mut places: BTreeMap<(PartitionId, Seq), Vec<Slot>> = BTreeMap::new();
+    for (at, (lookup, place)) in wanted.keys.iter().zip(&keys).enumerate() {
+        if let Some(KeyPlace { seq, index }) = *place {
+            let slot = Slot::Key { at, index, key: lookup.key };
+            places.entry((lookup.partition, seq)).or_default().push(slot);
         }
     }
-    wanted
-        .iter()
-        .zip(places)
-        .map(|(lookup, place)| match place {
-            None => Ok(None),
-            Some(place) => {
-                let record = reader.record(lookup.partition, place.seq)?;
-                Ok(record.and_then(|record| stored(&record, service, place.index)))
+    for (at, RecordLookup { partition, seq, index, .. }) in wanted.records.iter().enumerate() {
+        places.entry((*partition, *seq)).or_default().push(Slot::Repeat { at, index: *index });
+    }
+    let mut found = Found {
+        keys: vec![None; wanted.keys.len()],
+        accounts: Vec::new(),
+        records: vec![None; wanted.records.len()],
+    };
+    for ((partition, seq), slots) in places {
+        let record = reader.record(partition, seq)?;
+        for slot in slots {
+            match slot {
+                Slot::Repeat { at, index } => {
+                    found.records[at] = record.as_ref().and_then(|it| it.outcome(service, index));
+                }
+                Slot::Key { at, index, key } => {
+                    let stored = record.as_ref().and_then(|it| stored(it, service, index, key));
+                    // Never to be taken for a new key: it would be executed once more.
+                    let stored = stored.ok_or_else(|| misplaced(partition, seq, index))?;
+                    found.keys[at] = Some(stored);
+                }
             }
-        })
-        .collect()
+        }
+    }
+    found.accounts = reader.accounts(&wanted.accounts)?;
+    Ok(found)
 }
 
-fn stored(record: &Record, service: ServiceTag, index: u16) -> Option<Stored> {
-    let fingerprint = record.items.get(usize::from(index))?.fingerprint;
-    Some(Stored { fingerprint, outcome: record.outcome(service, index)? })
+/// Who wants something of a record.
+enum Slot {
+    Repeat { at: usize, index: u16 },
+    Key { at: usize, index: u16, key: KeyHash },
+}
+
+/// Where the keys were used: what the index does not have is looked for around the time at which
+/// it was minted, if it is such a key.
+fn keys(
+    reader: &mut dyn Reader,
+    wanted: &[KeyLookup],
+) -> Result<Vec<Option<KeyPlace>>, EngineError> {
+    let asked: Vec<_> = wanted.iter().map(|it| (it.partition, it.key)).collect();
+    let mut places = reader.keys(&asked)?;
+    let mut near = Vec::new();
+    let mut ats = Vec::new();
+    for (at, (lookup, place)) in wanted.iter().zip(&places).enumerate() {
+        if let (KeyOrigin::Returned(minted_at), None) = (lookup.origin, place) {
+            near.push((lookup.partition, lookup.key, minted_at));
+            ats.push(at);
+        }
+    }
+    if !near.is_empty() {
+        for (at, place) in ats.into_iter().zip(reader.keys_near(&near)?) {
+            places[at] = place;
+        }
+    }
+    Ok(places)
+}
+
+fn stored(record: &Record, service: ServiceTag, index: u16, key: KeyHash) -> Option<Stored> {
+    let item = record.items.get(usize::from(index)).filter(|item| item.key == key)?;
+    Some(Stored { fingerprint: item.fingerprint, outcome: record.outcome(service, index)? })
+}
+
+fn misplaced(partition: PartitionId, seq: Seq, index: u16) -> EngineError {
+    EngineError {
+        kind: Kind::Corrupt,
+        place: format!("partition {}", partition.0),
+        what: format!(
+            "an index of keys names item {index} of record {}, which has another key",
+            seq.0
+        ),
+    }
 }

@@ -243,6 +243,7 @@ impl Node {
                 taken.map_err(|err| format!("the views are damaged: {}", err.0))?;
             }
             Report::Answered(number, reply) => {
+                executor.question_answered();
                 let caller = self.asked.borrow_mut().remove(&number);
                 if let Some(caller) = caller {
                     self.answer(caller, &reply);
@@ -269,11 +270,11 @@ impl Node {
             self.looking_up.replace(Some(callers));
             drop(jobs.lookups.send(wanted));
         }
-        for (caller, question) in executor.take_questions() {
+        for (caller, deadline, question) in executor.take_questions() {
             let number = self.question_next.get();
             self.question_next.set(number + 1);
             self.asked.borrow_mut().insert(number, caller);
-            drop(jobs.questions.send((number, question)));
+            drop(jobs.questions.send((number, deadline, question)));
         }
         let mut answers = self.answers.borrow_mut();
         executor.take_answers(&mut answers);

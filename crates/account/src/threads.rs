@@ -9,23 +9,30 @@ use crate::{
     history,
     lookup::{self, Found, Lookups},
 };
-use engine::{CommitError, Committer, Engine, EngineError, Fate, ProjectError, Projector, Write};
+use engine::{
+    CommitError, Committer, Engine, EngineError, Fate, Kind, ProjectError, Projector, Write,
+};
 use ledger::{Hash, Record};
 use net::clock;
 use std::{
+    collections::BTreeMap,
     io,
     sync::{Arc, mpsc},
     thread,
     time::Duration,
 };
+use stdx::Moment;
 use tokio::sync::mpsc as to_executor;
-use wire::{PartitionId, Reply, Seq, ServiceTag};
+use wire::{PartitionId, Reply, Seq, ServiceTag, call::Failure};
 
 /// How long records gather before they are projected: it makes one block of an account's entries
 /// out of many, and bounds how stale the views are.
 const PROJECTION_EVERY: Duration = Duration::from_secs(1);
 /// Commands that are projected in one transaction, though they came sooner.
 const PROJECTION_COMMANDS: usize = 20_000;
+
+/// Batches refused in a row of which one is told.
+const REFUSED_TOLD_EVERY: u64 = 10_000;
 
 /// What the threads tell the executor's thread.
 #[derive(Debug)]
@@ -45,7 +52,7 @@ pub(crate) enum Report {
 pub(crate) struct Jobs {
     pub(crate) commits: mpsc::Sender<Vec<Write>>,
     pub(crate) lookups: mpsc::Sender<Lookups<()>>,
-    pub(crate) questions: mpsc::Sender<(u64, Question)>,
+    pub(crate) questions: mpsc::Sender<(u64, Moment, Question)>,
     pub(crate) projections: mpsc::Sender<Vec<(Arc<Record>, Hash)>>,
 }
 
@@ -84,7 +91,10 @@ pub(crate) fn start(
     spawn(
         "commit",
         Box::new(move || {
-            each(&commit_jobs, &out, |writes: Vec<Write>| commit(committer.as_mut(), &writes));
+            let mut refused = 0;
+            each(&commit_jobs, &out, |writes: Vec<Write>| {
+                commit(committer.as_mut(), &writes, &mut refused)
+            });
         }),
     );
     let out = reports.clone();
@@ -103,8 +113,13 @@ pub(crate) fn start(
     spawn(
         "history",
         Box::new(move || {
-            each(&question_jobs, &out, |(number, question)| {
-                Report::Answered(number, history::answer(historian.as_mut(), service, question))
+            each(&question_jobs, &out, |(number, deadline, question)| {
+                // What nobody waits for any more would only hold up the others.
+                let reply = match clock::now() < deadline {
+                    true => history::answer(historian.as_mut(), service, question),
+                    false => Reply::Failed(Failure::Overloaded),
+                };
+                Report::Answered(number, reply)
             });
         }),
     );
@@ -126,19 +141,30 @@ fn each<J>(
     }
 }
 
-fn commit(committer: &mut dyn Committer, writes: &[Write]) -> Report {
+/// `refused` counts the batches that were refused in a row: a full disk refuses hundreds a second,
+/// and to say so each time would fill another disk.
+fn commit(committer: &mut dyn Committer, writes: &[Write], refused: &mut u64) -> Report {
     match committer.commit(writes) {
-        Ok(fates) => Report::Ended(
-            fates
-                .into_iter()
-                .map(|fate| match fate {
-                    Fate::Committed => Ending::Committed,
-                    Fate::Fenced => Ending::Fenced,
-                })
-                .collect(),
-        ),
+        Ok(fates) => {
+            if 0 < std::mem::take(refused) {
+                tracing::info!("the engine takes batches again");
+            }
+            Report::Ended(
+                fates
+                    .into_iter()
+                    .map(|fate| match fate {
+                        Fate::Committed => Ending::Committed,
+                        Fate::Fenced => Ending::Fenced,
+                    })
+                    .collect(),
+            )
+        }
         Err(CommitError::NotExecuted(err)) => {
-            tracing::error!(%err, "the engine refused a batch; nothing of it was executed");
+            if refused.is_multiple_of(REFUSED_TOLD_EVERY) {
+                let before = *refused;
+                tracing::error!(%err, before, "the engine refuses batches; nothing is executed");
+            }
+            *refused += 1;
             Report::Ended(vec![Ending::Refused; writes.len()])
         }
         Err(CommitError::Fatal(err)) => Report::Fatal(err.to_string()),
@@ -146,6 +172,9 @@ fn commit(committer: &mut dyn Committer, writes: &[Write]) -> Report {
 }
 
 /// Gathers records and projects them, until nobody can send more.
+///
+/// While the disk is full it goes on trying: reads are served meanwhile, and nothing is lost, for
+/// the journal has what the views have not. What can gather is bounded by what may be unprojected.
 fn project(
     projector: &mut dyn Projector,
     jobs: &mpsc::Receiver<Vec<(Arc<Record>, Hash)>>,
@@ -165,15 +194,24 @@ fn project(
                 }
             }
         }
-        let report = match projector.project(&records) {
-            Ok(()) => {
-                // Records of a partition come in order: the last one counts.
-                let marks =
-                    records.iter().map(|(record, _)| (record.header.partition, record.header.seq));
-                Report::Projected(marks.collect(), commands)
+        let report = loop {
+            match projector.project(&records) {
+                Ok(()) => break Report::Projected(marks(&records), commands),
+                Err(ProjectError::Engine(err)) if err.kind == Kind::Full => {
+                    tracing::error!(%err, "the views cannot be written; they stay as they are");
+                }
+                Err(err @ (ProjectError::Deposed(_) | ProjectError::Engine(_))) => {
+                    break Report::Fatal(err.to_string());
+                }
             }
-            Err(err @ (ProjectError::Deposed(_) | ProjectError::Engine(_))) => {
-                Report::Fatal(err.to_string())
+            match jobs.recv_timeout(PROJECTION_EVERY) {
+                Ok(more) => {
+                    commands += commands_count(&more);
+                    records.extend(more);
+                }
+                Err(mpsc::RecvTimeoutError::Timeout) => (),
+                // Whoever owns the partitions next reads the rest from the journal.
+                Err(mpsc::RecvTimeoutError::Disconnected) => return,
             }
         };
         if out.send(report).is_err() {
@@ -182,6 +220,83 @@ fn project(
     }
 }
 
+/// How far each partition is with these records.
+fn marks(records: &[(Arc<Record>, Hash)]) -> Vec<(PartitionId, Seq)> {
+    // Records of a partition come in order: the last one counts.
+    let places = records.iter().map(|(record, _)| (record.header.partition, record.header.seq));
+    places.collect::<BTreeMap<_, _>>().into_iter().collect()
+}
+
 fn commands_count(records: &[(Arc<Record>, Hash)]) -> usize {
     records.iter().map(|(record, _)| record.items.len()).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ledger::{Chain, Partition};
+    use wire::{
+        AccountId, Action, Command, Currency, Epoch, Fingerprint, KeyHash, Timestamp,
+        command::KeyOrigin,
+    };
+
+    /// A projector on a disk that is full for the first calls; it tells how many records came.
+    struct Full {
+        calls_left: u32,
+        calls: mpsc::Sender<usize>,
+    }
+
+    impl Projector for Full {
+        fn project(&mut self, records: &[(Arc<Record>, Hash)]) -> Result<(), ProjectError> {
+            self.calls.send(records.len()).unwrap();
+            if self.calls_left == 0 {
+                return Ok(());
+            }
+            self.calls_left -= 1;
+            let (place, what) = ("views.db".to_owned(), "the disk is full".to_owned());
+            Err(ProjectError::Engine(EngineError { kind: Kind::Full, place, what }))
+        }
+
+        fn watermark(&mut self, _: PartitionId) -> Result<Chain, EngineError> {
+            unreachable!()
+        }
+    }
+
+    fn record(number: u8) -> (Arc<Record>, Hash) {
+        let account = AccountId::parse(&format!("acc-{number}")).unwrap();
+        let (service, id) = (ServiceTag::of("a"), PartitionId(number.into()));
+        let mut partition = Partition::new(service, id, Epoch(1), Chain::EMPTY, Vec::new());
+        partition.admit(account.clone(), None).unwrap();
+        let currency = Currency::parse("EUR").unwrap();
+        let command = Command {
+            key: KeyHash(number.into()),
+            origin: KeyOrigin::Client,
+            minted_at: Timestamp(0),
+            fingerprint: Fingerprint(0),
+            request_id: "r".into(),
+            action: Action::Open { account, currency, overdraft_limit: 0, metadata: "{}".into() },
+        };
+        let staged = partition.stage(Timestamp(0), vec![command]);
+        (staged.record.unwrap(), staged.hash)
+    }
+
+    #[test]
+    fn a_full_disk_holds_up_the_projection_and_no_more() {
+        let (jobs, given) = mpsc::channel();
+        let (reports, mut told) = to_executor::unbounded_channel();
+        let (calls, called) = mpsc::channel();
+        let thread =
+            thread::spawn(move || project(&mut Full { calls_left: 2, calls }, &given, &reports));
+        for number in 1..4 {
+            jobs.send(vec![record(number)]).unwrap();
+            assert_eq!(called.recv().unwrap(), usize::from(number));
+        }
+        let marks = (1..4).map(|number| (PartitionId(number), Seq(1))).collect::<Vec<_>>();
+        let Some(Report::Projected(reached, 3)) = told.blocking_recv() else {
+            panic!("it is projected in the end");
+        };
+        assert_eq!(reached, marks);
+        drop(jobs);
+        thread.join().unwrap();
+    }
 }

@@ -111,15 +111,13 @@ pub trait Reader: Send {
         keys: &[(PartitionId, KeyHash)],
     ) -> Result<Vec<Option<KeyPlace>>, EngineError>;
 
-    /// Where a key in minted form, minted at `at`, was first used: looks through the partition's
-    /// records of the time in which that can have been, [`MINT_SLACK_SECONDS`] before `at` to as
-    /// much after the longest deadline.
-    fn key_near(
+    /// Where keys in minted form, minted at these times, were first used: looks through the
+    /// partition's records of their [`mint_window`]s, once for all whose windows overlap. In the
+    /// order of `keys`.
+    fn keys_near(
         &mut self,
-        partition: PartitionId,
-        key: KeyHash,
-        at: Timestamp,
-    ) -> Result<Option<KeyPlace>, EngineError>;
+        keys: &[(PartitionId, KeyHash, Timestamp)],
+    ) -> Result<Vec<Option<KeyPlace>>, EngineError>;
 
     /// One record; `None` when the journal has none of this number.
     fn record(&mut self, partition: PartitionId, seq: Seq) -> Result<Option<Record>, EngineError>;
@@ -185,8 +183,27 @@ pub trait Projector: Send {
 /// Journal time whose keys a new owner gets back: twice the longest deadline, for a request may
 /// wait as long as that before it is sent and again before it is repeated.
 pub const RECENT_SECONDS: u32 = 2 * wire::limits::DEADLINE_SECONDS_MAX;
-/// How far the clocks of two of our nodes may differ for [`Reader::key_near`] to find a key.
+/// How far the clocks of two of our nodes may differ for a minted key to be taken as such.
 pub const MINT_SLACK_SECONDS: u32 = 5;
+
+const SECOND_MICROS: i64 = 1_000_000;
+
+/// The first and the last journal time at which a command may be executed under a key that was
+/// minted at `at` and is in no index: [`MINT_SLACK_SECONDS`] before, to as much after the longest
+/// deadline. Where it is executed at another time its key is indexed like a client's.
+pub fn mint_window(at: Timestamp) -> (Timestamp, Timestamp) {
+    let slack = i64::from(MINT_SLACK_SECONDS) * SECOND_MICROS;
+    let deadline = i64::from(wire::limits::DEADLINE_SECONDS_MAX) * SECOND_MICROS;
+    let to = at.0.saturating_add(deadline).saturating_add(slack);
+    (Timestamp(at.0.saturating_sub(slack)), Timestamp(to))
+}
+
+const _: () = {
+    // Two executions under one key in its window are so near that whoever makes the second has
+    // the first in memory, also after a restart in between.
+    assert!(2 * MINT_SLACK_SECONDS + wire::limits::DEADLINE_SECONDS_MAX < RECENT_SECONDS);
+    assert!(RECENT_SECONDS <= ledger::keys::KEEP_SECONDS);
+};
 /// Bytes of a page's rows, roughly, beyond which it ends early.
 pub const PAGE_BYTES_MAX: usize = 1024 * 1024;
 /// Records of a tail that a new owner gets at once: some seconds' worth.

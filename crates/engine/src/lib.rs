@@ -13,6 +13,7 @@ pub mod verify;
 pub use crate::{
     engine::{
         Committer, Engine, Fate, KeyPlace, Loaded, Projector, Reader, Settings, Tenure, Write,
+        mint_window,
     },
     error::{CommitError, EngineError, Kind, ProjectError},
 };

@@ -14,6 +14,7 @@ pub(crate) mod journal;
 mod listing;
 mod member;
 mod meta;
+mod near;
 mod projector;
 mod reader;
 pub(crate) mod take;

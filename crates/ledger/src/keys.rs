@@ -46,6 +46,8 @@ pub(crate) struct Keys {
     /// Oldest first; new keys go to the last.
     generations: VecDeque<Generation>,
     count: usize,
+    /// Number of the last record whose keys were dropped.
+    forgotten: Seq,
 }
 
 #[derive(Clone, Debug)]
@@ -90,6 +92,11 @@ impl Keys {
         KEYS_MAX.saturating_sub(self.count)
     }
 
+    /// The last record whose keys were dropped; those of every later one are here.
+    pub(crate) fn forgotten(&self) -> Seq {
+        self.forgotten
+    }
+
     /// The newest use of this key that memory knows.
     pub(crate) fn get(&self, key: KeyHash) -> Option<KeyEntry> {
         let newest_first = self.generations.iter().rev();
@@ -122,6 +129,7 @@ impl Keys {
             && micros(KEEP_SECONDS) <= now.0.saturating_sub(first.newest.0)
         {
             self.count = self.count.saturating_sub(first.entries.len());
+            self.forgotten = self.forgotten.max(first.last);
             self.generations.pop_front();
         }
     }

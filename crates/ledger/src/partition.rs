@@ -143,6 +143,13 @@ impl Partition {
         self.keys.get(key)
     }
 
+    /// The last record whose keys memory has forgotten. A key that was looked up and found new is
+    /// new still if neither memory knows it nor this has changed since the look-up was asked for:
+    /// however long that took, whatever was journaled meanwhile is in memory.
+    pub fn forgotten(&self) -> Seq {
+        self.keys.forgotten()
+    }
+
     /// Continues the chain with a journaled record, at start. Every account it names was admitted
     /// before. The record's own figures are taken; they must follow from the books before it.
     ///
@@ -228,6 +235,10 @@ impl Partition {
     /// `accounts_max` are left; one call looks at a bounded number. Returns how many are still too
     /// many: then the projector is behind, and no more should be loaded.
     ///
+    /// Never to be called while a batch is staged: an account of that batch, dropped, would be
+    /// looked up as it was before the batch, and the answer could come after the batch was merged,
+    /// projected and dropped again, when nothing tells that it is too old.
+    ///
     /// What was known before may be unknown after: look again before staging.
     pub fn evict(&mut self, accounts_max: usize) -> usize {
         self.books.accounts.evict(accounts_max, self.watermark)
@@ -278,8 +289,9 @@ impl Partition {
         self.keys.count()
     }
 
-    /// Time in the journal never goes back, and stays within what can be written.
-    fn time(&self, now: Timestamp) -> Timestamp {
+    /// What a record staged now bears: time in the journal never goes back, and stays within what
+    /// can be written.
+    pub fn time(&self, now: Timestamp) -> Timestamp {
         now.min(Timestamp::MAX).max(self.chain.time)
     }
 

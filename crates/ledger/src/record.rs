@@ -135,7 +135,7 @@ pub enum Verdict {
 impl Item {
     /// The command decided.
     pub fn new(command: Command, verdict: Verdict) -> Item {
-        let Command { key, origin, fingerprint, request_id: _, action } = command;
+        let Command { key, origin, minted_at: _, fingerprint, request_id: _, action } = command;
         Item { key, origin, fingerprint, action, verdict }
     }
 

@@ -14,6 +14,10 @@ use crate::{
 pub struct Command {
     pub key: KeyHash,
     pub origin: KeyOrigin,
+    /// When the key was minted, by the clock of whoever minted it; 0 unless the origin is
+    /// [`KeyOrigin::Minted`]. It tells a request from one that was held up on its way, in a stopped
+    /// process or a dead connection, for longer than anybody remembers such a key.
+    pub minted_at: Timestamp,
     pub fingerprint: Fingerprint,
     /// What the answer's `request_id` is when the ledger refuses: stored with the refusal, so that
     /// a repeat gets the same bytes.
@@ -120,16 +124,23 @@ impl Command {
         out.u128(self.key.0);
         out.u64(self.fingerprint.0);
         self.origin.encode(out);
+        if self.origin == KeyOrigin::Minted {
+            out.i64(self.minted_at.0);
+        }
         out.short(self.request_id.as_bytes());
         self.action.encode(out);
     }
 
     /// Reads what [`Command::encode`] wrote.
     pub fn decode(from: &mut Decoder<'_>) -> Result<Command, Flaw> {
+        let (key, fingerprint) = (KeyHash(from.u128()?), Fingerprint(from.u64()?));
+        let origin = KeyOrigin::decode(from)?;
+        let minted_at = if origin == KeyOrigin::Minted { from.i64()? } else { 0 };
         Ok(Command {
-            key: KeyHash(from.u128()?),
-            fingerprint: Fingerprint(from.u64()?),
-            origin: KeyOrigin::decode(from)?,
+            key,
+            fingerprint,
+            origin,
+            minted_at: Timestamp(minted_at),
             request_id: bounded(from, limits::REQUEST_ID_BYTES_MAX)?,
             action: Action::decode(from)?,
         })

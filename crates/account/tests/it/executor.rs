@@ -1,7 +1,7 @@
 //! What the executor promises, one case each.
 
-use crate::world::{NOT_OWNER, World, keyed, minted};
-use account::executor::{Ending, WAITING_MAX};
+use crate::world::{NOT_OWNER, World, keyed, minted, returned};
+use account::executor::{Ending, QUESTIONS_MAX, WAITING_MAX};
 use std::time::Duration;
 
 /// A world where alice has 75.00 EUR and everything about her is in memory.
@@ -190,4 +190,118 @@ fn a_caller_who_splits_accounts_otherwise_is_told() {
     world.executor.take_answers(&mut answers);
     let failed = wire::Reply::Failed(wire::call::Failure::Malformed);
     assert_eq!(answers, [(1, failed.clone()), (2, failed)]);
+}
+
+#[test]
+fn a_look_up_that_was_overtaken_does_not_bring_an_old_balance_back() {
+    let mut world = World::new(0); // Memory lets go of whatever it can.
+    world.arrive(1, minted(1, "open alice"));
+    world.arrive(2, minted(2, "credit alice 100"));
+    world.settle();
+    world.arrive(11, minted(11, "debit alice 60"));
+    world.settle_look_ups();
+    world.stage();
+    world.project(); // Alice may go, as far as the views know.
+    world.read(12, "alice");
+    world.ask(); // Should it look her up now, it sees 100.
+    world.end(Ending::Committed);
+    world.project();
+    world.find();
+    world.arrive(13, minted(13, "debit alice 60"));
+    world.settle();
+    let answers = [11, 12, 13].map(|caller| world.answer(caller));
+    assert_eq!(answers, ["40", "posted 100", "insufficient_funds"]);
+}
+
+#[test]
+fn a_key_is_looked_up_again_when_memory_has_forgotten_in_between() {
+    let mut world = alice_with_7500();
+    world.arrive(11, keyed("k", "debit alice 100"));
+    world.settle_look_ups();
+    world.stage();
+    // The commit takes a minute, and the client repeats. The index has nothing yet.
+    world.now = world.now + Duration::from_secs(55);
+    world.arrive(12, keyed("k", "debit alice 100"));
+    world.ask();
+    world.end(Ending::Committed);
+    world.project();
+    world.now = world.now + Duration::from_secs(9);
+    world.find();
+    world.settle();
+    assert_eq!((world.answer(11), world.answer(12)), ("7400".into(), "7400".into()));
+}
+
+#[test]
+fn a_minted_key_that_was_held_up_on_its_way_is_looked_up() {
+    let mut world = alice_with_7500();
+    world.arrive(11, minted(11, "debit alice 100"));
+    world.settle();
+    world.project();
+    // Two minutes later somebody who was stopped goes on, and sends what he had.
+    world.now = world.now + Duration::from_secs(120);
+    world.arrive(12, minted(11, "debit alice 100"));
+    world.arrive(13, minted(13, "debit alice 100"));
+    world.settle();
+    world.project();
+    // What was executed out of its time is found when the client repeats it.
+    world.now = world.now + Duration::from_secs(120);
+    world.arrive(14, returned(13, "debit alice 100"));
+    world.arrive(15, returned(11, "debit alice 100"));
+    world.settle();
+    let answers = [11, 12, 13, 14, 15].map(|caller| world.answer(caller));
+    assert_eq!(answers, ["7400", "7400", "7300", "7300", "7400"]);
+}
+
+#[test]
+fn a_clock_that_was_set_back_does_not_stop_the_journals_time() {
+    let mut world = World::new(1_000);
+    world.now = world.now + Duration::from_secs(3_600);
+    world.arrive(1, minted(1, "open alice"));
+    world.settle();
+    world.restart_an_hour_earlier();
+    let mut times = Vec::new();
+    for caller in 10..14 {
+        world.arrive(caller, minted(caller, "credit alice 1"));
+        world.settle();
+        times.push(world.records().last().unwrap().header.time.0 / 1_000_000);
+        world.now = world.now + Duration::from_secs(3_000);
+    }
+    // At half the clock's pace until the clock has caught up.
+    assert_eq!(times, [3_600, 5_100, 6_600, 9_000]);
+}
+
+#[test]
+fn reads_alone_do_not_fill_the_memory() {
+    let mut world = World::new(10);
+    for caller in 0..500 {
+        world.read(caller, &format!("nobody-{caller}"));
+        world.settle();
+        assert_eq!(world.answer(caller), "NoSuchAccount");
+    }
+    let count = world.executor.accounts_count();
+    assert!(count <= 2 * 11, "{count} accounts in memory");
+}
+
+#[test]
+fn questions_wait_in_a_line_of_bounded_length() {
+    let mut world = World::new(10);
+    let ask = |world: &mut World, caller| {
+        let place = (wire::PartitionId(0), crate::world::PARTITIONS);
+        let time_left = Duration::from_secs(3_600);
+        let call = wire::Call::Query(wire::query::Query::Trial);
+        world.executor.arrive(caller, world.now, time_left, place, call);
+    };
+    let max = u32::try_from(QUESTIONS_MAX).unwrap();
+    (0..max).for_each(|caller| ask(&mut world, caller));
+    // The reader has them all and has answered none.
+    let taken = world.executor.take_questions();
+    assert_eq!(taken.len(), QUESTIONS_MAX);
+    assert!(taken.iter().all(|(_, deadline, _)| *deadline == world.now + Duration::from_secs(30)));
+    ask(&mut world, max);
+    let mut answers = Vec::new();
+    world.executor.take_answers(&mut answers);
+    assert_eq!(answers, [(max, wire::Reply::Failed(wire::call::Failure::Overloaded))]);
+    world.executor.question_answered();
+    ask(&mut world, max + 1);
+    assert_eq!(world.executor.take_questions().len(), 1);
 }

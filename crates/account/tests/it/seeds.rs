@@ -7,7 +7,7 @@ use crate::world::{World, keyed};
 use account::executor::Ending;
 use std::{collections::BTreeMap, time::Duration};
 use stdx::Rng;
-use wire::{Done, Outcome, Reply, call::Failure};
+use wire::{Command, Done, Outcome, Reply, Timestamp, call::Failure, command::KeyOrigin};
 
 const SEEDS: u64 = 48;
 const STEPS: usize = 1_500;
@@ -30,11 +30,14 @@ fn run(seed: u64) {
     for number in 0..ACCOUNTS {
         world.arrive(u32::try_from(number).unwrap(), keyed("open", &format!("open acc-{number}")));
     }
+    // By how much the clock of whoever mints is wrong.
+    let skew = [0, 0, 3, -3, 20, -20, 3_600, -3_600][rng.below(8)] * 1_000_000;
+    let mut minted: Vec<Timestamp> = Vec::new();
     let mut caller = 1_000;
     for _ in 0..STEPS {
         // Minutes pass in all: keys leave memory, and commands their deadline.
         world.now = world.now + Duration::from_millis(rng.below(400) as u64);
-        match rng.below(12) {
+        match rng.below(14) {
             0..=4 => {
                 // Few keys: many are repeats, some of them for another request.
                 let key = rng.below(KEYS);
@@ -46,14 +49,20 @@ fn run(seed: u64) {
                 sent.insert(caller, (key.to_string(), text));
                 caller += 1;
             }
-            5 => {
+            5 | 6 => {
+                let command = someone_minted(&mut rng, &world, skew, &mut minted);
+                sent.insert(caller, (format!("minted-{}", command.0), command.1));
+                world.arrive(caller, command.2);
+                caller += 1;
+            }
+            7 => {
                 world.read(caller, &format!("acc-{}", rng.below(ACCOUNTS + 1)));
                 caller += 1;
             }
-            6 | 7 => world.ask(),
-            8 => world.find(),
-            9 => world.stage(),
-            10 => world.end(if rng.below(8) == 0 { Ending::Refused } else { Ending::Committed }),
+            8 | 9 => world.ask(),
+            10 => world.find(),
+            11 => world.stage(),
+            12 => world.end(if rng.below(8) == 0 { Ending::Refused } else { Ending::Committed }),
             _ => world.project(),
         }
     }
@@ -61,6 +70,30 @@ fn run(seed: u64) {
     world.settle();
     world.project();
     check(&world, &sent, &format!("replay with SEED={seed}"));
+}
+
+/// A command under a key that somebody minted: the first attempt, or a later one, which may have
+/// been held up on its way for minutes or come from the client itself. Its number and text, too.
+fn someone_minted(
+    rng: &mut Rng,
+    world: &World,
+    skew: i64,
+    minted: &mut Vec<Timestamp>,
+) -> (usize, String, Command) {
+    let number = if minted.is_empty() || rng.below(3) == 0 {
+        minted.push(Timestamp(world.wall().0 + skew));
+        minted.len() - 1
+    } else {
+        rng.below(minted.len())
+    };
+    let text = format!("credit acc-{} {}", number % ACCOUNTS, number % 7 + 1);
+    let at = minted[number];
+    let (origin, minted_at) = match rng.below(2) {
+        0 => (KeyOrigin::Minted, at),
+        _ => (KeyOrigin::Returned(at), Timestamp(0)),
+    };
+    let command = keyed(&format!("minted-{number}"), &text);
+    (number, text, Command { origin, minted_at, ..command })
 }
 
 fn check(world: &World, sent: &BTreeMap<u32, (String, String)>, replay: &str) {

@@ -3,7 +3,7 @@
 
 use account::{
     executor::{Ending, Executor},
-    lookup::{Found, Lookups, Stored},
+    lookup::{Found, KeyLookup, Lookups, Stored},
 };
 use engine::Write;
 use ledger::{Chain, Hash, Partition, Record, Verdict};
@@ -24,7 +24,8 @@ pub(crate) struct World {
     pub(crate) now: Moment,
     /// The batch in the engine's hands.
     committing: Vec<Write>,
-    looking_up: Option<(Lookups<()>, Vec<u32>)>,
+    /// Look-ups under way, and what they saw when they were made.
+    looking_up: Option<(Lookups<()>, Vec<u32>, Found)>,
     journal: BTreeMap<(PartitionId, Seq), Record>,
     unprojected: Vec<Arc<Record>>,
     accounts: BTreeMap<AccountId, AccountState>,
@@ -72,43 +73,73 @@ impl World {
         self.collect();
     }
 
-    /// Sends the look-ups that are wanted, if none is under way.
+    /// Makes the look-ups that are wanted, if none is under way. What they see is as of now: much
+    /// may happen before they come back.
     pub(crate) fn ask(&mut self) {
-        if self.looking_up.is_none() {
-            self.looking_up = self.executor.take_lookups();
+        if self.looking_up.is_none()
+            && let Some((wanted, callers)) = self.executor.take_lookups()
+        {
+            let found = self.look_up(&wanted);
+            self.looking_up = Some((wanted, callers, found));
         }
     }
 
     /// The look-ups come back.
     pub(crate) fn find(&mut self) {
-        let Some((wanted, callers)) = self.looking_up.take() else { return };
+        let Some((wanted, callers, found)) = self.looking_up.take() else { return };
+        self.executor.found(wanted, callers, found).unwrap();
+        self.collect();
+    }
+
+    fn look_up(&self, wanted: &Lookups<()>) -> Found {
         let place = |(partition, seq, index): (PartitionId, Seq, u16)| {
             let record = &self.journal[&(partition, seq)];
             let outcome = record.outcome(service(), index).unwrap();
             Stored { fingerprint: record.items[usize::from(index)].fingerprint, outcome }
         };
-        let found = Found {
+        Found {
             accounts: wanted
                 .accounts
                 .iter()
                 .map(|(_, id)| self.accounts.get(id).cloned())
                 .collect(),
-            keys: wanted.keys.iter().map(|it| self.keys.get(&it.key).copied().map(place)).collect(),
+            keys: wanted.keys.iter().map(|it| self.key(it).map(place)).collect(),
             records: wanted
                 .records
                 .iter()
                 .map(|it| Some(place((it.partition, it.seq, it.index)).outcome))
                 .collect(),
+        }
+    }
+
+    /// Where a key was used: in the index, or around the time at which it was minted.
+    fn key(&self, wanted: &KeyLookup) -> Option<(PartitionId, Seq, u16)> {
+        let near = |at| {
+            let (from, to) = engine::mint_window(at);
+            let records = self.journal.iter().filter(|((partition, _), record)| {
+                *partition == wanted.partition && (from..=to).contains(&record.header.time)
+            });
+            records.into_iter().find_map(|(&(partition, seq), record)| {
+                let mut items = (0_u16..).zip(&record.items);
+                let (index, _) = items.find(|(_, item)| item.key == wanted.key)?;
+                Some((partition, seq, index))
+            })
         };
-        self.executor.found(wanted, callers, found).unwrap();
-        self.collect();
+        self.keys.get(&wanted.key).copied().or_else(|| match wanted.origin {
+            KeyOrigin::Returned(at) => near(at),
+            KeyOrigin::Client | KeyOrigin::Minted => None,
+        })
+    }
+
+    /// The wall clock of the account node.
+    pub(crate) fn wall(&self) -> Timestamp {
+        Timestamp(i64::try_from(self.now.as_nanos() / 1_000).unwrap())
     }
 
     /// Stages a batch, if none is in the engine's hands.
     pub(crate) fn stage(&mut self) {
         if self.committing.is_empty() {
-            let wall = Timestamp(i64::try_from(self.now.as_nanos() / 1_000).unwrap());
-            self.committing = self.executor.stage(self.now, wall);
+            self.committing = self.executor.stage(self.now, self.wall());
             self.collect();
         }
     }
@@ -145,7 +176,7 @@ impl World {
 
     fn project_record(&mut self, record: &Record) {
         for (index, item) in (0_u16..).zip(&record.items) {
-            if item.origin == KeyOrigin::Client {
+            if item.origin != KeyOrigin::Minted {
                 let place = (record.header.partition, record.header.seq, index);
                 assert_eq!(self.keys.insert(item.key, place), None, "a key was journaled twice");
             }
@@ -171,6 +202,33 @@ impl World {
             self.find();
             self.stage();
             self.end(Ending::Committed);
+        }
+    }
+
+    /// Makes look-ups until everything that waits for one is ready.
+    pub(crate) fn settle_look_ups(&mut self) {
+        for _ in 0..3 {
+            self.ask();
+            self.find();
+        }
+    }
+
+    /// The node dies, and its successor's clock is an hour behind. Nothing waits, and the views
+    /// have nothing yet.
+    pub(crate) fn restart_an_hour_earlier(&mut self) {
+        self.now = Moment::from_nanos(self.now.as_nanos() - 3_600_000_000_000);
+        self.executor = Executor::new(service(), PARTITIONS, 1_000);
+        for id in (0..PARTITIONS).map(PartitionId) {
+            let mut partition = Partition::new(service(), id, Epoch(2), Chain::EMPTY, Vec::new());
+            for ((_, _), record) in self.journal.iter().filter(|((it, _), _)| *it == id) {
+                for item in &record.items {
+                    partition.admit(item.action.account().clone(), None).unwrap();
+                }
+                let mut bytes = Vec::new();
+                record.encode(&mut bytes);
+                partition.replay(record, Hash::of(&bytes)).unwrap();
+            }
+            self.executor.own(partition, 0);
         }
     }
 
@@ -231,15 +289,21 @@ pub(crate) fn keyed(key: &str, text: &str) -> Command {
     Command {
         key: KeyHash::new(Caller(1), &account, key.as_bytes()),
         origin: KeyOrigin::Client,
+        minted_at: Timestamp(0),
         fingerprint: Fingerprint::new("POST", "/", text.as_bytes()),
         request_id: "req_1".into(),
         action,
     }
 }
 
-/// A command with a key that we minted.
+/// A command with a key that we minted at the beginning of the world.
 pub(crate) fn minted(number: u32, text: &str) -> Command {
     Command { origin: KeyOrigin::Minted, ..keyed(&format!("minted-{number}"), text) }
+}
+
+/// The same, sent by the client in the form that we mint.
+pub(crate) fn returned(number: u32, text: &str) -> Command {
+    Command { origin: KeyOrigin::Returned(Timestamp(0)), ..minted(number, text) }
 }
 
 /// What a node that is not the owner says.

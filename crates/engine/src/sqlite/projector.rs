@@ -52,6 +52,8 @@ pub(crate) struct SqliteProjector {
     turnstile: Turnstile,
     wal: Wal,
     service: ServiceTag,
+    /// Set while the views are made again: keys of days before this one are over.
+    keys_from: i64,
     /// Set by a failing disk: a sync is not tried again.
     dead: Option<EngineError>,
 }
@@ -65,7 +67,14 @@ impl SqliteProjector {
         let wal = Wal::watch(&mut connection, WAL_PAGES_MAX).map_err(failed)?;
         let turnstile = Turnstile::open(&files.folder, "views")?;
         let files = files.clone();
-        Ok(SqliteProjector { files, path, connection, turnstile, wal, service, dead: None })
+        let (keys_from, dead) = (i64::MIN, None);
+        Ok(SqliteProjector { files, path, connection, turnstile, wal, service, keys_from, dead })
+    }
+
+    /// For a journal that is brought into the views anew, and ends at this time: the keys that are
+    /// too old by then are left out.
+    pub(crate) fn leave_out_keys_before(&mut self, end: Timestamp) {
+        self.keys_from = views::day(end).saturating_sub(KEY_DAYS - 1);
     }
 }
 
@@ -125,20 +134,16 @@ impl From<EngineError> for Failure {
 /// Where the records of each partition begin and end.
 struct Ends {
     partitions: BTreeMap<PartitionId, (Chain, Chain)>,
-    /// The latest time among them.
-    time: Timestamp,
 }
 
 impl Ends {
     fn of(records: &[(Arc<Record>, Hash)], path: &std::path::Path) -> Result<Ends, EngineError> {
         let mut partitions: BTreeMap<PartitionId, (Chain, Chain)> = BTreeMap::new();
-        let mut time = Timestamp(0);
         for (record, hash) in records {
             let header = &record.header;
             let before = Seq(header.seq.0.saturating_sub(1));
             let before = Chain { seq: before, hash: header.previous, time: header.time };
             let after = Chain { seq: header.seq, hash: *hash, time: header.time };
-            time = time.max(header.time);
             match partitions.get_mut(&header.partition) {
                 None => {
                     let _none = partitions.insert(header.partition, (before, after));
@@ -153,7 +158,7 @@ impl Ends {
                 }
             }
         }
-        Ok(Ends { partitions, time })
+        Ok(Ends { partitions })
     }
 }
 
@@ -174,7 +179,7 @@ impl SqliteProjector {
     fn write(&self, ends: &Ends, changes: Changes<'_>) -> Result<(), Failure> {
         self.connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
         self.compare_and_set(ends)?;
-        self.write_keys(ends.time, changes.keys)?;
+        self.write_keys(changes.keys)?;
         self.write_external(&changes.external)?;
         let mut accounts: Vec<_> = changes.accounts.into_iter().collect();
         accounts.sort_unstable_by_key(|(key, _)| *key); // The order of the index of ids.
@@ -206,37 +211,46 @@ impl SqliteProjector {
         Err(Failure::Told(ProjectError::Deposed(deposed)))
     }
 
+    /// Each key goes to the table of its day, or to the newest one when that of its day is over:
+    /// the clocks of the processes that write here may differ by days, when somebody has set the
+    /// clock between their starts, and no key may be missing for that.
     fn write_keys(
         &self,
-        now: Timestamp,
         mut keys: Vec<(wire::KeyHash, PartitionId, Seq, u16, Timestamp)>,
     ) -> Result<(), Failure> {
-        if keys.is_empty() {
+        keys.retain(|(.., time)| self.keys_from <= views::day(*time));
+        let Some(newest) = keys.iter().map(|(.., time)| views::day(*time)).max() else {
             return Ok(());
-        }
-        let existing = views::key_days(&self.connection)?;
-        let newest = existing.first().copied().unwrap_or(i64::MIN).max(views::day(now));
+        };
+        let mut existing = views::key_days(&self.connection)?;
+        let newest = existing.first().map_or(newest, |day| newest.max(*day));
         let oldest = newest.saturating_sub(KEY_DAYS - 1);
-        for day in existing.iter().filter(|day| **day < oldest) {
-            self.connection.execute_batch(&format!("DROP TABLE {}", views::keys_table(*day)))?;
+        if existing.first() != Some(&newest) {
+            existing.insert(0, newest);
         }
-        // Rebuilding from an old journal meets keys whose time is over.
-        keys.retain(|(.., time)| oldest <= views::day(*time));
-        // Equal keys in their order, so that the first use is the one that stays.
-        keys.sort_unstable_by_key(|(key, _, seq, index, time)| {
-            (views::day(*time), key.0, *seq, *index)
-        });
-        for day in keys.chunk_by(|a, b| views::day(a.4) == views::day(b.4)) {
-            let number = views::day(day[0].4);
-            let table = views::keys_table(number);
-            if !existing.contains(&number) {
-                self.connection.execute_batch(&format!(
-                    "CREATE TABLE IF NOT EXISTS {table} (
-                        key BLOB PRIMARY KEY, record INTEGER NOT NULL, place INTEGER NOT NULL
-                     ) STRICT, WITHOUT ROWID"
-                ))?;
+        // As many tables stay as days are kept, also when the days between them are missing: were
+        // the clock wrong by days, all keys would be gone at once.
+        for day in existing.iter().skip(usize::try_from(KEY_DAYS).expect("two days")) {
+            if *day < oldest {
+                self.connection
+                    .execute_batch(&format!("DROP TABLE {}", views::keys_table(*day)))?;
             }
-            let insert = format!("INSERT OR IGNORE INTO {table} VALUES (?, ?, ?)");
+        }
+        let table_day = |time: Timestamp| Some(views::day(time)).filter(|day| oldest <= *day);
+        let table_day = |time| table_day(time).unwrap_or(newest);
+        // Sorted for the table's order. Of equal keys the last one counts: no key is decided again
+        // while it is kept, so the earlier use is over.
+        keys.sort_unstable_by_key(|(key, _, seq, index, time)| {
+            (table_day(*time), key.0, *seq, *index)
+        });
+        for day in keys.chunk_by(|a, b| table_day(a.4) == table_day(b.4)) {
+            let table = views::keys_table(table_day(day[0].4));
+            self.connection.execute_batch(&format!(
+                "CREATE TABLE IF NOT EXISTS {table} (
+                    key BLOB PRIMARY KEY, record INTEGER NOT NULL, place INTEGER NOT NULL
+                 ) STRICT, WITHOUT ROWID"
+            ))?;
+            let insert = format!("INSERT OR REPLACE INTO {table} VALUES (?, ?, ?)");
             let mut insert = self.connection.prepare_cached(&insert)?;
             for (key, partition, seq, index, _) in day {
                 let record = record_id(*partition, *seq)

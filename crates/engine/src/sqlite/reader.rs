@@ -4,10 +4,7 @@
 //! it: whatever was acknowledged before the read is then in the one or in the other.
 
 use crate::{
-    engine::{
-        KeyPlace, LOAD_TAIL_RECORDS_MAX, Loaded, MINT_SLACK_SECONDS, Projector, RECENT_SECONDS,
-        Reader,
-    },
+    engine::{KeyPlace, LOAD_TAIL_RECORDS_MAX, Loaded, Projector, RECENT_SECONDS, Reader},
     error::{EngineError, ProjectError},
     sqlite::{
         files::{Files, Mode, corrupt, sql},
@@ -15,6 +12,7 @@ use crate::{
         journal::{Journal, Range, SEQ_MAX},
         listing,
         meta::record_place,
+        near,
         projector::SqliteProjector,
         views,
     },
@@ -23,7 +21,7 @@ use ledger::{Chain, Hash, Record};
 use rusqlite::{Connection, OptionalExtension, Transaction};
 use std::{collections::BTreeSet, path::PathBuf, sync::Arc};
 use wire::{
-    AccountId, AccountState, KeyHash, PartitionId, Posting, Seq, ServiceTag, Timestamp, limits,
+    AccountId, AccountState, KeyHash, PartitionId, Posting, Seq, ServiceTag, Timestamp,
     query::{Books, History, Listing},
 };
 
@@ -110,33 +108,11 @@ impl Reader for SqliteReader {
         keys.iter().map(find).collect()
     }
 
-    fn key_near(
+    fn keys_near(
         &mut self,
-        partition: PartitionId,
-        key: KeyHash,
-        at: Timestamp,
-    ) -> Result<Option<KeyPlace>, EngineError> {
-        let slack = i64::from(MINT_SLACK_SECONDS) * SECOND_MICROS;
-        let deadline = i64::from(limits::DEADLINE_SECONDS_MAX) * SECOND_MICROS;
-        let from = Timestamp(at.0.saturating_sub(slack));
-        let to = Timestamp(at.0.saturating_add(deadline).saturating_add(slack));
-        let whole = Range { partition, first: Seq(1), last: self.journal.end(partition)? };
-        let mut rest = Range { first: self.journal.first_from(whole, from)?, ..whole };
-        while rest.first <= rest.last {
-            let records = self.journal.chunk(rest)?;
-            let Some((last, _)) = records.last() else { return Ok(None) };
-            rest.first = last.header.seq.next();
-            for (record, _) in &records {
-                if to < record.header.time {
-                    return Ok(None);
-                }
-                let found = (0_u16..).zip(&record.items).find(|(_, item)| item.key == key);
-                if let Some((index, _)) = found {
-                    return Ok(Some(KeyPlace { seq: record.header.seq, index }));
-                }
-            }
-        }
-        Ok(None)
+        keys: &[(PartitionId, KeyHash, Timestamp)],
+    ) -> Result<Vec<Option<KeyPlace>>, EngineError> {
+        near::find(&self.journal, keys)
     }
 
     fn record(&mut self, partition: PartitionId, seq: Seq) -> Result<Option<Record>, EngineError> {
@@ -196,6 +172,7 @@ impl SqliteReader {
         }
         tracing::info!(partition = partition.0, from = watermark.seq.0, to = end.0, "catching up");
         let mut projector = SqliteProjector::open(&self.files, self.service)?;
+        projector.leave_out_keys_before(self.journal.fence(partition)?.chain.time);
         while LOAD_TAIL_RECORDS_MAX < end.0.saturating_sub(watermark.seq.0) {
             let range = Range { partition, first: watermark.seq.next(), last: end };
             let records: Vec<(Arc<Record>, Hash)> = self

@@ -21,6 +21,7 @@ crate::suite::suite!(SqliteRig::new();
     a_page_ends_at_a_mebibyte,
     keys_of_clients_are_found,
     keys_are_dropped_by_the_day,
+    a_wrong_clock_costs_no_key,
     a_minted_key_is_found_around_its_time,
     two_nodes_commit_side_by_side,
 );

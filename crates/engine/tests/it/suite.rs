@@ -399,6 +399,27 @@ pub(crate) fn keys_are_dropped_by_the_day(rig: &dyn Rig) {
     assert_eq!(found, [false, false, true, true]); // Yesterday's and today's.
 }
 
+pub(crate) fn a_wrong_clock_costs_no_key(rig: &dyn Rig) {
+    // Two partitions of processes whose clocks differ by a week.
+    let mut branch = Branch::new(rig);
+    branch.act(vec![open("alice")]);
+    branch.command(vec![command(KeyOrigin::Client, 500, post("alice", Kind::Credit, 1))]);
+    branch.project();
+    branch.tellers[1].now.0 += 7 * DAY;
+    let other = branch.tellers[1].minted(vec![open("bob")]);
+    commit(&mut *branch.committer, &[other]);
+    let credit = command(KeyOrigin::Client, 501, post("bob", Kind::Credit, 1));
+    let other = branch.tellers[1].decide(vec![credit]);
+    commit(&mut *branch.committer, &[other]);
+    branch.project();
+    branch.command(vec![command(KeyOrigin::Client, 502, post("alice", Kind::Credit, 1))]);
+    branch.project();
+    let mut reader = branch.engine.reader().unwrap();
+    let asked = [(P0, key(500)), (P1, key(501)), (P0, key(502))];
+    let found = reader.keys(&asked).unwrap();
+    assert!(found.iter().all(Option::is_some), "{found:?}");
+}
+
 pub(crate) fn a_minted_key_is_found_around_its_time(rig: &dyn Rig) {
     let mut branch = Branch::new(rig);
     branch.act(vec![open("alice")]);
@@ -413,7 +434,9 @@ pub(crate) fn a_minted_key_is_found_around_its_time(rig: &dyn Rig) {
         }
     }
     let mut reader = branch.engine.reader().unwrap();
-    let mut near = |number: u64, at: Timestamp| reader.key_near(P0, key(300 + number), at).unwrap();
+    let mut near = |number: u64, at: Timestamp| {
+        reader.keys_near(&[(P0, key(300 + number), at)]).unwrap().remove(0)
+    };
     for number in [0, 5, 31, 59] {
         let at = times[usize::try_from(number).unwrap()];
         let place = Some(KeyPlace { seq: Seq(number + 2), index: 0 });
@@ -426,7 +449,16 @@ pub(crate) fn a_minted_key_is_found_around_its_time(rig: &dyn Rig) {
     assert_eq!(near(1_000, times[30]), None);
     assert_eq!(near(1_000, Timestamp(i64::MIN)), None);
     assert_eq!(near(1_000, Timestamp(i64::MAX)), None);
-    assert_eq!(reader.key_near(P1, key(300), NOON).unwrap(), None);
+    // Many at once, of windows that overlap and of others, in the order asked.
+    let asked = [59, 0, 1_000, 5, 31, 0].map(|number: u64| {
+        let at = times[usize::try_from(number).unwrap() % times.len()];
+        (P0, key(300 + number), at)
+    });
+    let seqs = reader.keys_near(&asked).unwrap().into_iter().map(|it| it.map(|it| it.seq.0));
+    let expected = [Some(61), Some(2), None, Some(7), Some(33), Some(2)];
+    assert_eq!(seqs.collect::<Vec<_>>(), expected);
+    assert_eq!(reader.keys_near(&[(P1, key(300), NOON)]).unwrap(), [None]);
+    assert_eq!(reader.keys_near(&[]).unwrap(), []);
 }
 
 pub(crate) fn two_nodes_commit_side_by_side(rig: &dyn Rig) {

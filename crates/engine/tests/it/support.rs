@@ -114,8 +114,9 @@ pub(crate) fn key(number: u64) -> KeyHash {
 }
 
 pub(crate) fn command(origin: KeyOrigin, number: u64, action: Action) -> Command {
-    let (key, fingerprint) = (key(number), Fingerprint(number));
-    Command { key, origin, fingerprint, request_id: format!("req_{number}").into(), action }
+    let (key, fingerprint, minted_at) = (key(number), Fingerprint(number), Timestamp(0));
+    let request_id = format!("req_{number}").into();
+    Command { key, origin, minted_at, fingerprint, request_id, action }
 }
 
 pub(crate) fn open(account: &str) -> Action {

@@ -131,8 +131,15 @@ pub(super) fn eur() -> Currency {
 pub(super) fn command(key: u128, action: Action) -> Command {
     // The fingerprint of a request is that of what it asks for.
     let fingerprint = Fingerprint::new("POST", "/", format!("{action:?}").as_bytes());
-    let (key, origin) = (KeyHash(key), KeyOrigin::Client);
-    Command { key, origin, fingerprint, request_id: format!("req_{}", key.0).into(), action }
+    let (key, origin, minted_at) = (KeyHash(key), KeyOrigin::Client, Timestamp(0));
+    Command {
+        key,
+        origin,
+        minted_at,
+        fingerprint,
+        request_id: format!("req_{}", key.0).into(),
+        action,
+    }
 }
 
 pub(super) fn open(id: &str, currency: &str, overdraft_limit: i64) -> Action {

@@ -14,7 +14,8 @@ use super::{
 use net::{clock, ids};
 use std::{rc::Rc, time::Duration};
 use wire::{
-    AccountId, Action, Call, Caller, Code, Command, Fingerprint, KeyHash,
+    AccountId, Action, Call, Caller, Code, Command, Fingerprint, KeyHash, Timestamp,
+    command::KeyOrigin,
     frame::Headers,
     id::base32,
     query::{History, Listing, Query},
@@ -133,10 +134,17 @@ fn command(
     Ok(Command {
         key: KeyHash::new(caller, action.account(), key),
         origin,
+        minted_at: minted_at(origin, key),
         fingerprint: Fingerprint::new(request.method, path, body),
         request_id: request.request_id.into(),
         action,
     })
+}
+
+/// What the first of our nodes wrote into the key; 0 for a key that nobody minted for this request.
+fn minted_at(origin: KeyOrigin, key: &[u8]) -> Timestamp {
+    let millis = ids::minted_at(key).filter(|_| origin == KeyOrigin::Minted).unwrap_or(0);
+    Timestamp(i64::try_from(millis).unwrap_or(0).saturating_mul(1_000))
 }
 
 /// The id of an account that was opened without one: the same again for a repeat.

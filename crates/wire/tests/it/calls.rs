@@ -9,14 +9,19 @@ use wire::{
     Call, Code, Command, Decoder, Done, Encoder, Flaw, Outcome, PartitionId, Posting, Reply, Seq,
     Timestamp, TransactionId,
     call::Failure,
+    command::KeyOrigin,
     limits,
     query::{Books, CurrencyBooks, Filter, History, Listing, Query},
 };
 
 fn command() -> impl Strategy<Value = Command> {
-    (key(), request_id(), action()).prop_map(|((key, origin, fingerprint), request_id, action)| {
-        Command { key, origin, fingerprint, request_id, action }
-    })
+    (key(), any::<i64>(), request_id(), action()).prop_map(
+        |((key, origin, fingerprint), minted_at, request_id, action)| {
+            let is_minted = origin == KeyOrigin::Minted;
+            let minted_at = Timestamp(if is_minted { minted_at } else { 0 });
+            Command { key, origin, minted_at, fingerprint, request_id, action }
+        },
+    )
 }
 
 fn time() -> impl Strategy<Value = Timestamp> {

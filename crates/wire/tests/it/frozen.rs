@@ -2,7 +2,7 @@
 
 use wire::{
     AccountId, Amount, Call, Command, Currency, Fingerprint, KeyHash, Kind, Outcome, Refusal,
-    Refused,
+    Refused, Timestamp,
     command::{Action, KeyOrigin, Post},
 };
 
@@ -15,6 +15,7 @@ fn a_command() {
     let call = Call::Execute(Command {
         key: KeyHash(0x0102),
         origin: KeyOrigin::Client,
+        minted_at: Timestamp(0),
         fingerprint: Fingerprint(0x0304),
         request_id: "r".into(),
         action: Action::Post(Post {
