@@ -77,18 +77,37 @@ fn media_range(range: &[u8]) -> Option<(u8, bool)> {
     Some((specific, !parts.any(zero)))
 }
 
-/// Refuses a body that says it is something else than JSON.
+/// Refuses a body that says it is something else than JSON as it stands.
 pub(super) fn check_content_type(headers: Headers<'_>) -> Result<(), Mistake> {
-    let Some(value) = headers.get("content-type") else {
-        return Ok(());
-    };
-    let media_type = value.split(|byte| *byte == b';').next().unwrap_or(value).trim_ascii();
-    if media_type.eq_ignore_ascii_case(b"application/json") {
-        return Ok(());
+    for (name, value) in headers.iter() {
+        let (is_wanted, name, wanted) = match name {
+            b"content-type" => (is_json(value), "Content-Type", "application/json in UTF-8"),
+            b"content-encoding" => {
+                (value.eq_ignore_ascii_case(b"identity"), "Content-Encoding", "none")
+            }
+            _ => continue,
+        };
+        if !is_wanted {
+            let given = clip(&String::from_utf8_lossy(value));
+            let detail = format!("{name} is {given:?}; {wanted} is wanted");
+            return Err(Mistake::new(Code::UnsupportedMediaType, detail));
+        }
     }
-    let given = clip(&String::from_utf8_lossy(value));
-    let detail = format!("Content-Type is {given:?}; application/json is wanted");
-    Err(Mistake::new(Code::UnsupportedMediaType, detail))
+    Ok(())
+}
+
+/// Whether a `Content-Type` means JSON in UTF-8.
+fn is_json(value: &[u8]) -> bool {
+    let mut parts = value.split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
+    let is_json = parts.next().is_some_and(|it| it.eq_ignore_ascii_case(b"application/json"));
+    is_json && parts.all(|it| charset(it).is_none_or(|it| it.eq_ignore_ascii_case(b"utf-8")))
+}
+
+/// The value of a parameter that names a charset.
+fn charset(parameter: &[u8]) -> Option<&[u8]> {
+    let (name, value) = parameter.split_at_checked("charset=".len())?;
+    let bare = value.strip_prefix(b"\"").and_then(|it| it.strip_suffix(b"\"")).unwrap_or(value);
+    name.eq_ignore_ascii_case(b"charset=").then_some(bare)
 }
 
 /// Checks an idempotency key, and tells where it comes from. `minted_at` reads the milliseconds
@@ -185,13 +204,27 @@ mod tests {
 
     #[test]
     fn a_body_is_json_or_unlabelled() {
-        let check = |value: &str| check_content_type(list(&[("content-type", value)]).as_ref());
-        assert_eq!(check_content_type(Headers::NONE), Ok(()));
-        for good in ["application/json", "application/json; charset=utf-8", "APPLICATION/JSON;"] {
-            assert_eq!(check(good), Ok(()), "{good}");
+        let check = |given: &[(&str, &str)]| check_content_type(list(given).as_ref());
+        assert_eq!(check(&[]), Ok(()));
+        for good in [
+            "application/json",
+            "application/json; charset=utf-8",
+            "application/json;profile=x; Charset=\"UTF-8\"",
+            "APPLICATION/JSON;",
+        ] {
+            assert_eq!(check(&[("content-type", good)]), Ok(()), "{good}");
         }
-        for bad in ["", "text/plain", "application/x-www-form-urlencoded", "application/jsonp"] {
-            assert_eq!(check(bad).unwrap_err().code, Code::UnsupportedMediaType, "{bad}");
+        assert_eq!(check(&[("content-encoding", "Identity")]), Ok(()));
+        for bad in [
+            &[("content-type", "")][..],
+            &[("content-type", "text/plain")],
+            &[("content-type", "application/x-www-form-urlencoded")],
+            &[("content-type", "application/jsonp")],
+            &[("content-type", "application/json; charset=iso-8859-1")],
+            &[("content-type", "application/json"), ("content-type", "text/plain")],
+            &[("content-type", "application/json"), ("content-encoding", "gzip")],
+        ] {
+            assert_eq!(check(bad).unwrap_err().code, Code::UnsupportedMediaType, "{bad:?}");
         }
     }
 

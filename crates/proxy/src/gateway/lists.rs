@@ -79,15 +79,23 @@ async fn gather<P: Parts>(
 pub(super) struct AccountParts {
     partitions: Vec<PartitionId>,
     rows: Vec<AccountState>,
-    more: bool,
+    /// Where the first of the parts ended that leave something out: of what is older, rows may be
+    /// missing.
+    end: Option<Place>,
 }
+
+/// An account's place in the list: newer ones, and of equal age higher ids, come first.
+type Place = (Timestamp, AccountId);
 
 impl Parts for AccountParts {
     fn take(&mut self, reply: Reply) -> Option<Reply> {
         let Reply::Accounts { partitions, rows, more } = reply else { return Some(reply) };
         self.partitions.extend(partitions);
+        if let Some(last) = rows.last().filter(|_| more) {
+            let end = (last.created_at, last.id.clone());
+            self.end = self.end.take().max(Some(end));
+        }
         self.rows.extend(rows);
-        self.more |= more;
         None
     }
 
@@ -97,20 +105,22 @@ impl Parts for AccountParts {
 }
 
 impl AccountParts {
-    /// The newest `limit` of all, newest first. Each node gave its newest `limit`, so none is
-    /// missing.
+    /// The newest `limit` of all, newest first; fewer where a node's part ended earlier.
     pub(super) fn page(mut self, service: &str, limit: u32) -> Page<AccountState> {
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        let count = self.rows.len();
+        if let Some((at, id)) = &self.end {
+            self.rows.retain(|row| (*at, id) <= place(row));
+        }
         self.rows.sort_unstable_by(|a, b| place(b).cmp(&place(a)));
-        let more = self.more || limit < self.rows.len();
         self.rows.truncate(limit);
+        let more = self.end.is_some() || self.rows.len() < count;
         let last = self.rows.last().filter(|_| more);
         let next_cursor = last.map(|last| cursor::seal_accounts(service, place(last)));
         Page { rows: self.rows, next_cursor }
     }
 }
 
-/// An account's place in the list: newer ones, and of equal age higher ids, come first.
 fn place(state: &AccountState) -> (Timestamp, &AccountId) {
     (state.created_at, &state.id)
 }
@@ -154,5 +164,59 @@ impl TrialParts {
             }
         }
         Some(trial)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wire::{Currency, Status};
+
+    fn row(age: i64) -> AccountState {
+        AccountState {
+            id: AccountId::parse(&format!("n{age}")).unwrap(),
+            currency: Currency::parse("EUR").unwrap(),
+            status: Status::Open,
+            posted: 0,
+            held: 0,
+            overdraft_limit: 0,
+            version: 0,
+            metadata: "{}".into(),
+            created_at: Timestamp(1_000 - age),
+            updated_at: Timestamp(1_000 - age),
+        }
+    }
+
+    /// The ages on the page of these parts, youngest first, and whether there are more.
+    fn page(parts: &[(&[i64], bool)], limit: u32) -> (Vec<i64>, bool) {
+        let mut gathered = AccountParts::default();
+        for (ages, more) in parts {
+            let rows = ages.iter().copied().map(row).collect();
+            let partitions = [].into();
+            assert_eq!(gathered.take(Reply::Accounts { partitions, rows, more: *more }), None);
+        }
+        let page = gathered.page("a", limit);
+        let ages = page.rows.iter().map(|row| 1_000 - row.created_at.0).collect();
+        let cursor = page.next_cursor.map(|it| cursor::open_accounts("a", &it).unwrap());
+        let last = page.rows.last().map(|row| (row.created_at, row.id.clone()));
+        assert!(cursor.is_none() || cursor == last);
+        (ages, cursor.is_some())
+    }
+
+    #[test]
+    fn a_page_is_the_youngest_of_all_parts() {
+        assert_eq!(page(&[(&[], false), (&[], false)], 3), (vec![], false));
+        assert_eq!(page(&[(&[1, 4], false), (&[2], false)], 3), (vec![1, 2, 4], false));
+        assert_eq!(page(&[(&[1, 4], false), (&[2, 3], false)], 3), (vec![1, 2, 3], true));
+        assert_eq!(page(&[(&[1, 4, 5], true), (&[2, 3, 6], true)], 3), (vec![1, 2, 3], true));
+    }
+
+    /// A node may give fewer than were asked for: what it left out is not to be passed over.
+    #[test]
+    fn a_page_ends_where_a_part_that_leaves_something_out_ends() {
+        assert_eq!(page(&[(&[1, 3], true), (&[2, 4, 5], false)], 9), (vec![1, 2, 3], true));
+        assert_eq!(page(&[(&[2, 4, 5], false), (&[1, 3], true)], 9), (vec![1, 2, 3], true));
+        assert_eq!(page(&[(&[1, 3], true), (&[2], true)], 9), (vec![1, 2], true));
+        assert_eq!(page(&[(&[1], true), (&[2], false)], 9), (vec![1], true));
     }
 }
