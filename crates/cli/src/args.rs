@@ -1,6 +1,7 @@
 //! The command line.
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use serde_json::value::RawValue;
 use std::{net::SocketAddr, path::PathBuf};
 
 /// An account API that is scaled by adding nodes: balancers and gateways in front of accounts.
@@ -177,7 +178,7 @@ pub(crate) struct Open {
     pub(crate) overdraft: Option<String>,
     /// A JSON object kept with the account
     #[arg(long, value_name = "JSON", value_parser = json_object)]
-    pub(crate) metadata: Option<serde_json::Value>,
+    pub(crate) metadata: Option<Box<RawValue>>,
     /// Idempotency key: the same key never opens twice [default: a new one]
     #[arg(long)]
     pub(crate) key: Option<String>,
@@ -229,9 +230,10 @@ fn currency(text: &str) -> Result<wire::Currency, String> {
     wire::Currency::parse(text).ok_or_else(|| "want an ISO 4217 code, as in EUR".to_owned())
 }
 
-fn json_object(text: &str) -> Result<serde_json::Value, String> {
-    match serde_json::from_str(text) {
-        Ok(value @ serde_json::Value::Object(_)) => Ok(value),
+/// An object, kept as it is written: no number is rounded, no name moved.
+fn json_object(text: &str) -> Result<Box<RawValue>, String> {
+    match serde_json::from_str::<Box<RawValue>>(text) {
+        Ok(value) if value.get().starts_with('{') => Ok(value),
         Ok(_) => Err("want a JSON object, as in '{\"tier\":\"gold\"}'".to_owned()),
         Err(error) => Err(error.to_string()),
     }

@@ -9,7 +9,7 @@ mod run;
 mod status;
 mod verify;
 
-pub(crate) use run::refuse_unbuilt;
+pub(crate) use run::{keep_private, refuse_unbuilt};
 
 use crate::{
     args::{Cli, Command},

@@ -11,7 +11,7 @@ mod supervisor;
 
 use crate::{
     args,
-    commands::{Outcome, load_topology, refuse_unbuilt},
+    commands::{Outcome, keep_private, load_topology, refuse_unbuilt},
     data::{Data, ensure_key, read_key},
     error::CliError,
     terminal::{Paint, say, say_json, tell},
@@ -30,6 +30,7 @@ use supervisor::{Started, Supervisor, absolute};
 pub(crate) fn up(args: &args::Up, data: &Path) -> Outcome {
     // Read once before anything else: moments count from here.
     net::clock::now();
+    keep_private();
     if let Some(EngineUrl::Postgres(_)) = &args.engine {
         return Err(CliError::failed("--engine: the PostgreSQL engine is not built yet")
             .hint("leave --engine out, or use sqlite:FOLDER"));
@@ -113,6 +114,7 @@ fn announce(
     supervisor: &Supervisor,
 ) -> Result<(), CliError> {
     if args.json {
+        tell!("monitor: {}", banner::UNBUILT);
         say_json(supervisor.state());
         return Ok(());
     }

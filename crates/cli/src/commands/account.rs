@@ -16,7 +16,8 @@ use crate::{
 };
 use http_body_util::Full;
 use hyper::{Method, Request, body::Bytes};
-use serde_json::{Map, Value};
+use serde::Serialize;
+use serde_json::{Value, value::RawValue};
 use std::{path::Path, process::ExitCode, time::Duration};
 use wire::{AccountId, limits::KEY_BYTES_MAX};
 
@@ -28,10 +29,28 @@ const ANSWER_TIME_MAX: Duration = Duration::from_secs(40);
 struct Call {
     method: Method,
     path: String,
-    body: Option<Value>,
+    body: Option<String>,
     /// Of a call that changes something: what makes a repeat harmless.
     key: Option<String>,
     show: fn(&Value) -> String,
+}
+
+#[derive(Serialize)]
+struct Opening<'a> {
+    id: &'a str,
+    currency: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    overdraft_limit: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    metadata: Option<&'a RawValue>,
+}
+
+#[derive(Serialize)]
+struct Posting<'a> {
+    amount: i64,
+    currency: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reference: Option<&'a str>,
 }
 
 /// Calls the API and shows its answer.
@@ -48,18 +67,17 @@ fn call_of(verb: &AccountVerb, target: &Target) -> Result<Call, CliError> {
     match verb {
         AccountVerb::Open(open) => {
             let (service, id) = split(&open.account, target)?;
-            let mut body = Map::new();
-            body.insert("id".to_owned(), id.as_str().into());
-            body.insert("currency".to_owned(), open.currency.code().into());
-            if let Some(overdraft) = &open.overdraft {
-                let limit = amount::parse(overdraft, open.currency)
-                    .map_err(|want| CliError::usage(format!("--overdraft {overdraft}: {want}")))?;
-                body.insert("overdraft_limit".to_owned(), limit.into());
-            }
-            if let Some(metadata) = &open.metadata {
-                body.insert("metadata".to_owned(), metadata.clone());
-            }
-            post(format!("/v1/{service}/accounts"), body, open.key.as_deref(), show::account)
+            let limit = |text: &String| {
+                amount::parse(text, open.currency)
+                    .map_err(|want| CliError::usage(format!("--overdraft {text}: {want}")))
+            };
+            let body = Opening {
+                id: id.as_str(),
+                currency: open.currency.code(),
+                overdraft_limit: open.overdraft.as_ref().map(limit).transpose()?,
+                metadata: open.metadata.as_deref(),
+            };
+            post(format!("/v1/{service}/accounts"), &body, open.key.as_deref(), show::account)
         }
         AccountVerb::Show { account } => {
             let (service, id) = split(account, target)?;
@@ -84,14 +102,13 @@ fn posting_of(verb: &str, posting: &args::Posting, target: &Target) -> Result<Ca
     let (service, id) = split(&posting.account, target)?;
     let minor = amount::parse(&posting.amount, posting.currency)
         .map_err(|want| CliError::usage(format!("amount {}: {want}", posting.amount)))?;
-    let mut body = Map::new();
-    body.insert("amount".to_owned(), minor.into());
-    body.insert("currency".to_owned(), posting.currency.code().into());
-    if let Some(reference) = &posting.reference {
-        body.insert("reference".to_owned(), reference.as_str().into());
-    }
+    let body = Posting {
+        amount: minor,
+        currency: posting.currency.code(),
+        reference: posting.reference.as_deref(),
+    };
     let path = format!("/v1/{service}/accounts/{id}/{verb}");
-    post(path, body, posting.key.as_deref(), show::transaction)
+    post(path, &body, posting.key.as_deref(), show::transaction)
 }
 
 fn get(path: String, show: fn(&Value) -> String) -> Call {
@@ -100,7 +117,7 @@ fn get(path: String, show: fn(&Value) -> String) -> Call {
 
 fn post(
     path: String,
-    body: Map<String, Value>,
+    body: &impl Serialize,
     key: Option<&str>,
     show: fn(&Value) -> String,
 ) -> Result<Call, CliError> {
@@ -113,7 +130,8 @@ fn post(
         let want = format!("--key: want 1 to {KEY_BYTES_MAX} printable ASCII characters");
         return Err(CliError::usage(want));
     }
-    Ok(Call { method: Method::POST, path, body: Some(Value::Object(body)), key: Some(key), show })
+    let body = serde_json::to_string(body).expect("our own bodies have string keys");
+    Ok(Call { method: Method::POST, path, body: Some(body), key: Some(key), show })
 }
 
 /// `SERVICE/ID`, or `ID` of the service that --service names.
@@ -176,7 +194,7 @@ impl Tree {
         let body = match &call.body {
             Some(body) => {
                 request = request.header("content-type", "application/json");
-                Full::new(Bytes::from(body.to_string()))
+                Full::new(Bytes::from(body.clone()))
             }
             None => Full::default(),
         };
@@ -216,7 +234,7 @@ fn unknown(call: &Call, why: &str) -> CliError {
 }
 
 fn show(call: &Call, reply: &Reply, is_json: bool) -> Outcome {
-    let body: Option<Value> = serde_json::from_slice(&reply.body).ok();
+    let body = show::read(&reply.body);
     if is_json {
         say(&format!("{}\n", String::from_utf8_lossy(&reply.body).trim_end()));
     }
@@ -288,11 +306,11 @@ mod tests {
     fn commands_become_calls() {
         check(
             "tollgate account open alice",
-            r#"POST /v1/a/accounts {"currency":"EUR","id":"alice"}"#,
+            r#"POST /v1/a/accounts {"id":"alice","currency":"EUR"}"#,
         );
         check(
-            r#"tollgate account open b/bob --currency JPY --overdraft 50 --metadata {"x":1}"#,
-            r#"POST /v1/b/accounts {"currency":"JPY","id":"bob","metadata":{"x":1},"overdraft_limit":50}"#,
+            r#"tollgate account open b/bob --currency JPY --overdraft 50 --metadata {"x":1e400,"a":1.0}"#,
+            r#"POST /v1/b/accounts {"id":"bob","currency":"JPY","overdraft_limit":50,"metadata":{"x":1e400,"a":1.0}}"#,
         );
         check(
             "tollgate account debit alice 45.00 EUR --service b --reference order17",

@@ -35,6 +35,7 @@ const ADMIN_DEFAULT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr:
 pub(super) fn run(args: &args::Run, data: &Path) -> Outcome {
     // Read once before anything else: moments count from here.
     net::clock::now();
+    keep_private();
     let path = args.config.clone().unwrap_or_else(|| Data::at(data).topology());
     let tree = load_topology(&path)?;
     let node = tree.node(&args.node).ok_or_else(|| unknown_node(&args.node, &tree))?;
@@ -125,8 +126,9 @@ fn balancer(
     endpoints: &[String],
     policy: Policy,
 ) -> BalancerConfig {
-    if !matches!(policy, Policy::LeastLoad | Policy::LeastRequests) {
-        tell!("policy {} is not built yet: least-requests is used", policy.text());
+    let (named, force) = (policy.text(), policy.in_force());
+    if force != policy {
+        tell!("policy {named} is not built yet: {} is in force", force.text());
     }
     let endpoints = endpoints.iter().filter_map(|name| tree.node(name));
     let endpoints = endpoints.filter_map(|it| Some(endpoint(it, it.role.trunk()?)));
@@ -206,6 +208,12 @@ fn workers(door: &Door) -> usize {
         None => 1,
     };
     door.workers.unwrap_or_else(of_machine)
+}
+
+/// What this process and its children create, books and keys and logs, only its owner can read.
+pub(crate) fn keep_private() {
+    use rustix::{fs::Mode, process::umask};
+    umask(Mode::RWXG | Mode::RWXO);
 }
 
 fn log_to_stderr() {

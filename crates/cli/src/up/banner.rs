@@ -3,17 +3,21 @@
 use crate::{
     data::Data,
     terminal::Paint,
-    topology::{ServiceKind, Topology},
+    topology::{Node, Role, ServiceKind, Topology, elements::policy::Policy},
 };
 use std::{fmt::Write, path::Path};
 
 /// The data folder that commands look for when they are not told.
 const DATA_DEFAULT: &str = "tollgate-data";
 
+/// Said of the monitor.
+pub(super) const UNBUILT: &str = "not built yet (--monitor, --notify and --smtp change nothing)";
+
 /// The whole text.
 pub(super) fn banner(tree: &Topology, data: &Data, key: Option<&str>, paint: Paint) -> String {
     let mut out = String::new();
-    let nodes_count = tree.nodes.len();
+    let is_run = |node: &&Node| !matches!(node.role, Role::Monitor { .. });
+    let nodes_count = tree.nodes.iter().filter(is_run).count();
     line(&mut out, &paint.green(&format!("{} is ready: {nodes_count} nodes", tree.name)));
     line(&mut out, "");
     out.push_str(&tree.draw());
@@ -28,14 +32,25 @@ pub(super) fn banner(tree: &Topology, data: &Data, key: Option<&str>, paint: Pai
         None => line(&mut out, &format!("key      in {key_file}")),
     }
     line(&mut out, &format!("logs     {}", data.logs().display()));
-    let unbuilt = "not built yet (--monitor, --notify and --smtp change nothing)";
-    line(&mut out, &format!("monitor  {unbuilt}"));
+    line(&mut out, &format!("monitor  {UNBUILT}"));
+    if let Some(policy) = unbuilt_policy(tree) {
+        let force = policy.in_force().text();
+        line(&mut out, &format!("policy   {force}: {} is not built yet", policy.text()));
+    }
     let service = tree.services.iter().find(|it| matches!(it.kind, ServiceKind::Account { .. }));
     if let (Some(url), Some(service)) = (url, service) {
         try_it(&mut out, &url, &service.name, &tree.api_key, paint);
     }
     next(&mut out, tree, data, paint);
     out
+}
+
+/// The first policy of the tree that is not the one in force.
+fn unbuilt_policy(tree: &Topology) -> Option<Policy> {
+    tree.nodes.iter().find_map(|node| match node.role {
+        Role::Balancer { policy, .. } => Some(policy).filter(|it| it.in_force() != *it),
+        Role::Gateway { .. } | Role::Account { .. } | Role::Monitor { .. } => None,
+    })
 }
 
 fn try_it(out: &mut String, url: &str, service: &str, key_file: &Path, paint: Paint) {

@@ -24,6 +24,9 @@ use tokio::{
     sync::mpsc,
 };
 
+/// A second signal sooner than this is the first one again: a key press reaches the whole process
+/// group, and a wrapper may pass it on besides.
+const IMPATIENT_AFTER: Duration = Duration::from_millis(500);
 /// What a node may take beyond its own drain limit before it is killed.
 pub(super) const DRAIN_GRACE: Duration = Duration::from_secs(5);
 /// Words of nodes and orders that wait to be looked at; whoever has one more waits.
@@ -162,6 +165,7 @@ impl Supervisor {
     /// Ends the tiers from the edge down. Returns the nodes that had to be killed.
     pub(super) async fn drain(&mut self) -> Vec<String> {
         self.is_draining = true;
+        let impatient_from = net::clock::now() + IMPATIENT_AFTER;
         let mut killed = Vec::new();
         for tier in self.tiers.clone().into_iter().rev() {
             for index in &tier {
@@ -171,8 +175,9 @@ impl Supervisor {
             let end = net::clock::now() + drain_max.unwrap_or(Duration::ZERO) + DRAIN_GRACE;
             while tier.iter().any(|index| self.nodes[*index].process.is_some()) {
                 let step = self.step(Some(end)).await;
-                let is_late = end <= net::clock::now();
-                if is_late || matches!(step, Step::Stop) {
+                let now = net::clock::now();
+                let is_impatient = matches!(step, Step::Stop) && impatient_from <= now;
+                if end <= now || is_impatient {
                     killed.extend(self.kill_rest(&tier));
                     self.wait_for_end(&tier).await;
                 }

@@ -7,6 +7,7 @@ mod check;
 mod crash;
 mod harness;
 mod http;
+mod kills;
 mod mission;
 mod operations;
 mod sync;

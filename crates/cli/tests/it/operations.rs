@@ -2,7 +2,7 @@
 
 use crate::tree::Tree;
 use serde_json::Value;
-use std::thread;
+use std::{fs, os::unix::fs::MetadataExt, path::Path, thread};
 
 #[test]
 fn the_tree_is_seen_broken_and_mended_from_the_terminal() {
@@ -41,12 +41,29 @@ fn the_tree_is_seen_broken_and_mended_from_the_terminal() {
     assert!(String::from_utf8_lossy(&unknown.stderr).contains("a-1"));
     let again = tree.run(&["up"]);
     assert_eq!(again.status.code(), Some(1), "a second tree on the same folder: {again:?}");
+    // What the API takes the terminal sends and shows as it is, numbers as they are written.
+    tree.ok(&["account", "open", "odd", "--metadata", r#"{"n":1.50,"a":1}"#]);
+    assert!(tree.ok(&["account", "show", "odd"]).contains(r#"{"n":1.50,"a":1}"#));
+    assert!(tree.ok(&["account", "list"]).contains("odd"));
+    assert_private(&tree.data);
     assert!(tree.drain());
     // A drained tree left nothing half done, and starts again with what it had.
     tree.ok(&["verify"]);
     tree.start();
     let listed = tree.client().get("/v1/a/accounts").unwrap().json();
-    assert_eq!(listed["data"].as_array().unwrap().len(), 8);
+    assert_eq!(listed["data"].as_array().unwrap().len(), 9);
+}
+
+/// Books, keys and logs are for nobody but their owner.
+fn assert_private(folder: &Path) {
+    for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
+        // A node may have removed it since.
+        let Ok(meta) = entry.metadata() else { continue };
+        assert_eq!(meta.mode() & 0o077, 0, "{}", entry.path().display());
+        if meta.is_dir() {
+            assert_private(&entry.path());
+        }
+    }
 }
 
 fn state<'a>(status: &'a Value, name: &str) -> &'a Value {

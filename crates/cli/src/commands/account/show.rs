@@ -1,7 +1,8 @@
 //! The API's bodies as tables for people.
 
 use crate::{commands::amount::decimal, terminal::table};
-use serde_json::Value;
+use serde_json::{Value, value::RawValue};
+use std::collections::BTreeMap;
 use wire::Currency;
 
 const ACCOUNT_ROWS: [(&str, &str); 11] = [
@@ -32,6 +33,34 @@ const TRANSACTION_ROWS: [(&str, &str); 10] = [
 /// Fields that are money in the currency of their object.
 const MONEY: [&str; 7] =
     ["posted", "held", "available", "overdraft_limit", "amount", "posted_after", "available_after"];
+
+/// Field that holds what somebody else wrote: any JSON.
+const METADATA: &str = "metadata";
+
+/// Reads a body, its metadata as text: a number in there may be one that no type of ours holds.
+pub(super) fn read(body: &[u8]) -> Option<Value> {
+    value_of(serde_json::from_slice(body).ok()?)
+}
+
+fn value_of(raw: &RawValue) -> Option<Value> {
+    let text = raw.get();
+    Some(match text.as_bytes().first() {
+        Some(b'{') => {
+            let fields: BTreeMap<String, &RawValue> = serde_json::from_str(text).ok()?;
+            let read = |(name, raw): (String, &RawValue)| {
+                let is_foreign = name == METADATA;
+                let value = if is_foreign { Some(raw.get().into()) } else { value_of(raw) };
+                Some((name, value?))
+            };
+            Value::Object(fields.into_iter().map(read).collect::<Option<_>>()?)
+        }
+        Some(b'[') => {
+            let items: Vec<&RawValue> = serde_json::from_str(text).ok()?;
+            Value::Array(items.into_iter().map(value_of).collect::<Option<_>>()?)
+        }
+        _ => serde_json::from_str(text).ok()?,
+    })
+}
 
 /// One account, a row for each of its fields.
 pub(super) fn account(body: &Value) -> String {
@@ -115,6 +144,17 @@ overdraft  0.00 EUR
 version    1
 "
         );
+    }
+
+    #[test]
+    fn metadata_is_shown_as_it_was_written() {
+        let text = r#"{"data":[{"id":"x","metadata":{"b":1e400,"a":1.0},"posted":5}]}"#;
+        let body = read(text.as_bytes()).unwrap();
+        let shown = account(&body["data"][0]);
+        assert_eq!(shown, "account   x\nposted    5\nmetadata  {\"b\":1e400,\"a\":1.0}\n");
+        for broken in ["", "{", "{\"a\":}"] {
+            assert_eq!(read(broken.as_bytes()), None);
+        }
     }
 
     #[test]

@@ -32,6 +32,20 @@ impl Policy {
         }
     }
 
+    /// The policy that a balancer goes by when the file names this one: the others are not built
+    /// yet.
+    pub(crate) fn in_force(self) -> Policy {
+        Policy::LeastRequests
+    }
+
+    /// What is in force, and what it stands for.
+    pub(crate) fn honest_text(self) -> String {
+        match (self.in_force(), self) {
+            (force, named) if force == named => named.text().to_owned(),
+            (force, named) => format!("{} (for {})", force.text(), named.text()),
+        }
+    }
+
     /// The policy of this name.
     pub(crate) fn parse(text: &str) -> Result<Policy, String> {
         let found = Policy::ALL.into_iter().find(|policy| policy.text() == text);
@@ -51,6 +65,12 @@ pub(super) fn one_of(text: &str, known: &[&str]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_in_force_is_said() {
+        assert_eq!(Policy::LeastRequests.honest_text(), "least-requests");
+        assert_eq!(Policy::LeastLoad.honest_text(), "least-requests (for least-load)");
+    }
 
     #[test]
     fn five_policies() {
