@@ -210,10 +210,18 @@ impl<T> Executor<T> {
         self.out.answers.push((caller, Reply::Failed(failure)));
     }
 
+    /// True when there is something to decide, and a commit could take it: none is running and the
+    /// projector is not too far behind.
+    pub fn has_ready(&self) -> bool {
+        self.committing.is_empty()
+            && self.unprojected_count < UNPROJECTED_MAX
+            && self.desks.values().any(Desk::has_ready)
+    }
+
     /// Decides everything that is ready, all partitions at once. Empty when a commit is running,
     /// when nothing is ready, or when the projector is too far behind.
     pub fn stage(&mut self, now: Moment, wall: Timestamp) -> Vec<Write> {
-        if !self.committing.is_empty() || UNPROJECTED_MAX <= self.unprojected_count {
+        if !self.has_ready() {
             return Vec::new();
         }
         let mut writes = Vec::new();

@@ -6,7 +6,7 @@ use crate::{
     executor::{ACCOUNTS_MAX, Ending, Executor},
     load::{self, Taken},
     status::Status,
-    threads::{self, Jobs, Report, Threads},
+    threads::{self, Commit, Jobs, Report, Threads},
 };
 use engine::{EngineError, Settings, sqlite::Sqlite};
 use net::{
@@ -134,6 +134,8 @@ struct Node {
     jobs: RefCell<Option<Jobs>>,
     /// Told when the executor may have something to give.
     stirred: Notify,
+    /// The commit thread waits for its turn, or writes.
+    commit_busy: Cell<bool>,
     /// Callers of the look-ups that are under way; one set of look-ups runs at a time.
     looking_up: RefCell<Option<Vec<Caller>>>,
     asked: RefCell<BTreeMap<u64, Caller>>,
@@ -172,6 +174,7 @@ impl Node {
             executor: RefCell::new(Executor::new(service, config.partitions, ACCOUNTS_MAX)),
             jobs: RefCell::new(Some(jobs)),
             stirred: Notify::new(),
+            commit_busy: Cell::new(false),
             looking_up: RefCell::default(),
             asked: RefCell::default(),
             question_next: Cell::new(0),
@@ -226,7 +229,14 @@ impl Node {
     fn take_in(&self, report: Report, server: &Server) -> Result<(), String> {
         let mut executor = self.executor.borrow_mut();
         match report {
+            Report::Turn => {
+                if let Some(jobs) = &*self.jobs.borrow() {
+                    let writes = executor.stage(clock::now(), clock::wall());
+                    drop(jobs.commits.send(Commit::Batch(writes)));
+                }
+            }
             Report::Ended(endings) => {
+                self.commit_busy.set(false);
                 let records = executor.ended(&endings);
                 if endings.contains(&Ending::Fenced) {
                     drop(executor);
@@ -260,9 +270,9 @@ impl Node {
         let jobs = self.jobs.borrow();
         let Some(jobs) = &*jobs else { return };
         // A thread that has ended takes no job, and has said why.
-        let writes = executor.stage(clock::now(), clock::wall());
-        if !writes.is_empty() {
-            drop(jobs.commits.send(writes));
+        if !self.commit_busy.get() && executor.has_ready() {
+            self.commit_busy.set(true);
+            drop(jobs.commits.send(Commit::Turn));
         }
         if self.looking_up.borrow().is_none()
             && let Some((wanted, callers)) = executor.take_lookups()

@@ -37,6 +37,8 @@ const REFUSED_TOLD_EVERY: u64 = 10_000;
 /// What the threads tell the executor's thread.
 #[derive(Debug)]
 pub(crate) enum Report {
+    /// It is this node's turn to commit: whatever is ready now goes into the batch.
+    Turn,
     Ended(Vec<Ending>),
     Found(Lookups<()>, Found),
     /// The answer to the question of this number.
@@ -50,10 +52,19 @@ pub(crate) enum Report {
 /// Jobs for the threads. Dropping it ends them, after what they have been given.
 #[derive(Debug)]
 pub(crate) struct Jobs {
-    pub(crate) commits: mpsc::Sender<Vec<Write>>,
+    pub(crate) commits: mpsc::Sender<Commit>,
     pub(crate) lookups: mpsc::Sender<Lookups<()>>,
     pub(crate) questions: mpsc::Sender<(u64, Moment, Question)>,
     pub(crate) projections: mpsc::Sender<Vec<(Arc<Record>, Hash)>>,
+}
+
+/// What the commit thread is asked, in this order and again.
+#[derive(Debug)]
+pub(crate) enum Commit {
+    /// To wait for this node's turn.
+    Turn,
+    /// To write, or without writes to give the turn back.
+    Batch(Vec<Write>),
 }
 
 /// The running threads.
@@ -92,8 +103,12 @@ pub(crate) fn start(
         "commit",
         Box::new(move || {
             let mut refused = 0;
-            each(&commit_jobs, &out, |writes: Vec<Write>| {
-                commit(committer.as_mut(), &writes, &mut refused)
+            each(&commit_jobs, &out, |job| match job {
+                Commit::Turn => match committer.wait_turn() {
+                    Ok(()) => Report::Turn,
+                    Err(err) => Report::Fatal(err.to_string()),
+                },
+                Commit::Batch(writes) => commit(committer.as_mut(), &writes, &mut refused),
             });
         }),
     );

@@ -81,9 +81,14 @@ pub enum Fate {
 
 /// Appends to the journal.
 pub trait Committer: Send {
+    /// Waits until this node may write, where nodes take turns, and keeps the turn for the next
+    /// [`Committer::commit`]: what is decided only then has everything that arrived during the
+    /// wait. Nobody else writes meanwhile, so the commit should follow at once.
+    fn wait_turn(&mut self) -> Result<(), EngineError>;
+
     /// Writes all of these in one durable transaction, at most one record a partition. Each
     /// partition's fence row decides about its own record; a fenced one does not hold up the
-    /// others. The fates are in the order of `writes`.
+    /// others. The fates are in the order of `writes`. Without writes it only gives the turn back.
     fn commit(&mut self, writes: &[Write]) -> Result<Vec<Fate>, CommitError>;
 }
 

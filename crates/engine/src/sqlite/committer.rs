@@ -25,7 +25,7 @@ use crate::{
     sqlite::{
         files::{Files, Mode, corrupt, sql},
         meta::record_id,
-        turnstile::Turnstile,
+        turnstile::{Turn, Turnstile},
         wal::Wal,
     },
 };
@@ -42,6 +42,8 @@ pub(crate) struct SqliteCommitter {
     path: PathBuf,
     connection: Connection,
     turnstile: Turnstile,
+    /// Waited for, and not used yet.
+    turn: Option<Turn>,
     wal: Wal,
     node_id: i64,
     /// Set by the failure after which nothing is tried again.
@@ -54,16 +56,27 @@ impl SqliteCommitter {
         let mut connection = files.open_journal(Mode::Write)?;
         let wal = Wal::watch(&mut connection, WAL_PAGES_MAX).map_err(|error| sql(&path, &error))?;
         let turnstile = Turnstile::open(&files.folder, "journal")?;
-        Ok(SqliteCommitter { path, connection, turnstile, wal, node_id, dead: None })
+        Ok(SqliteCommitter { path, connection, turnstile, turn: None, wal, node_id, dead: None })
     }
 }
 
 impl Committer for SqliteCommitter {
+    fn wait_turn(&mut self) -> Result<(), EngineError> {
+        if self.turn.is_none() {
+            self.turn = Some(self.turnstile.enter()?);
+        }
+        Ok(())
+    }
+
     fn commit(&mut self, writes: &[Write]) -> Result<Vec<Fate>, CommitError> {
         if let Some(error) = &self.dead {
             return Err(CommitError::Fatal(error.clone()));
         }
-        let turn = self.turnstile.enter().map_err(CommitError::NotExecuted)?;
+        self.wait_turn().map_err(CommitError::NotExecuted)?;
+        let turn = self.turn.take();
+        if writes.is_empty() {
+            return Ok(Vec::new());
+        }
         let decided = write_batch(&self.connection, self.node_id, writes)
             .map_err(|failure| self.settle(failure));
         match decided {

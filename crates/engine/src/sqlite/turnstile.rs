@@ -12,6 +12,7 @@ use std::{
     fs::File,
     io,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 /// One writer's place at a turnstile. Each has its own: a lock belongs to the opened file, so two
@@ -20,13 +21,13 @@ use std::{
 pub(crate) struct Turnstile {
     path: PathBuf,
     queue: File,
-    busy: File,
+    busy: Arc<File>,
 }
 
 /// Being let in; dropped, the next one is.
 #[derive(Debug)]
-pub(crate) struct Turn<'a> {
-    busy: &'a File,
+pub(crate) struct Turn {
+    busy: Arc<File>,
 }
 
 impl Turnstile {
@@ -34,19 +35,19 @@ impl Turnstile {
     pub(crate) fn open(folder: &Path, name: &str) -> Result<Turnstile, EngineError> {
         let path = folder.join(format!("{name}.queue"));
         let queue = lock_file(&path)?;
-        let busy = lock_file(&folder.join(format!("{name}.busy")))?;
+        let busy = Arc::new(lock_file(&folder.join(format!("{name}.busy")))?);
         Ok(Turnstile { path, queue, busy })
     }
 
     /// Waits for this writer's turn.
-    pub(crate) fn enter(&self) -> Result<Turn<'_>, EngineError> {
+    pub(crate) fn enter(&self) -> Result<Turn, EngineError> {
         let failed = |error| disk(&self.path, &error);
         wait(&self.queue).map_err(failed)?;
         let busy = wait(&self.busy);
         // Unlocking fails only for a closed file; the file's end would unlock it anyway.
         self.queue.unlock().map_err(failed)?;
         busy.map_err(failed)?;
-        Ok(Turn { busy: &self.busy })
+        Ok(Turn { busy: Arc::clone(&self.busy) })
     }
 }
 
@@ -60,7 +61,7 @@ fn wait(file: &File) -> io::Result<()> {
     }
 }
 
-impl Drop for Turn<'_> {
+impl Drop for Turn {
     fn drop(&mut self) {
         if let Err(error) = self.busy.unlock() {
             tracing::error!(%error, "a turnstile did not unlock");
