@@ -37,11 +37,12 @@ use wire::{
 /// Serves until `shutdown`, then drains. An error ends the process with exit code 1: whatever was
 /// in flight has an unknown outcome, and the next process reads from disk what became of it.
 pub fn run(config: AccountConfig, shutdown: Shutdown) -> io::Result<()> {
-    let listening = Listening::bind(Door::Trunk, config.trunk)?;
+    let listening = vec![Listening::bind(Door::Trunk, config.trunk)?];
     let status = Arc::new(Status::default());
     let admin = Admin::start(config.node.admin, Arc::clone(&status) as _)?;
-    net::worker::run(vec![listening], 1, &shutdown, async |worker| {
-        serve(&config, worker, &status, admin.addr()).await
+    let details = announce::details(&listening, admin.addr())?;
+    net::worker::run(listening, 1, &shutdown, async |worker| {
+        serve(&config, worker, &status, &details).await
     })
 }
 
@@ -49,7 +50,7 @@ async fn serve(
     config: &AccountConfig,
     mut worker: Worker,
     status: &Arc<Status>,
-    admin: std::net::SocketAddr,
+    details: &str,
 ) -> io::Result<()> {
     let service = ServiceTag::of(&config.service);
     let engine = open(config).map_err(io::Error::other)?;
@@ -65,7 +66,7 @@ async fn serve(
         Rc::clone(&node) as Rc<dyn Handler>,
     );
     node.tell_owned(&server);
-    announce::ready(&config.node.name, &format!("trunk={} admin={admin}", config.trunk))?;
+    announce::ready(&config.node.name, details)?;
     status.set_ready(true);
 
     let pump = task::spawn_local(Rc::clone(&node).pump());

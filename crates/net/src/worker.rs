@@ -55,6 +55,15 @@ impl Listening {
         Ok(Listening { door, listener: listen(addr)? })
     }
 
+    /// Binds those of a node's addresses that it has.
+    pub fn bind_doors(
+        http: Option<SocketAddr>,
+        trunk: Option<SocketAddr>,
+    ) -> io::Result<Vec<Listening>> {
+        let doors = [(Door::Http, http), (Door::Trunk, trunk)].into_iter();
+        doors.filter_map(|(door, addr)| Some(Listening::bind(door, addr?))).collect()
+    }
+
     /// Where it listens: of use when port 0 was asked for.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.listener.local_addr()

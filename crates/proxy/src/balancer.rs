@@ -20,12 +20,13 @@ use net::{
     trunk::{Identity, Server},
     worker::{self, Door, Listening, Worker},
 };
-use std::{fmt::Write, io, net::SocketAddr, rc::Rc, sync::Arc};
+use std::{io, net::SocketAddr, rc::Rc, sync::Arc};
 
 /// Serves until `shutdown`, then drains.
 pub fn run(config: BalancerConfig, shutdown: Shutdown) -> io::Result<()> {
     let bound = Bound::new(config)?;
-    announce::ready(&bound.config.node.name, &bound.details()?)?;
+    let details = announce::details(&bound.listening, bound.admin_addr())?;
+    announce::ready(&bound.config.node.name, &details)?;
     bound.serve(&shutdown)
 }
 
@@ -42,11 +43,7 @@ impl Bound {
     /// Binds the addresses of the node.
     pub fn new(config: BalancerConfig) -> io::Result<Bound> {
         clock::now(); // The clock starts with the node.
-        let doors = [(Door::Http, config.http), (Door::Trunk, config.trunk)];
-        let listening = doors
-            .into_iter()
-            .filter_map(|(door, addr)| Some(Listening::bind(door, addr?)))
-            .collect::<io::Result<Vec<_>>>()?;
+        let listening = Listening::bind_doors(config.http, config.trunk)?;
         let board = Arc::new(Board::new(&config));
         let admin = Admin::start(config.node.admin, Arc::clone(&board) as _)?;
         Ok(Bound { config, listening, board, admin })
@@ -74,20 +71,6 @@ impl Bound {
         });
         drop(admin); // It answered until now, so that a drain can be watched.
         served
-    }
-
-    /// Where the node listens, as `ready` tells it.
-    fn details(&self) -> io::Result<String> {
-        let mut details = String::new();
-        for listening in &self.listening {
-            let name = match listening.door {
-                Door::Http => "http",
-                Door::Trunk => "trunk",
-            };
-            _ = write!(details, "{name}={} ", listening.local_addr()?); // A string takes all.
-        }
-        _ = write!(details, "admin={}", self.admin.addr());
-        Ok(details)
     }
 }
 

@@ -40,38 +40,20 @@ use net::{
     trunk::{Identity, Server},
     worker::{self, Door, Listening, Worker},
 };
-use std::{fmt::Write, io, rc::Rc, sync::Arc};
+use std::{io, rc::Rc, sync::Arc};
 
 /// Serves until `shutdown`, then drains.
 pub fn run(config: GatewayConfig, shutdown: Shutdown) -> io::Result<()> {
     clock::now(); // The clock starts with the node.
-    let doors = [(Door::Http, config.http), (Door::Trunk, config.trunk)];
-    let listening = doors
-        .into_iter()
-        .filter_map(|(door, addr)| Some(Listening::bind(door, addr?)))
-        .collect::<io::Result<Vec<_>>>()?;
+    let listening = Listening::bind_doors(config.http, config.trunk)?;
     let identity = Identity::new(Arc::clone(&config.node.name), config.node.cluster_key.clone());
     let board = Arc::new(Board::new(&config));
     let admin = Admin::start(config.node.admin, Arc::clone(&board) as _)?;
-    announce::ready(&config.node.name, &details(&listening, &admin)?)?;
+    announce::ready(&config.node.name, &announce::details(&listening, admin.addr())?)?;
     worker::run(listening, config.workers, &shutdown, async |worker| {
         serve(worker, &config, &identity, &board).await;
         Ok(())
     })
-}
-
-/// Where the node listens, as `ready` tells it.
-fn details(listening: &[Listening], admin: &Admin) -> io::Result<String> {
-    let mut details = String::new();
-    for listening in listening {
-        let name = match listening.door {
-            Door::Http => "http",
-            Door::Trunk => "trunk",
-        };
-        _ = write!(details, "{name}={} ", listening.local_addr()?); // A string takes all.
-    }
-    _ = write!(details, "admin={}", admin.addr());
-    Ok(details)
 }
 
 /// One worker, from its start to the end of its drain.
