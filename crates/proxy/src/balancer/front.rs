@@ -137,6 +137,15 @@ pub(crate) fn response(
     Some(response)
 }
 
+/// What a client gets whose request the edge did not take in whole.
+pub(crate) fn refusal(parts: &Parts, code: Code, detail: &str) -> Response<Bytes> {
+    let request_id = request_id(&parts.headers);
+    let mut response = problem(code, detail, None, &request_id);
+    // What the client sent as a key is given back to it only if it is one.
+    mark(&mut response, request_id, key(parts).unwrap_or(None));
+    response
+}
+
 /// Marks an answer with the request's id and key.
 pub(crate) fn mark(response: &mut Response<Bytes>, request_id: HeaderValue, key: Option<Key>) {
     response.headers_mut().insert(REQUEST_ID, request_id);

@@ -146,11 +146,7 @@ impl Service for HttpFront {
     }
 
     fn refuse(&self, parts: &Parts, code: Code, detail: &str) -> Response<Bytes> {
-        let request_id = front::request_id(&parts.headers);
-        let mut response = front::problem(code, detail, None, &request_id);
-        // What the client sent as a key is given back to it only if it is one.
-        front::mark(&mut response, request_id, front::key(parts).unwrap_or(None));
-        response
+        front::refusal(parts, code, detail)
     }
 }
 
