@@ -10,7 +10,7 @@
 
 use crate::change::Posted;
 use wire::{
-    AccountId, Decoder, Encoder, Flaw, Kind, PartitionId, Posting, Seq, ServiceTag, Timestamp,
+    AccountId, Decoder, Encoder, Flaw, PartitionId, Posting, Seq, ServiceTag, Timestamp,
     TransactionId, command, limits,
 };
 
@@ -75,17 +75,13 @@ fn posting(
     account: &AccountId,
 ) -> Result<Posting, Flaw> {
     let (seq, index, time) = (Seq(from.u64()?), from.u16()?, Timestamp(from.i64()?));
-    if limits::PARTITIONS_MAX <= partition.0 || 1 << 40 <= seq.0 {
+    if limits::PARTITIONS_MAX <= partition.0 || ledger::record::SEQ_MAX < seq.0 {
         return Err(Flaw("a posting's record is beyond what an id can bear"));
     }
     Ok(Posting {
         id: TransactionId::new(time, service, partition, seq, index),
         account: account.clone(),
-        kind: match from.u8()? {
-            1 => Kind::Debit,
-            2 => Kind::Credit,
-            _ => return Err(Flaw("no such kind")),
-        },
+        kind: command::kind(from.u8()?)?,
         amount: command::amount(from)?,
         currency: command::currency(from)?,
         posted_after: from.i64()?,

@@ -254,6 +254,14 @@ pub fn amount(from: &mut Decoder<'_>) -> Result<Amount, Flaw> {
     Amount::new(from.i64()?).ok_or(Flaw("an amount is not positive"))
 }
 
+/// Reads the number of a kind.
+pub fn kind(number: u8) -> Result<Kind, Flaw> {
+    [Kind::Debit, Kind::Credit]
+        .into_iter()
+        .find(|kind| *kind as u8 == number)
+        .ok_or(Flaw("no such kind"))
+}
+
 /// Reads the number of a status.
 pub fn status(number: u8) -> Result<Status, Flaw> {
     [Status::Open, Status::Frozen, Status::Closed]

@@ -283,11 +283,7 @@ impl Posting {
         Ok(Posting {
             id: TransactionId::from_bits(from.u128()?),
             account: command::account_id(from)?,
-            kind: match from.u8()? {
-                1 => Kind::Debit,
-                2 => Kind::Credit,
-                _ => return Err(Flaw("no such kind")),
-            },
+            kind: command::kind(from.u8()?)?,
             amount: command::amount(from)?,
             currency: command::currency(from)?,
             posted_after: from.i64()?,

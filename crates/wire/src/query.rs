@@ -105,9 +105,7 @@ impl Filter {
             to: time()?,
             kind: match from.u8()? {
                 0 => None,
-                1 => Some(Kind::Debit),
-                2 => Some(Kind::Credit),
-                _ => return Err(Flaw("no such kind")),
+                number => Some(command::kind(number)?),
             },
             reference: command::optional_text(from, limits::REFERENCE_BYTES_MAX)?,
         })
