@@ -16,8 +16,8 @@ mod tests;
 
 pub use self::{
     buffer::FrameBuffer,
-    control::{OwnerMap, append_going_away, append_load_report, append_owner_map},
-    control::{append_ping, append_pong},
+    control::{LoadReport, OwnerMap, append_going_away, append_load_report},
+    control::{append_owner_map, append_ping, append_pong},
     headers::{HeaderList, Headers},
     hello::{Hello, HelloLimits, Proof, Side},
     message::{Assembler, Part},
@@ -64,8 +64,8 @@ pub enum Frame<'a> {
     OwnerMap(OwnerMap<'a>),
     /// The sender takes no new requests on this connection; why, in words.
     GoingAway(&'a str),
-    /// Requests that the sender has in flight.
-    LoadReport { in_flight: u32 },
+    /// What the sender says of its load.
+    LoadReport(LoadReport),
 }
 
 impl<'a> Frame<'a> {
@@ -99,7 +99,7 @@ impl<'a> Frame<'a> {
                 Frame::GoingAway(text(&mut decoder, limits::REASON_BYTES_MAX)?)
             }
             kind if kind == Kind::LoadReport as u8 => {
-                Frame::LoadReport { in_flight: decoder.u32()? }
+                Frame::LoadReport(LoadReport::read(&mut decoder)?)
             }
             _ => return Err(Flaw("a frame of an unknown kind")),
         };

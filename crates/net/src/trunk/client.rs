@@ -13,7 +13,7 @@ use std::{
 };
 use stdx::Rng;
 use tokio::{net::TcpStream, sync::Notify, task::spawn_local, time::timeout};
-use wire::frame::{OwnerMap, Patch, RequestRef, append_forwarded_request};
+use wire::frame::{LoadReport, OwnerMap, Patch, RequestRef, append_forwarded_request};
 
 /// What a link connects, and to what.
 #[derive(Clone, Debug)]
@@ -40,6 +40,17 @@ pub trait LinkEvents: 'static {
     /// An attempt to connect failed; the next one follows by itself.
     fn unreachable(&self, index: usize, why: &str) {
         _ = (index, why);
+    }
+
+    /// What the endpoint says of its load: many times a second while it answers, a few times a
+    /// second while it does not.
+    fn load_report(&self, index: usize, report: LoadReport) {
+        _ = (index, report);
+    }
+
+    /// The endpoint has been silent for so long that a ping of ours must have come back.
+    fn missed_check(&self, index: usize) {
+        _ = index;
     }
 
     /// What the endpoint owns now, all of it.
@@ -220,12 +231,16 @@ fn settle<P: Pending>(shared: &Rc<Shared<P>>, stream: TcpStream, peer: Peer) {
     shared.events.connected(index);
     let (read, write) = stream.into_split();
     let mut writer = spawn_local(Rc::clone(conn.outbox()).write_out(write));
-    let keeper_conn = Rc::clone(&conn);
-    let mut keeper = spawn_local(async move { keeper_conn.keep().await });
+    let (keeper_conn, keeper_shared) = (Rc::clone(&conn), Rc::clone(shared));
+    let mut keeper =
+        spawn_local(
+            async move { keeper_conn.keep(|| keeper_shared.events.missed_check(index)).await },
+        );
     let (reader_conn, reader_shared) = (Rc::clone(&conn), Rc::clone(shared));
     let mut reader = spawn_local(async move {
         let notice = |notice: Notice<'_>| match notice {
             Notice::Owners(owners) => reader_shared.events.owner_map(index, owners),
+            Notice::Load(report) => reader_shared.events.load_report(index, report),
             Notice::GoingAway(reason) => {
                 tracing::info!(endpoint = reader_shared.name(), reason, "endpoint drains");
                 if reader_shared.vacate(Some(&reader_conn)).is_some() {

@@ -16,7 +16,7 @@ use tokio::{io::AsyncReadExt, net::tcp::OwnedReadHalf, time::MissedTickBehavior}
 use wire::{
     Flaw,
     frame::{
-        Assembler, Frame, FrameBuffer, OwnerMap, ResponseRef, append_ping, append_pong,
+        Assembler, Frame, FrameBuffer, LoadReport, OwnerMap, ResponseRef, append_ping, append_pong,
         limits::IN_FLIGHT_MAX,
     },
 };
@@ -90,6 +90,7 @@ pub(super) struct Conn<P> {
 /// What a reader tells the link.
 pub(super) enum Notice<'a> {
     Owners(OwnerMap<'a>),
+    Load(LoadReport),
     GoingAway(&'a str),
 }
 
@@ -197,7 +198,8 @@ impl<P: Pending> Conn<P> {
                     }
                 }
                 Frame::Ping(number) => self.outbox.append(|out| append_pong(out, number)),
-                Frame::Pong(_) | Frame::LoadReport { .. } => (),
+                Frame::Pong(_) => (),
+                Frame::LoadReport(report) => notice(Notice::Load(report)),
                 Frame::OwnerMap(owners) => notice(Notice::Owners(owners)),
                 Frame::GoingAway(reason) => {
                     notice(Notice::GoingAway(reason));
@@ -224,9 +226,9 @@ impl<P: Pending> Conn<P> {
         Ok(())
     }
 
-    /// Gives up on requests past their deadline and pings a silent peer; returns why the
-    /// connection is to be taken for lost.
-    pub(super) async fn keep(&self) -> String {
+    /// Gives up on requests past their deadline and pings a silent peer, and says so when it does
+    /// not answer; returns why the connection is to be taken for lost.
+    pub(super) async fn keep(&self, missed_check: impl Fn()) -> String {
         let mut interval = tokio::time::interval(TICK);
         // After a pause of this process the peer gets its time to answer all the same.
         interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -245,6 +247,9 @@ impl<P: Pending> Conn<P> {
                 return format!("it was silent for {limit:?}");
             }
             if quiet != 0 && quiet.is_multiple_of(PING_TICKS) {
+                if PING_TICKS < quiet {
+                    missed_check();
+                }
                 self.outbox.append(|out| append_ping(out, tick));
             }
         }

@@ -16,12 +16,18 @@ pub const KEPT_BUFFER_BYTES_MAX: usize = 1024 * 1024;
 pub const GREETING_MAX: Duration = Duration::from_secs(2);
 /// How often a client looks for requests past their deadline.
 pub const TICK: Duration = Duration::from_millis(50);
-/// Ticks without a byte after which a client pings.
-pub const PING_TICKS: u64 = 20;
+/// Ticks without a byte after which a client pings, and again: from the second time on the ping
+/// before was not answered.
+pub const PING_TICKS: u64 = 10;
 /// Ticks without a byte after which a client takes the connection for lost.
 pub const QUIET_TICKS_MAX: u64 = 60;
 /// Silence after which a server cuts off a client, which would have pinged long before.
 pub const CLIENT_QUIET_MAX: Duration = Duration::from_secs(10);
+
+/// How often a server looks whether a load report is due.
+pub const REPORT_TICK: Duration = TICK;
+/// Ticks after which a report goes out although nothing was answered.
+pub const REPORT_IDLE_TICKS: u32 = 5;
 
 /// First and longest pause between two attempts to connect.
 pub const RECONNECT_MIN: Duration = Duration::from_millis(50);
@@ -37,4 +43,6 @@ const _: () = {
     assert!(MESSAGE_BYTES_MAX < SERVER_OUT_BYTES_MAX);
     assert!(SERVER_OUT_BYTES_PAUSE < SERVER_OUT_BYTES_MAX);
     assert!(PING_TICKS * 2 < QUIET_TICKS_MAX);
+    // An idle peer that reports is never pinged.
+    assert!((REPORT_IDLE_TICKS as u64) < PING_TICKS);
 };

@@ -11,11 +11,16 @@ pub const STATUS_DROPPED: u16 = 500;
 /// Answers one request, now or later, from the thread it came on. Dropped without an answer, it
 /// sends a bodyless [`STATUS_DROPPED`], so that nobody hangs. If the connection is gone, answers
 /// go nowhere.
-#[derive(Debug)]
 pub struct ReplyTo {
     conn: Rc<ServerConn>,
     id: u32,
     answered: bool,
+}
+
+impl std::fmt::Debug for ReplyTo {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ReplyTo").field("id", &self.id).field("answered", &self.answered).finish()
+    }
 }
 
 impl ReplyTo {
@@ -59,7 +64,8 @@ impl Drop for ReplyTo {
         if self.answered {
             return;
         }
-        let mut response = ResponseRef::new(STATUS_DROPPED, "", &[]);
+        let conn = Rc::clone(&self.conn);
+        let mut response = ResponseRef::new(STATUS_DROPPED, conn.node(), &[]);
         response.id = self.id;
         self.conn.answer(|out| response.append(out)).expect("an empty answer is within its limits");
     }

@@ -2,13 +2,17 @@
 
 use super::{
     greeting::{self, Identity, Peer},
-    limits::{CLIENT_QUIET_MAX, DRAIN_GRACE, SERVER_OUT_BYTES_MAX, SERVER_OUT_BYTES_PAUSE},
+    limits::{
+        CLIENT_QUIET_MAX, DRAIN_GRACE, REPORT_IDLE_TICKS, REPORT_TICK, SERVER_OUT_BYTES_MAX,
+        SERVER_OUT_BYTES_PAUSE,
+    },
     outbox::Outbox,
     reply::ReplyTo,
 };
 use std::{
     cell::{Cell, RefCell},
-    rc::Rc,
+    rc::{Rc, Weak},
+    sync::Arc,
     time::Duration,
 };
 use tokio::{
@@ -16,13 +20,13 @@ use tokio::{
     net::{TcpStream, tcp::OwnedReadHalf},
     sync::Notify,
     task::spawn_local,
-    time::timeout,
+    time::{MissedTickBehavior, timeout},
 };
 use wire::{
     Epoch, Flaw, PartitionId,
     frame::{
-        Assembler, Frame, RequestRef, ResponseRef, append_going_away, append_owner_map,
-        append_pong, limits::IN_FLIGHT_MAX,
+        Assembler, Frame, LoadReport, RequestRef, ResponseRef, append_going_away,
+        append_load_report, append_owner_map, append_pong, limits::IN_FLIGHT_MAX,
     },
 };
 
@@ -43,6 +47,7 @@ struct Shared {
     handler: Rc<dyn Handler>,
     conns: RefCell<Vec<Rc<ServerConn>>>,
     owners: RefCell<Option<Vec<(PartitionId, Epoch)>>>,
+    load: RefCell<Option<Rc<LoadSource>>>,
     draining: Cell<bool>,
     /// After the grace of a drain: new requests get 503.
     refusing: Cell<bool>,
@@ -50,10 +55,17 @@ struct Shared {
     ended: Notify,
 }
 
+/// What a node says of its load, when asked.
+type LoadSource = dyn Fn() -> LoadReport;
+
 /// The server's end of one connection.
-#[derive(Debug)]
 pub(super) struct ServerConn {
     outbox: Rc<Outbox>,
+    /// Who serves here: blamed for what is never answered.
+    node: Arc<str>,
+    load: RefCell<Option<Rc<LoadSource>>>,
+    /// Ticks since the last load report; the next answer brings one if there are any.
+    report_age: Cell<u32>,
     in_flight: Cell<u32>,
     open: Cell<bool>,
     /// Told when the connection is to be cut.
@@ -63,6 +75,30 @@ pub(super) struct ServerConn {
 impl ServerConn {
     pub(super) fn is_open(&self) -> bool {
         self.open.get()
+    }
+
+    pub(super) fn node(&self) -> &str {
+        &self.node
+    }
+
+    /// Appends a load report if there is one to give.
+    fn report(&self) {
+        let load = self.load.borrow().clone();
+        if let Some(load) = load {
+            self.report_age.set(0);
+            let report = load();
+            self.outbox.append(|out| append_load_report(out, report));
+        }
+    }
+
+    /// Every [`REPORT_TICK`]: from now on a report is due with the next answer, or without one.
+    fn tick(&self) {
+        let age = self.report_age.get() + 1;
+        self.report_age.set(age);
+        // Who does not read is not told more and more.
+        if REPORT_IDLE_TICKS <= age && self.outbox.len() <= SERVER_OUT_BYTES_PAUSE {
+            self.report();
+        }
     }
 
     /// Appends an answer, unless nobody is there to get it.
@@ -77,6 +113,9 @@ impl ServerConn {
             }
         }
         self.in_flight.set(self.in_flight.get().saturating_sub(1));
+        if self.report_age.get() != 0 && self.open.get() {
+            self.report();
+        }
         Ok(())
     }
 }
@@ -89,6 +128,7 @@ impl Server {
             handler,
             conns: RefCell::default(),
             owners: RefCell::default(),
+            load: RefCell::default(),
             draining: Cell::new(false),
             refusing: Cell::new(false),
             ended: Notify::new(),
@@ -123,6 +163,27 @@ impl Server {
         self.shared.owners.replace(Some(owners));
     }
 
+    /// From now on tells every peer, present and to come, what `load` says: at once, then with the
+    /// answers of a turn, at most once in [`REPORT_TICK`], and when nothing is answered every
+    /// [`REPORT_IDLE_TICKS`] of these. A draining server says so whatever `load` says.
+    pub fn set_load(&self, load: Rc<dyn Fn() -> LoadReport>) {
+        let shared = Rc::downgrade(&self.shared);
+        let draining = Weak::clone(&shared);
+        let source: Rc<LoadSource> = Rc::new(move || {
+            let report = load();
+            let drains = draining.upgrade().is_some_and(|shared| shared.draining.get());
+            LoadReport { draining: report.draining || drains, ..report }
+        });
+        for conn in &*self.shared.conns.borrow() {
+            conn.load.replace(Some(Rc::clone(&source)));
+            conn.report();
+        }
+        let before = self.shared.load.replace(Some(source));
+        if before.is_none() {
+            drop(spawn_local(remind(shared)));
+        }
+    }
+
     /// Sends every peer a going-away, and returns when all have got their answers and left, or
     /// after `max`. New requests are taken for [`DRAIN_GRACE`], then refused with 503.
     pub async fn drain(&self, max: Duration) {
@@ -142,6 +203,17 @@ impl Server {
         for conn in &*shared.conns.borrow() {
             conn.cut.notify_one();
         }
+    }
+}
+
+/// Makes reports due, for as long as the server lives.
+async fn remind(server: Weak<Shared>) {
+    let mut interval = tokio::time::interval(REPORT_TICK);
+    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        interval.tick().await;
+        let Some(shared) = server.upgrade() else { return };
+        shared.conns.borrow().iter().for_each(|conn| conn.tick());
     }
 }
 
@@ -170,6 +242,9 @@ impl Shared {
     async fn serve_peer(self: &Rc<Shared>, stream: TcpStream, peer: Peer) -> String {
         let conn = Rc::new(ServerConn {
             outbox: Rc::default(),
+            node: Arc::clone(&self.identity.node),
+            load: RefCell::new(self.load.borrow().clone()),
+            report_age: Cell::new(0),
             in_flight: Cell::new(0),
             open: Cell::new(true),
             cut: Notify::new(),
@@ -177,6 +252,7 @@ impl Shared {
         if let Some(owners) = &*self.owners.borrow() {
             conn.outbox.append(|out| append_owner_map(out, owners));
         }
+        conn.report();
         if self.draining.get() {
             conn.outbox.append(|out| append_going_away(out, "draining"));
         }
@@ -246,12 +322,13 @@ impl Shared {
                 }
             }
             Frame::Ping(number) => conn.outbox.append(|out| append_pong(out, number)),
-            Frame::Pong(_) | Frame::LoadReport { .. } => (),
+            Frame::Pong(_) => (),
             // A client that goes away closes the connection once it has its answers.
             Frame::GoingAway(_) => (),
             Frame::Hello(_) | Frame::Proof(_) => return Err(Flaw("a second greeting")),
             Frame::Response(_) => return Err(Flaw("an answer from the side that asks")),
             Frame::OwnerMap(_) => return Err(Flaw("an owner map from the side that asks")),
+            Frame::LoadReport(_) => return Err(Flaw("a load report from the side that asks")),
         }
         Ok(())
     }

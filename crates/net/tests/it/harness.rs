@@ -11,7 +11,7 @@ use tokio::{
 };
 use wire::{
     Epoch, PartitionId,
-    frame::{Headers, OwnerMap, RequestRef, ResponseRef, Target},
+    frame::{Headers, LoadReport, OwnerMap, RequestRef, ResponseRef, Target},
 };
 
 /// Longest that anything awaited here may take.
@@ -35,6 +35,10 @@ pub(crate) enum Order {
     Release,
     /// Say what it owns.
     Own(Vec<(PartitionId, Epoch)>),
+    /// Report this load from now on.
+    Load(LoadReport),
+    /// Do nothing at all until the sender is dropped.
+    Hang(std::sync::mpsc::Receiver<()>),
     /// Drain; the sender is told when it is done.
     Drain(oneshot::Sender<()>),
 }
@@ -138,6 +142,8 @@ async fn serve(
                     }
                 }
                 Some(Order::Own(owners)) => server.set_owner_map(owners),
+                Some(Order::Load(report)) => server.set_load(Rc::new(move || report)),
+                Some(Order::Hang(until)) => _ = until.recv(),
                 Some(Order::Drain(done)) => {
                     listener = None;
                     let server = server.clone();
@@ -159,6 +165,8 @@ pub(crate) enum Event {
     Disconnected,
     Unreachable(String),
     Owners(Vec<(PartitionId, Epoch)>),
+    Load(LoadReport),
+    MissedCheck,
 }
 
 struct Recorder(mpsc::UnboundedSender<Event>);
@@ -185,6 +193,14 @@ impl LinkEvents for Recorder {
 
     fn unreachable(&self, _: usize, why: &str) {
         self.record(Event::Unreachable(why.to_owned()));
+    }
+
+    fn load_report(&self, _: usize, report: LoadReport) {
+        self.record(Event::Load(report));
+    }
+
+    fn missed_check(&self, _: usize) {
+        self.record(Event::MissedCheck);
     }
 
     fn owner_map(&self, _: usize, owners: OwnerMap<'_>) {

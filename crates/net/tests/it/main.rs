@@ -6,4 +6,5 @@ mod edge;
 mod exchange;
 mod greeting;
 mod harness;
+mod load;
 mod loss;

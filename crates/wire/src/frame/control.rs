@@ -62,7 +62,36 @@ pub fn append_going_away(out: &mut Vec<u8>, reason: &str) {
     });
 }
 
-/// Appends how many requests are in flight here.
-pub fn append_load_report(out: &mut Vec<u8>, in_flight: u32) {
-    append(out, Kind::LoadReport, |encoder| encoder.u32(in_flight));
+/// What a node says of its load and of everything behind it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LoadReport {
+    /// Requests in flight, in the whole subtree.
+    pub in_flight: u32,
+    /// Microseconds that an answer takes with that many in flight; zero when it does not know.
+    pub latency_us: u32,
+    /// Thousandths of its limit in use; 1,000 and more: what comes now is shed.
+    pub limit_permille: u16,
+    /// It finishes what it has and wants nothing new.
+    pub draining: bool,
+}
+
+impl LoadReport {
+    pub(super) fn read(decoder: &mut Decoder<'_>) -> Result<LoadReport, Flaw> {
+        Ok(LoadReport {
+            in_flight: decoder.u32()?,
+            latency_us: decoder.u32()?,
+            limit_permille: decoder.u16()?,
+            draining: decoder.bool()?,
+        })
+    }
+}
+
+/// Appends a load report.
+pub fn append_load_report(out: &mut Vec<u8>, report: LoadReport) {
+    append(out, Kind::LoadReport, |encoder| {
+        encoder.u32(report.in_flight);
+        encoder.u32(report.latency_us);
+        encoder.u16(report.limit_permille);
+        encoder.bool(report.draining);
+    });
 }

@@ -3,7 +3,7 @@
 use crate::limits::{KEY_BYTES_MAX, NAME_BYTES_MAX, PARTITIONS_MAX};
 
 /// Version of the frames. Peers of different versions refuse each other.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
 /// One frame: its kind and its body.
 pub const FRAME_BYTES_MAX: usize = 64 * 1024;
 /// One request or response, all parts together.

@@ -56,7 +56,7 @@ fn show(frame: Frame<'_>, assembler: &mut Assembler) -> Result<Option<String>, F
         | Frame::Pong(_)
         | Frame::OwnerMap(_)
         | Frame::GoingAway(_)
-        | Frame::LoadReport { .. } => Ok(Some(format!("{frame:?}"))),
+        | Frame::LoadReport(_) => Ok(Some(format!("{frame:?}"))),
     }
 }
 
@@ -228,12 +228,14 @@ fn control_frames_are_read_as_written() {
     append_ping(&mut out, 7);
     append_pong(&mut out, 8);
     append_going_away(&mut out, &"é".repeat(200));
-    append_load_report(&mut out, 9);
+    let report =
+        LoadReport { in_flight: 9, latency_us: u32::MAX, limit_permille: 1_001, draining: true };
+    append_load_report(&mut out, report);
     let seen = read_all(&out, 3).unwrap();
     assert_eq!(seen[0], "Ping(7)");
     assert_eq!(seen[1], "Pong(8)");
     assert_eq!(seen[2], format!("GoingAway({:?})", "é".repeat(127)));
-    assert_eq!(seen[3], "LoadReport { in_flight: 9 }");
+    assert_eq!(seen[3], format!("LoadReport({report:?})"));
 }
 
 #[test]
