@@ -31,6 +31,9 @@ const REPROBE_JITTER: Duration = Duration::from_millis(2_500);
 /// also measures too high.
 const REPROBE_SOON: Duration = Duration::from_secs(1);
 const REPROBE_SOON_BELOW: f64 = 0.9;
+/// It is given up after this long: some of what was in flight before may hang, and new requests must
+/// not be refused until that has passed its deadline.
+const PROBE_MAX: Duration = Duration::from_secs(1);
 /// What is left of the limit while the base latency is measured.
 const PROBE_DIVISOR: f64 = 4.0;
 
@@ -80,9 +83,9 @@ enum Probe {
     /// Not before then, and only if something is refused.
     Due { at: Moment },
     /// The limit is low; what was in flight before still drains.
-    Settling,
+    Settling { since: Moment },
     /// This window gives the new base latency.
-    Measuring,
+    Measuring { since: Moment },
 }
 
 impl Limit {
@@ -106,7 +109,7 @@ impl Limit {
     pub fn limit(&self) -> u32 {
         let limit = match self.probe {
             Probe::Due { .. } => self.limit,
-            Probe::Settling | Probe::Measuring => self.limit / PROBE_DIVISOR,
+            Probe::Settling { .. } | Probe::Measuring { .. } => self.limit / PROBE_DIVISOR,
         };
         whole(limit).clamp(self.settings.min, self.settings.max)
     }
@@ -123,7 +126,12 @@ impl Limit {
     }
 
     /// Admits a request if there is room: it counts as in flight until [`Limit::ended`].
-    pub fn try_start(&mut self) -> bool {
+    pub fn try_start(&mut self, now: Moment) -> bool {
+        if let Probe::Settling { since } | Probe::Measuring { since } = self.probe
+            && PROBE_MAX <= now.since(since)
+        {
+            self.probe = Probe::Due { at: now + REPROBE };
+        }
         let admitted = self.in_flight < self.limit();
         if admitted {
             self.in_flight += 1;
@@ -155,16 +163,18 @@ impl Limit {
         let dropped = window.dropped;
         let median = window.median();
         match self.probe {
-            Probe::Settling if self.limit() < self.in_flight => return,
-            Probe::Settling => {
-                self.probe = Probe::Measuring;
+            Probe::Settling { .. } if self.limit() < self.in_flight => return,
+            Probe::Settling { since } => {
+                self.probe = Probe::Measuring { since };
                 return;
             }
-            Probe::Measuring => {
+            Probe::Measuring { .. } => {
                 self.measured(now, rng, median);
                 return;
             }
-            Probe::Due { at } if at <= now && self.refused => self.probe = Probe::Settling,
+            Probe::Due { at } if at <= now && self.refused => {
+                self.probe = Probe::Settling { since: now };
+            }
             Probe::Due { .. } => (),
         }
         if self.base == 0.0 {
@@ -249,7 +259,7 @@ mod tests {
         fn run(mut self, seconds: u64, asked: u32) -> World {
             let end = self.now + Duration::from_secs(seconds);
             while self.now < end {
-                let admitted = (0..asked).take_while(|_| self.limit.try_start()).count();
+                let admitted = (0..asked).take_while(|_| self.limit.try_start(self.now)).count();
                 let admitted = u32::try_from(admitted).unwrap();
                 let base = Duration::from_millis(u64::from(self.latency_ms));
                 let latency = base.mul_f64((f64::from(admitted) / f64::from(self.cores)).max(1.0));
@@ -307,15 +317,15 @@ mod tests {
     #[test]
     fn drops_shrink_it_and_its_share_is_told() {
         let mut limit = Limit::new(Moment::ZERO, SETTINGS);
-        (0..10).for_each(|_| assert!(limit.try_start()));
+        (0..10).for_each(|_| assert!(limit.try_start(Moment::ZERO)));
         assert_eq!((limit.share_permille(), limit.in_flight()), (500, 10));
-        (0..10).for_each(|_| assert!(limit.try_start()));
-        assert_eq!((limit.share_permille(), limit.try_start()), (1_000, false));
+        (0..10).for_each(|_| assert!(limit.try_start(Moment::ZERO)));
+        assert_eq!((limit.share_permille(), limit.try_start(Moment::ZERO)), (1_000, false));
         limit.dropped();
         let (later, mut rng) = (Moment::ZERO + WINDOW, Rng::new(1));
         for _ in 0..WINDOW_SAMPLES_MIN {
             limit.ended(later, &mut rng, Some(Duration::from_millis(1)));
-            limit.try_start();
+            limit.try_start(Moment::ZERO);
         }
         assert_eq!(limit.limit(), 18);
     }

@@ -42,6 +42,26 @@ pub(crate) struct View<'a> {
 }
 
 impl Policy {
+    /// Every policy, the default first.
+    pub const ALL: [Policy; 5] = [
+        Policy::LeastLoad,
+        Policy::LeastRequests,
+        Policy::RoundRobin,
+        Policy::Weighted,
+        Policy::Hash,
+    ];
+
+    /// Its name, as it is written in files and told to people.
+    pub fn text(self) -> &'static str {
+        match self {
+            Policy::LeastLoad => "least-load",
+            Policy::LeastRequests => "least-requests",
+            Policy::RoundRobin => "round-robin",
+            Policy::Weighted => "weighted",
+            Policy::Hash => "hash",
+        }
+    }
+
     pub(crate) fn choose(
         self,
         view: &mut View<'_>,

@@ -111,6 +111,18 @@ impl Pool {
         self.endpoints.len() - 1
     }
 
+    /// Gives the index of an endpoint that went for good to another one, down; false when
+    /// something is still in flight to the one that went.
+    pub fn replace(&mut self, index: usize, spec: Spec) -> bool {
+        let endpoint = &mut self.endpoints[index];
+        let idle = endpoint.in_flight == 0;
+        if idle {
+            *endpoint = Endpoint::new(spec);
+            self.count_up();
+        }
+        idle
+    }
+
     /// How many endpoints there are, in whatever state.
     pub fn len(&self) -> usize {
         self.endpoints.len()

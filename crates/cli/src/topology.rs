@@ -13,8 +13,9 @@ mod tree;
 #[cfg(test)]
 mod tests;
 
+use balance::Policy;
 use complaint::Complaints;
-use elements::{beat::Beat, engine::EngineUrl, policy::Policy, role::RoleName, url::HttpUrl};
+use elements::{beat::Beat, engine::EngineUrl, role::RoleName, url::HttpUrl};
 use reader::Walk;
 use std::{
     io::{self, Read},

@@ -2,13 +2,19 @@
 //!
 //! Every worker has its own links, pool and counters; requests of different workers never meet.
 
+mod blame;
 mod board;
 pub(crate) mod front;
+mod hashing;
 mod http;
 pub mod limits;
+mod plan;
 mod relay;
 mod router;
 mod verdict;
+mod way;
+
+pub use self::plan::Plan;
 
 use self::{board::Board, http::HttpFront, relay::TrunkFront, router::Router};
 use crate::config::BalancerConfig;
@@ -35,6 +41,7 @@ pub fn run(config: BalancerConfig, shutdown: Shutdown) -> io::Result<()> {
 pub struct Bound {
     config: BalancerConfig,
     listening: Vec<Listening>,
+    plan: Plan,
     board: Arc<Board>,
     admin: Admin,
 }
@@ -44,15 +51,21 @@ impl Bound {
     pub fn new(config: BalancerConfig) -> io::Result<Bound> {
         clock::now(); // The clock starts with the node.
         let listening = Listening::bind_doors(config.http, config.trunk)?;
-        let board = Arc::new(Board::new(&config));
+        let plan = Plan::new(config.endpoints.clone());
+        let board = Arc::new(Board::new(&config, plan.clone()));
         let admin = Admin::start(config.node.admin, Arc::clone(&board) as _)?;
-        Ok(Bound { config, listening, board, admin })
+        Ok(Bound { config, listening, plan, board, admin })
     }
 
     /// Where it listens for HTTP or the trunk: of use when port 0 was asked for.
     pub fn addr(&self, door: Door) -> Option<SocketAddr> {
         let listening = self.listening.iter().find(|it| it.door == door)?;
         listening.local_addr().ok()
+    }
+
+    /// The list of endpoints, to be changed while it serves.
+    pub fn plan(&self) -> Plan {
+        self.plan.clone()
     }
 
     /// Where the admin server listens.
@@ -62,11 +75,11 @@ impl Bound {
 
     /// Serves until `shutdown`, then drains.
     pub fn serve(self, shutdown: &Shutdown) -> io::Result<()> {
-        let Bound { config, listening, board, admin } = self;
+        let Bound { config, listening, plan, board, admin } = self;
         let node = &config.node;
         let identity = Identity::new(Arc::clone(&node.name), node.cluster_key.clone());
         let served = worker::run(listening, config.workers, shutdown, async |worker| {
-            serve(worker, &config, &identity, &board).await;
+            serve(worker, &config, &identity, &board, &plan).await;
             Ok(())
         });
         drop(admin); // It answered until now, so that a drain can be watched.
@@ -75,14 +88,35 @@ impl Bound {
 }
 
 /// One worker, from its start to the end of its drain.
-async fn serve(mut worker: Worker, config: &BalancerConfig, identity: &Identity, board: &Board) {
+async fn serve(
+    mut worker: Worker,
+    config: &BalancerConfig,
+    identity: &Identity,
+    board: &Board,
+    plan: &Plan,
+) {
+    let mut list = plan.subscribe();
     let router = Router::open(config, identity, board.worker(worker.index));
     let edge = Edge::new(HttpFront::new(Rc::clone(&router)));
     let trunk = Server::new(identity.clone(), Rc::new(TrunkFront::new(Rc::clone(&router))));
-    while let Some(accepted) = worker.accept().await {
-        match accepted.door {
-            Door::Http => edge.serve(accepted.stream, accepted.peer, accepted.permit),
-            Door::Trunk => trunk.serve(accepted.stream, accepted.permit),
+    let reporter = Rc::clone(&router);
+    trunk.set_load(Rc::new(move || reporter.report()));
+    // Also what was changed before this worker began to listen for changes.
+    list.mark_changed();
+    loop {
+        tokio::select! {
+            accepted = worker.accept() => {
+                let Some(accepted) = accepted else { break };
+                match accepted.door {
+                    Door::Http => edge.serve(accepted.stream, accepted.peer, accepted.permit),
+                    Door::Trunk => trunk.serve(accepted.stream, accepted.permit),
+                }
+            }
+            changed = list.changed() => {
+                changed.expect("the plan is held here");
+                let endpoints = Arc::clone(&list.borrow_and_update());
+                router.set_endpoints(&endpoints);
+            }
         }
     }
     tokio::join!(edge.drain(config.node.drain_max), trunk.drain(config.node.drain_max));

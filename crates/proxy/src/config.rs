@@ -1,7 +1,8 @@
 //! What a balancer and a gateway run on. To hold one is proof that the topology file was sound.
 
+use balance::Policy;
 use net::node::{Endpoint, NodeConfig};
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, num::NonZeroU32, sync::Arc, time::Duration};
 
 /// One node of role `balancer`. At least one of `http` and `trunk` is set.
 #[derive(Clone, Debug)]
@@ -11,12 +12,57 @@ pub struct BalancerConfig {
     pub http: Option<SocketAddr>,
     /// Where the tier above connects.
     pub trunk: Option<SocketAddr>,
-    /// Never empty.
-    pub endpoints: Vec<Endpoint>,
+    /// Those that it starts with, never none. [`crate::balancer::Plan`] changes them later.
+    pub endpoints: Vec<EndpointConfig>,
+    /// How one of them is chosen.
+    pub policy: Policy,
+    /// What [`Policy::Hash`] goes by.
+    pub hash: HashBy,
     /// Threads that carry requests, at least 1. Each has its own connections.
     pub workers: usize,
     /// How long a request may take from its arrival at the edge.
     pub deadline: Duration,
+}
+
+/// An endpoint of a balancer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EndpointConfig {
+    /// Unique among the endpoints of the balancer.
+    pub name: Arc<str>,
+    /// Its part of the work beside the others'.
+    pub weight: NonZeroU32,
+    /// Somebody took it out of rotation: it finishes what it has and gets nothing new.
+    pub drained: bool,
+    pub reach: Reach,
+}
+
+/// The way to an endpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// A node of ours, over the trunk.
+    Trunk(SocketAddr),
+}
+
+impl EndpointConfig {
+    /// A node of ours, in rotation, of weight 1.
+    pub fn trunk(endpoint: &Endpoint) -> EndpointConfig {
+        EndpointConfig {
+            name: Arc::clone(&endpoint.name),
+            weight: NonZeroU32::MIN,
+            drained: false,
+            reach: Reach::Trunk(endpoint.addr),
+        }
+    }
+}
+
+/// What makes two requests the same to [`Policy::Hash`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum HashBy {
+    /// The service and account that the path names; the path where it names none.
+    #[default]
+    Account,
+    /// The value of a header, by its lower-case name; as [`HashBy::Account`] where it is missing.
+    Header(Box<str>),
 }
 
 /// One node of role `gateway`. At least one of `http` and `trunk` is set.

@@ -2,5 +2,6 @@
 
 pub mod balancer;
 pub mod config;
+mod gate;
 pub mod gateway;
 pub mod problem;

@@ -52,7 +52,7 @@ impl Server {
 
     /// Takes a request that needs so much service, unless the limit is reached.
     pub(crate) fn try_start(&mut self, now: Moment, request: usize, work: Duration) -> Option<u64> {
-        if !self.limit.try_start() {
+        if !self.limit.try_start(now) {
             return None;
         }
         self.advance(now);

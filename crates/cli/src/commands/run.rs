@@ -6,17 +6,15 @@ use crate::{
     data::{Data, read_key},
     error::CliError,
     terminal::tell,
-    topology::{
-        Door, Node, Role, ServiceKind, Topology,
-        elements::{engine::EngineUrl, policy::Policy},
-    },
+    topology::{Door, Node, Role, ServiceKind, Topology, elements::engine::EngineUrl},
 };
 use account::AccountConfig;
+use balance::Policy;
 use net::{
     node::{ClusterKey, Endpoint, NodeConfig},
     shutdown::{ShutdownTrigger, shutdown},
 };
-use proxy::config::{BalancerConfig, GatewayConfig, ServiceConfig};
+use proxy::config::{BalancerConfig, EndpointConfig, GatewayConfig, HashBy, ServiceConfig};
 use std::{
     io,
     net::{Ipv4Addr, SocketAddr},
@@ -126,17 +124,15 @@ fn balancer(
     endpoints: &[String],
     policy: Policy,
 ) -> BalancerConfig {
-    let (named, force) = (policy.text(), policy.in_force());
-    if force != policy {
-        tell!("policy {named} is not built yet: {} is in force", force.text());
-    }
     let endpoints = endpoints.iter().filter_map(|name| tree.node(name));
     let endpoints = endpoints.filter_map(|it| Some(endpoint(it, it.role.trunk()?)));
     BalancerConfig {
         node,
         http: door.http,
         trunk: door.trunk,
-        endpoints: endpoints.collect(),
+        endpoints: endpoints.map(|it| EndpointConfig::trunk(&it)).collect(),
+        policy,
+        hash: HashBy::Account,
         workers: workers(door),
         deadline: door.deadline,
     }

@@ -3,10 +3,11 @@
 use super::{
     Door, Node, Role, Route, Service, ServiceKind, Topology,
     complaint::{Complaints, nearest},
-    elements::{address, engine::EngineUrl, policy::Policy, role::RoleName},
+    elements::{address, engine::EngineUrl, role::RoleName},
     file::{NodeFile, RouteFile, ServiceFile, TopologyFile},
     reader::{Field, Placed},
 };
+use balance::Policy;
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::SocketAddr,

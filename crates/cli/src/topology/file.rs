@@ -2,11 +2,12 @@
 
 use super::{
     elements::{
-        address, beat::Beat, duration, engine, engine::EngineUrl, name, path, policy::Policy,
+        address, beat::Beat, duration, engine, engine::EngineUrl, name, path, policy,
         role::RoleName, url, url::HttpUrl,
     },
     reader::{Field, Placed, Section, Walk},
 };
+use balance::Policy;
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use toml::de::DeTable;
 use wire::limits;
@@ -174,7 +175,7 @@ fn read_node<'a>(walk: &mut Walk<'a>, table: &Section<'a>) -> NodeFile {
         trunk: table.string(walk, "trunk", address::parse_reachable),
         admin: table.string(walk, "admin", address::parse),
         endpoints: table.strings(walk, "endpoints", name::parse),
-        policy: table.string(walk, "policy", Policy::parse),
+        policy: table.string(walk, "policy", policy::parse),
         service: table.string(walk, "service", name::parse),
         workers: table.integer(walk, "workers", 1..=WORKERS_MAX),
         drain: table.string(walk, "drain", duration::parse),

@@ -102,7 +102,7 @@ fn details(node: &Node) -> String {
         }
     }
     let more = match &node.role {
-        Role::Balancer { policy, .. } => format!("  {}", policy.honest_text()),
+        Role::Balancer { policy, .. } => format!("  {}", policy.text()),
         Role::Monitor { beat, .. } => format!("  beats {:?} + {:?}", beat.every, beat.grace),
         Role::Gateway { .. } | Role::Account { .. } => String::new(),
     };

@@ -3,7 +3,7 @@
 use crate::{
     data::Data,
     terminal::Paint,
-    topology::{Node, Role, ServiceKind, Topology, elements::policy::Policy},
+    topology::{Node, Role, ServiceKind, Topology},
 };
 use std::{fmt::Write, path::Path};
 
@@ -33,24 +33,12 @@ pub(super) fn banner(tree: &Topology, data: &Data, key: Option<&str>, paint: Pai
     }
     line(&mut out, &format!("logs     {}", data.logs().display()));
     line(&mut out, &format!("monitor  {UNBUILT}"));
-    if let Some(policy) = unbuilt_policy(tree) {
-        let force = policy.in_force().text();
-        line(&mut out, &format!("policy   {force}: {} is not built yet", policy.text()));
-    }
     let service = tree.services.iter().find(|it| matches!(it.kind, ServiceKind::Account { .. }));
     if let (Some(url), Some(service)) = (url, service) {
         try_it(&mut out, &url, &service.name, &tree.api_key, paint);
     }
     next(&mut out, tree, data, paint);
     out
-}
-
-/// The first policy of the tree that is not the one in force.
-fn unbuilt_policy(tree: &Topology) -> Option<Policy> {
-    tree.nodes.iter().find_map(|node| match node.role {
-        Role::Balancer { policy, .. } => Some(policy).filter(|it| it.in_force() != *it),
-        Role::Gateway { .. } | Role::Account { .. } | Role::Monitor { .. } => None,
-    })
 }
 
 fn try_it(out: &mut String, url: &str, service: &str, key_file: &Path, paint: Paint) {

@@ -1,18 +1,25 @@
 //! What a balancer counts, and what it tells about itself.
 
+use super::plan::Plan;
 use crate::config::BalancerConfig;
+use balance::{Outcome, breaker::Phase};
 use net::{
     admin::{Exposition, Source},
     counters::Counter,
 };
 use serde::Serialize;
-use std::sync::Arc;
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+use wire::frame::LoadReport;
 
 /// The counters of all workers.
 #[derive(Debug)]
 pub(super) struct Board {
     node: Arc<str>,
-    endpoints: Vec<Arc<str>>,
+    policy: &'static str,
+    plan: Plan,
     workers: Vec<Arc<WorkerCounters>>,
 }
 
@@ -23,33 +30,135 @@ pub(super) struct WorkerCounters {
     pub(super) requests: Counter,
     /// Attempts after a lost connection.
     pub(super) repeats: Counter,
+    /// Attempts that the retry budget did not grant.
+    pub(super) denied: Counter,
     /// Refused as certainly not executed.
     pub(super) unsent: Counter,
+    /// Of clients, refused because as much was in flight as the limit allows.
+    pub(super) shed: Counter,
     /// Answered with "outcome unknown".
     pub(super) unknown: Counter,
     /// Requests that wait for an endpoint to be connected.
     pub(super) waiting: Counter,
-    pub(super) endpoints: Vec<EndpointCounters>,
+    /// Choices among endpoints that were all tripped.
+    pub(super) panics: Counter,
+    /// By name. Locked when the list of endpoints changes and when somebody looks.
+    endpoints: Mutex<Vec<(Arc<str>, Arc<EndpointCounters>)>>,
 }
 
+/// What one worker counts of one endpoint.
 #[derive(Debug, Default)]
 pub(super) struct EndpointCounters {
     pub(super) up: Counter,
+    pub(super) drained: Counter,
+    pub(super) weight: Counter,
     pub(super) in_flight: Counter,
     pub(super) requests: Counter,
-    pub(super) lost: Counter,
+    lost: Counter,
+    shed: Counter,
+    failed: Counter,
+    elsewhere: Counter,
+    abandoned: Counter,
+    pub(super) missed: Counter,
+    pub(super) trips: Counter,
+    pub(super) probes: Counter,
+    /// Of the breaker: 0 passing, 1 probing, 2 tripped.
+    phase: Counter,
+    reported_in_flight: Counter,
+    reported_latency_us: Counter,
+    reported_limit_permille: Counter,
+    reported_draining: Counter,
+    latencies: Latencies,
+}
+
+impl WorkerCounters {
+    /// The counters of the endpoint of this name, made if need be.
+    pub(super) fn endpoint(&self, name: &Arc<str>) -> Arc<EndpointCounters> {
+        let mut endpoints = self.endpoints();
+        if let Some((_, counters)) = endpoints.iter().find(|(it, _)| it == name) {
+            return Arc::clone(counters);
+        }
+        let counters = Arc::<EndpointCounters>::default();
+        endpoints.push((Arc::clone(name), Arc::clone(&counters)));
+        counters
+    }
+
+    /// The endpoint went.
+    pub(super) fn forget(&self, counters: &Arc<EndpointCounters>) {
+        self.endpoints().retain(|(_, it)| !Arc::ptr_eq(it, counters));
+    }
+
+    fn endpoints(&self) -> MutexGuard<'_, Vec<(Arc<str>, Arc<EndpointCounters>)>> {
+        // Whoever panicked, each entry is whole.
+        self.endpoints.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl EndpointCounters {
+    /// Counts the end of a request.
+    pub(super) fn count(&self, outcome: Outcome, latency: Duration) {
+        match outcome {
+            Outcome::Answered => self.latencies.count(latency),
+            Outcome::Shed => self.shed.add(1),
+            Outcome::Failed => self.failed.add(1),
+            Outcome::Lost => self.lost.add(1),
+            Outcome::Elsewhere => self.elsewhere.add(1),
+            Outcome::Abandoned => self.abandoned.add(1),
+        }
+    }
+
+    pub(super) fn set_phase(&self, phase: Phase) {
+        self.phase.set(match phase {
+            Phase::Passing => 0,
+            Phase::Probing => 1,
+            Phase::Tripped => 2,
+        });
+    }
+
+    pub(super) fn reported(&self, report: LoadReport) {
+        self.reported_in_flight.set(report.in_flight.into());
+        self.reported_latency_us.set(report.latency_us.into());
+        self.reported_limit_permille.set(report.limit_permille.into());
+        self.reported_draining.set(report.draining.into());
+    }
+}
+
+/// Powers of two of microseconds, up to an hour.
+const LATENCY_BUCKETS: usize = 32;
+
+/// Latencies of answers, each known up to a factor of two.
+#[derive(Debug, Default)]
+struct Latencies([Counter; LATENCY_BUCKETS]);
+
+impl Latencies {
+    fn count(&self, latency: Duration) {
+        let us = u64::try_from(latency.as_micros()).unwrap_or(u64::MAX);
+        let bucket = usize::try_from((us | 1).ilog2()).unwrap_or(LATENCY_BUCKETS);
+        self.0[bucket.min(LATENCY_BUCKETS - 1)].add(1);
+    }
+}
+
+/// The least power of two of microseconds that `permille` of the answers took less than; 0 where
+/// nothing was answered.
+fn quantile_us(counts: &[u64; LATENCY_BUCKETS], permille: u64) -> u64 {
+    let total: u64 = counts.iter().sum();
+    let mut seen = 0;
+    for (bucket, count) in counts.iter().enumerate() {
+        seen += count;
+        if 0 < seen && total * permille <= seen * 1_000 {
+            return 2 << bucket;
+        }
+    }
+    0
 }
 
 impl Board {
-    pub(super) fn new(config: &BalancerConfig) -> Board {
-        let worker = || {
-            let endpoints = config.endpoints.iter().map(|_| EndpointCounters::default()).collect();
-            Arc::new(WorkerCounters { endpoints, ..WorkerCounters::default() })
-        };
+    pub(super) fn new(config: &BalancerConfig, plan: Plan) -> Board {
         Board {
             node: Arc::clone(&config.node.name),
-            endpoints: config.endpoints.iter().map(|it| Arc::clone(&it.name)).collect(),
-            workers: (0..config.workers).map(|_| worker()).collect(),
+            policy: config.policy.text(),
+            plan,
+            workers: (0..config.workers).map(|_| Arc::default()).collect(),
         }
     }
 
@@ -61,8 +170,89 @@ impl Board {
         self.workers.iter().map(|worker| of(worker).get()).sum()
     }
 
-    fn endpoint_sum(&self, at: usize, of: impl Fn(&EndpointCounters) -> &Counter) -> u64 {
-        self.sum(|worker| of(&worker.endpoints[at]))
+    /// Every endpoint of the list with the counters of all workers that have it.
+    fn rows(&self) -> Vec<Row> {
+        let known: Vec<_> = self.workers.iter().map(|it| it.endpoints().clone()).collect();
+        let row = |name: &Arc<str>| {
+            let of_name = known.iter().flatten().filter(|(it, _)| it == name);
+            let workers = of_name.map(|(_, counters)| Arc::clone(counters)).collect();
+            Row { name: Arc::clone(name), workers }
+        };
+        self.plan.endpoints().iter().map(|it| row(&it.name)).collect()
+    }
+}
+
+/// One endpoint, over all workers.
+struct Row {
+    name: Arc<str>,
+    workers: Vec<Arc<EndpointCounters>>,
+}
+
+impl Row {
+    fn sum(&self, of: impl Fn(&EndpointCounters) -> &Counter) -> u64 {
+        self.workers.iter().map(|it| of(it).get()).sum()
+    }
+
+    fn max(&self, of: impl Fn(&EndpointCounters) -> &Counter) -> u64 {
+        self.workers.iter().map(|it| of(it).get()).max().unwrap_or(0)
+    }
+
+    fn quantile_us(&self, permille: u64) -> u64 {
+        let mut counts = [0; LATENCY_BUCKETS];
+        for worker in &self.workers {
+            for (sum, count) in counts.iter_mut().zip(&worker.latencies.0) {
+                *sum += count.get();
+            }
+        }
+        quantile_us(&counts, permille)
+    }
+
+    /// The worst of what the breakers of the workers do.
+    fn breaker(&self) -> &'static str {
+        match self.max(|it| &it.phase) {
+            0 => "passing",
+            1 => "probing",
+            _ => "tripped",
+        }
+    }
+
+    fn state(&self) -> &'static str {
+        if self.max(|it| &it.drained) != 0 {
+            "drained"
+        } else if self.max(|it| &it.up) == 0 {
+            "down"
+        } else if self.max(|it| &it.reported_draining) != 0 {
+            "draining"
+        } else {
+            "up"
+        }
+    }
+
+    fn status(&self) -> EndpointStatus<'_> {
+        EndpointStatus {
+            name: &self.name,
+            state: self.state(),
+            breaker: self.breaker(),
+            up: self.sum(|it| &it.up),
+            weight: self.max(|it| &it.weight),
+            in_flight: self.sum(|it| &it.in_flight),
+            requests: self.sum(|it| &it.requests),
+            latency_p50_us: self.quantile_us(500),
+            latency_p99_us: self.quantile_us(990),
+            lost: self.sum(|it| &it.lost),
+            shed: self.sum(|it| &it.shed),
+            failed: self.sum(|it| &it.failed),
+            elsewhere: self.sum(|it| &it.elsewhere),
+            abandoned: self.sum(|it| &it.abandoned),
+            missed_checks: self.sum(|it| &it.missed),
+            trips: self.sum(|it| &it.trips),
+            probes: self.sum(|it| &it.probes),
+            reported: ReportedStatus {
+                in_flight: self.max(|it| &it.reported_in_flight),
+                latency_us: self.max(|it| &it.reported_latency_us),
+                limit_permille: self.max(|it| &it.reported_limit_permille),
+            },
+        }
     }
 }
 
@@ -70,26 +260,54 @@ impl Board {
 struct Status<'a> {
     node: &'a str,
     role: &'static str,
+    policy: &'static str,
     workers: usize,
     requests: u64,
     repeats: u64,
+    shed: u64,
+    panics: u64,
     endpoints: Vec<EndpointStatus<'a>>,
 }
 
 #[derive(Serialize)]
 struct EndpointStatus<'a> {
     name: &'a str,
+    /// `up`, `draining` (it says so), `drained` (by us) or `down`.
+    state: &'static str,
+    breaker: &'static str,
     /// Workers that are connected to it.
     up: u64,
+    weight: u64,
     in_flight: u64,
     requests: u64,
+    /// Of answers since the start, up to a factor of two.
+    latency_p50_us: u64,
+    latency_p99_us: u64,
     lost: u64,
+    shed: u64,
+    failed: u64,
+    /// Failures that a hop behind it is to blame for.
+    elsewhere: u64,
+    abandoned: u64,
+    missed_checks: u64,
+    trips: u64,
+    probes: u64,
+    reported: ReportedStatus,
+}
+
+/// What it last said of itself; of several connections the most.
+#[derive(Serialize)]
+struct ReportedStatus {
+    in_flight: u64,
+    latency_us: u64,
+    limit_permille: u64,
 }
 
 impl Source for Board {
     fn readiness(&self) -> Result<(), String> {
-        let has_endpoint =
-            |worker: &Arc<WorkerCounters>| worker.endpoints.iter().any(|it| it.up.get() != 0);
+        let has_endpoint = |worker: &Arc<WorkerCounters>| {
+            worker.endpoints().iter().any(|(_, it)| it.up.get() != 0)
+        };
         if self.workers.iter().all(has_endpoint) {
             Ok(())
         } else {
@@ -100,11 +318,14 @@ impl Source for Board {
     fn metrics(&self, out: &mut Exposition) {
         type Of = fn(&WorkerCounters) -> &Counter;
         type OfEndpoint = fn(&EndpointCounters) -> &Counter;
-        let totals: [(&str, &str, Of); 4] = [
+        let totals: [(&str, &str, Of); 7] = [
             ("balancer_requests_total", "Requests taken.", |it| &it.requests),
             ("balancer_repeats_total", "Second attempts.", |it| &it.repeats),
+            ("balancer_denied_total", "Second attempts over budget.", |it| &it.denied),
             ("balancer_unsent_total", "Refused, certainly not executed.", |it| &it.unsent),
+            ("balancer_shed_total", "Refused by the limit of this node.", |it| &it.shed),
             ("balancer_unknown_total", "Answered: outcome unknown.", |it| &it.unknown),
+            ("balancer_panics_total", "Choices among tripped endpoints.", |it| &it.panics),
         ];
         for (name, help, of) in totals {
             out.counter(name, help, &[(&[], self.sum(of))]);
@@ -114,35 +335,62 @@ impl Source for Board {
             "Requests that wait for any endpoint.",
             &[(&[], self.sum(|it| &it.waiting))],
         );
-        let labels: Vec<_> = self.endpoints.iter().map(|name| [("endpoint", &**name)]).collect();
+        let rows = self.rows();
+        let labels: Vec<_> = rows.iter().map(|row| [("endpoint", &*row.name)]).collect();
         let per_endpoint = |of: OfEndpoint| -> Vec<(&[(&str, &str)], u64)> {
-            let samples = labels.iter().enumerate();
-            samples.map(|(at, label)| (&label[..], self.endpoint_sum(at, of))).collect()
+            labels.iter().zip(&rows).map(|(label, row)| (&label[..], row.sum(of))).collect()
         };
         out.gauge("balancer_endpoint_up", "Workers connected.", &per_endpoint(|it| &it.up));
         out.gauge("balancer_endpoint_in_flight", "In flight.", &per_endpoint(|it| &it.in_flight));
-        let requests = per_endpoint(|it| &it.requests);
-        out.counter("balancer_endpoint_requests_total", "Attempts sent.", &requests);
-        let lost = per_endpoint(|it| &it.lost);
-        out.counter("balancer_endpoint_lost_total", "Attempts lost with a connection.", &lost);
+        out.gauge("balancer_endpoint_drained", "By hand.", &per_endpoint(|it| &it.drained));
+        let totals: [(&str, &str, OfEndpoint); 8] = [
+            ("balancer_endpoint_requests_total", "Attempts sent.", |it| &it.requests),
+            ("balancer_endpoint_lost_total", "Lost with a connection.", |it| &it.lost),
+            ("balancer_endpoint_shed_total", "Shed by it.", |it| &it.shed),
+            ("balancer_endpoint_failed_total", "Failed by its fault.", |it| &it.failed),
+            ("balancer_endpoint_elsewhere_total", "Failed behind it.", |it| &it.elsewhere),
+            ("balancer_endpoint_abandoned_total", "Nobody waited.", |it| &it.abandoned),
+            ("balancer_endpoint_trips_total", "Breaker trips.", |it| &it.trips),
+            ("balancer_endpoint_probes_total", "Probes of a tripped breaker.", |it| &it.probes),
+        ];
+        for (name, help, of) in totals {
+            out.counter(name, help, &per_endpoint(of));
+        }
     }
 
     fn status(&self) -> String {
-        let endpoints = self.endpoints.iter().enumerate().map(|(at, name)| EndpointStatus {
-            name,
-            up: self.endpoint_sum(at, |it| &it.up),
-            in_flight: self.endpoint_sum(at, |it| &it.in_flight),
-            requests: self.endpoint_sum(at, |it| &it.requests),
-            lost: self.endpoint_sum(at, |it| &it.lost),
-        });
+        let rows = self.rows();
         let status = Status {
             node: &self.node,
             role: "balancer",
+            policy: self.policy,
             workers: self.workers.len(),
             requests: self.sum(|it| &it.requests),
             repeats: self.sum(|it| &it.repeats),
-            endpoints: endpoints.collect(),
+            shed: self.sum(|it| &it.shed),
+            panics: self.sum(|it| &it.panics),
+            endpoints: rows.iter().map(Row::status).collect(),
         };
         serde_json::to_string(&status).expect("numbers and strings are JSON")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quantiles_are_the_next_power_of_two() {
+        let latencies = Latencies::default();
+        let counts = |it: &Latencies| it.0.each_ref().map(Counter::get);
+        assert_eq!(quantile_us(&counts(&latencies), 500), 0);
+        for us in [3, 3, 3, 1_000] {
+            latencies.count(Duration::from_micros(us));
+        }
+        assert_eq!(quantile_us(&counts(&latencies), 500), 4);
+        assert_eq!(quantile_us(&counts(&latencies), 990), 1_024);
+        latencies.count(Duration::MAX);
+        latencies.count(Duration::ZERO);
+        assert_eq!(counts(&latencies)[0], 1);
     }
 }

@@ -1,33 +1,37 @@
 //! The HTTP front: a client's request goes on over the trunk, and its answer comes back as HTTP.
 
 use super::{
+    blame,
     front::{self, Key},
-    limits::{ATTEMPTS_MAX, FULL_MAX, UNSENT_WAIT_MAX},
+    limits::{ATTEMPTS_MAX, EDGE_LIMIT, FULL_MAX, UNSENT_WAIT_MAX},
     router::Router,
     verdict::{Failure, Nature, is_definite},
 };
+use crate::gate::Gate;
+use balance::{Ask, Outcome, Ticket};
 use bytes::Bytes;
 use http::{HeaderValue, Response, request::Parts};
 use net::{
     clock,
     edge::{Asked, Service},
-    trunk::{Answer, Loss, call},
+    trunk::{Answer, Loss},
 };
-use std::rc::Rc;
+use std::{cell::Cell, rc::Rc};
 use tokio::time::timeout;
 use wire::{
     Code,
-    frame::{RequestRef, Target},
+    frame::{RequestRef, ResponseRef, Target},
 };
 
 /// Takes requests of clients.
 pub(super) struct HttpFront {
     router: Rc<Router>,
+    gate: Rc<Gate>,
 }
 
 impl HttpFront {
     pub(super) fn new(router: Rc<Router>) -> HttpFront {
-        HttpFront { router }
+        HttpFront { router, gate: Gate::new(EDGE_LIMIT) }
     }
 
     /// Asks the endpoints, and makes an HTTP answer of whatever comes of it.
@@ -36,6 +40,7 @@ impl HttpFront {
         asked: &Asked,
         request_id: &HeaderValue,
         key: Option<&Key>,
+        shed: &Cell<bool>,
     ) -> Response<Bytes> {
         let Ok(headers) =
             front::forwarded_headers(&asked.parts.headers, request_id, asked.peer.ip())
@@ -53,7 +58,7 @@ impl HttpFront {
         request.trace = front::trace(&asked.parts.headers);
         let nature = Nature::of(&request);
         let counters = &self.router.counters;
-        let failure = match self.exchange(request, nature).await {
+        let failure = match self.exchange(request, nature, shed).await {
             Ok(answer) => match passed_on(&answer) {
                 Ok(response) => return response,
                 Err(failure) => failure,
@@ -73,49 +78,58 @@ impl HttpFront {
         &self,
         mut request: RequestRef<'_>,
         nature: Nature,
+        shed: &Cell<bool>,
     ) -> Result<Answer, Failure> {
         let router = &self.router;
         let expires = clock::now() + router.deadline;
+        let hash = router.hash_of(&request.target);
         let (mut excluded, mut refusals, mut fulls) = (None, 0, 0);
         loop {
             let repeated = request.attempt != 0;
             let in_vain = if repeated { Failure::Unknown } else { Failure::Unsent };
-            let left = expires.since(clock::now());
+            let now = clock::now();
+            let left = expires.since(now);
             let left_ms = u32::try_from(left.as_millis()).unwrap_or(u32::MAX);
             if left_ms == 0 {
                 return Err(Failure::Late);
             }
-            let Some(endpoint) = router.choose(excluded) else {
+            let Some(ticket) = router.send(now, Ask { excluded, hash }) else {
                 let patience = if repeated { left } else { left.min(UNSENT_WAIT_MAX) };
-                if !timeout(patience, router.any_connected()).await.unwrap_or(false) {
+                if !timeout(patience, router.any_up()).await.unwrap_or(false) {
                     return Err(in_vain);
                 }
                 continue;
             };
             request.deadline_ms = left_ms;
-            let counted = InFlight { router, endpoint };
-            let result = call(router.link(endpoint), &request).await;
-            drop(counted);
+            let endpoint = ticket.choice.endpoint;
+            let sent = InFlight { router, ticket: Some(ticket) };
+            let result = router.call(&ticket, &request).await;
             excluded = Some(endpoint);
             match result {
                 Ok(answer) => {
                     let response = answer.response();
+                    shed.set(sent.answered(&response) == Outcome::Shed);
                     let passes = !repeated || nature.reads;
                     if passes || is_definite(response.status, response.body) {
                         return Ok(answer);
                     }
                     return Err(Failure::Unknown);
                 }
-                Err(Loss::DeadlinePassed) => return Err(Failure::Late),
-                Err(Loss::ConnectionLost) => {
-                    router.counters.endpoints[endpoint].lost.add(1);
-                    if repeated || !nature.repeatable || ATTEMPTS_MAX <= request.attempt + 1 {
+                Err(loss @ Loss::DeadlinePassed) => {
+                    sent.lost(loss);
+                    return Err(Failure::Late);
+                }
+                Err(loss @ Loss::ConnectionLost) => {
+                    sent.lost(loss);
+                    let may_repeat = !repeated && nature.repeatable;
+                    let too_often = ATTEMPTS_MAX <= request.attempt + 1;
+                    if !may_repeat || too_often || !router.may_repeat() {
                         return Err(Failure::Unknown);
                     }
-                    router.counters.repeats.add(1);
                     request.attempt += 1;
                 }
                 Err(loss) => {
+                    sent.lost(loss);
                     fulls += usize::from(loss == Loss::Full);
                     refusals += 1;
                     if loss == Loss::TooLong || fulls == FULL_MAX || router.len() < refusals {
@@ -129,7 +143,8 @@ impl HttpFront {
 
 impl Service for HttpFront {
     async fn respond(&self, asked: Asked) -> Response<Bytes> {
-        self.router.counters.requests.add(1);
+        let now = clock::now();
+        self.router.requested(now);
         let request_id = front::request_id(&asked.parts.headers);
         let key = match front::key(&asked.parts) {
             Ok(key) => key,
@@ -140,7 +155,19 @@ impl Service for HttpFront {
                 return response;
             }
         };
-        let mut response = self.pass(&asked, &request_id, key.as_ref()).await;
+        let Some(admitted) = self.gate.admit(now) else {
+            self.router.counters.shed.add(1);
+            let mut response = front::problem(Code::Overloaded, FULL, None, &request_id);
+            front::mark(&mut response, request_id, key);
+            return response;
+        };
+        let shed = Cell::new(false);
+        let mut response = self.pass(&asked, &request_id, key.as_ref(), &shed).await;
+        if shed.get() {
+            admitted.shed();
+        } else if !response.status().is_server_error() {
+            admitted.answered(clock::now());
+        }
         front::mark(&mut response, request_id, key);
         response
     }
@@ -150,15 +177,33 @@ impl Service for HttpFront {
     }
 }
 
+/// What a client is told whose request is one too many.
+const FULL: &str = "as much is in flight as this node takes; the request was not executed";
+
 /// Counts a request as in flight for as long as it is awaited, also when the client hangs up.
 struct InFlight<'a> {
     router: &'a Router,
-    endpoint: usize,
+    /// `None` once it came to its end.
+    ticket: Option<Ticket>,
+}
+
+impl InFlight<'_> {
+    fn answered(mut self, response: &ResponseRef<'_>) -> Outcome {
+        let ticket = self.ticket.take().expect("only the end takes it");
+        self.router.answered(ticket, response)
+    }
+
+    fn lost(mut self, loss: Loss) {
+        let ticket = self.ticket.take().expect("only the end takes it");
+        self.router.ended(ticket, blame::lost(loss));
+    }
 }
 
 impl Drop for InFlight<'_> {
     fn drop(&mut self) {
-        self.router.finished(self.endpoint);
+        if let Some(ticket) = self.ticket.take() {
+            self.router.ended(ticket, Outcome::Abandoned);
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! The trunk front: a request comes on one connection and goes on another, without a task.
 
 use super::{
+    blame,
     limits::{
         ATTEMPTS_MAX, FULL_MAX, SPARE_BUFFER_BYTES_MAX, SPARE_BUFFERS_MAX, UNSENT_WAIT_MAX,
         WAITING_MAX, WAITING_TICK,
@@ -9,6 +10,7 @@ use super::{
     verdict::{Failure, Nature, is_definite},
 };
 use crate::problem::{self, Problem};
+use balance::{Ask, Outcome, Ticket};
 use net::{
     clock,
     trunk::{Handler, Loss, Refused, ReplyTo},
@@ -34,7 +36,8 @@ impl TrunkFront {
 impl Handler for TrunkFront {
     fn request(&self, request: RequestRef<'_>, reply: ReplyTo) {
         let router = &self.router;
-        router.counters.requests.add(1);
+        let now = clock::now();
+        router.requested(now);
         let mut message = router.spare.borrow_mut().pop().unwrap_or_default();
         message.extend_from_slice(request.message());
         let left = Duration::from_millis(request.deadline_ms.into());
@@ -43,9 +46,10 @@ impl Handler for TrunkFront {
             reply,
             message,
             nature: Nature::of(&request),
-            expires: clock::now() + left,
+            expires: now + left,
             attempt: request.attempt,
-            endpoint: 0,
+            hash: router.hash_of(&request.target),
+            ticket: None,
             repeated: false,
             waits_until: Moment::ZERO,
         };
@@ -62,8 +66,9 @@ pub(super) struct Relay {
     nature: Nature,
     expires: Moment,
     attempt: u8,
-    /// Where it was sent last.
-    endpoint: usize,
+    hash: u64,
+    /// Where it was sent, while that is not answered.
+    ticket: Option<Ticket>,
     /// An attempt of this hop was lost, with an unknown outcome, and this is the second.
     repeated: bool,
     waits_until: Moment,
@@ -85,50 +90,59 @@ impl Relay {
             let now = clock::now();
             let left_ms = self.expires.since(now).as_millis();
             if left_ms == 0 {
-                return self.fail(Failure::Late);
+                return self.fail(Failure::Late, None);
             }
-            let Some(endpoint) = router.choose(excluded) else { return self.wait(now) };
-            self.endpoint = endpoint;
+            let ask = Ask { excluded, hash: self.hash };
+            let Some(ticket) = router.send(now, ask) else { return self.wait(now) };
+            let endpoint = ticket.choice.endpoint;
+            self.ticket = Some(ticket);
             let deadline_ms = u32::try_from(left_ms).unwrap_or(u32::MAX);
             let patch = Patch { deadline_ms, attempt: self.attempt };
-            let sent = router.link(endpoint).forward(patch, Hop::Relay(self), Hop::message);
+            let sent = router.forward(endpoint, patch, self);
             let Err(Refused { pending: Hop::Relay(relay), loss }) = sent else { return };
-            router.finished(endpoint);
             self = relay;
+            self.ended(blame::lost(loss));
             excluded = Some(endpoint);
             fulls += usize::from(loss == Loss::Full);
             if fulls == FULL_MAX {
                 break;
             }
         }
-        self.fail(Failure::Unsent);
+        self.fail(Failure::Unsent, None);
     }
 
-    pub(super) fn answered(self, response: ResponseRef<'_>) {
-        self.router.finished(self.endpoint);
+    /// The attempt came to its end; returns where it was made.
+    fn ended(&mut self, outcome: Outcome) -> Option<usize> {
+        let ticket = self.ticket.take()?;
+        self.router.ended(ticket, outcome);
+        Some(ticket.choice.endpoint)
+    }
+
+    pub(super) fn answered(mut self, response: ResponseRef<'_>) {
+        if let Some(ticket) = self.ticket.take() {
+            self.router.answered(ticket, &response);
+        }
         if self.repeated && !self.nature.reads && !is_definite(response.status, response.body) {
-            return self.fail(Failure::Unknown);
+            return self.fail(Failure::Unknown, Some(response.decided_by));
         }
         self.reply.forward(response.message());
         keep_buffer(&self.router, self.message);
     }
 
     pub(super) fn lost(mut self, loss: Loss) {
-        self.router.finished(self.endpoint);
+        let endpoint = self.ended(blame::lost(loss));
+        let name = endpoint.map(|endpoint| self.router.name(endpoint));
         match loss {
-            Loss::DeadlinePassed => self.fail(Failure::Late),
-            Loss::NotConnected | Loss::Full | Loss::TooLong => self.fail(Failure::Unsent),
+            Loss::DeadlinePassed => self.fail(Failure::Late, name.as_deref()),
+            Loss::NotConnected | Loss::Full | Loss::TooLong => self.fail(Failure::Unsent, None),
             Loss::ConnectionLost => {
-                self.router.counters.endpoints[self.endpoint].lost.add(1);
                 let may_repeat = self.nature.repeatable && !self.repeated;
-                if !may_repeat || ATTEMPTS_MAX <= self.attempt + 1 {
-                    return self.fail(Failure::Unknown);
+                if !may_repeat || ATTEMPTS_MAX <= self.attempt + 1 || !self.router.may_repeat() {
+                    return self.fail(Failure::Unknown, name.as_deref());
                 }
-                self.router.counters.repeats.add(1);
                 self.repeated = true;
                 self.attempt += 1;
-                let excluded = Some(self.endpoint);
-                self.dispatch(excluded);
+                self.dispatch(endpoint);
             }
         }
     }
@@ -139,7 +153,7 @@ impl Relay {
         let mut waiting = router.waiting.borrow_mut();
         if WAITING_MAX <= waiting.len() {
             drop(waiting);
-            return self.fail(Failure::Unsent);
+            return self.fail(Failure::Unsent, None);
         }
         let patience = if self.repeated { self.expires } else { now + UNSENT_WAIT_MAX };
         self.waits_until = patience.min(self.expires);
@@ -151,8 +165,8 @@ impl Relay {
         router.count_waiting();
     }
 
-    /// Answers what could not be relayed.
-    fn fail(self, failure: Failure) {
+    /// Answers what could not be relayed. The fault is this node's, or that of `blamed` behind it.
+    fn fail(self, failure: Failure, blamed: Option<&str>) {
         let counters = &self.router.counters;
         // Once an attempt may have been executed, no later refusal makes that undone.
         let undone = failure == Failure::Unsent && self.repeated;
@@ -167,7 +181,8 @@ impl Relay {
             Ok(Target::Ledger { .. }) | Err(_) => &[],
         };
         let request_id = std::str::from_utf8(request_id).unwrap_or_default();
-        answer_problem(self.reply, &self.router.node, code, detail, request_id);
+        let node = blamed.unwrap_or(&self.router.node);
+        answer_problem(self.reply, node, code, detail, request_id);
         keep_buffer(&self.router, self.message);
     }
 }
@@ -207,7 +222,7 @@ async fn give_up_in_time(router: Rc<Router>) {
         router.count_waiting();
         for relay in over {
             let late = relay.expires <= now;
-            relay.fail(if late { Failure::Late } else { Failure::Unsent });
+            relay.fail(if late { Failure::Late } else { Failure::Unsent }, None);
         }
     }
 }

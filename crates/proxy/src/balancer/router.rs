@@ -1,22 +1,30 @@
-//! The way from one worker to the endpoints: links, and the choice between them.
+//! The way from one worker to the endpoints, and the choice between them.
 
-use super::{board::WorkerCounters, limits::WAITING_MAX, relay::Relay};
-use crate::config::BalancerConfig;
-use balance::{Pool, State};
+use super::{
+    blame,
+    board::WorkerCounters,
+    hashing,
+    limits::WAITING_MAX,
+    limits::{ENDPOINTS_MAX, PANIC_TOLD_EVERY, RETRY_FLOOR_PER_SECOND, RETRY_SHARE_PERMILLE},
+    relay::Relay,
+    way::Way,
+};
+use crate::config::{BalancerConfig, EndpointConfig, HashBy};
+use balance::{Ask, Budget, Outcome, Policy, Pool, Report, Spec, State, Ticket, breaker::Phase};
 use net::{
     clock, ids,
-    trunk::{CallSlot, Identity, Link, LinkConfig, LinkEvents, Loss, Pending},
+    trunk::{Answer, CallSlot, Identity, LinkEvents, Loss, Pending, Refused},
 };
 use std::{
-    cell::{Cell, OnceCell, RefCell},
+    cell::{Cell, RefCell},
     collections::VecDeque,
-    rc::Rc,
+    rc::{Rc, Weak},
     sync::Arc,
     time::Duration,
 };
-use stdx::Rng;
+use stdx::{Moment, Rng};
 use tokio::sync::Notify;
-use wire::frame::ResponseRef;
+use wire::frame::{LoadReport, Patch, RequestRef, ResponseRef, Target};
 
 /// What waits for an answer from an endpoint.
 pub(super) enum Hop {
@@ -59,102 +67,295 @@ impl Pending for Hop {
 }
 
 pub(super) struct Router {
+    /// Itself: links hold it for their events.
+    me: Weak<Router>,
     pub(super) node: Arc<str>,
     pub(super) deadline: Duration,
     pub(super) counters: Arc<WorkerCounters>,
+    identity: Identity,
+    policy: Policy,
+    hash: HashBy,
     pool: RefCell<Pool>,
     rng: RefCell<Rng>,
-    links: OnceCell<Vec<Link<Hop>>>,
+    budget: RefCell<Budget>,
+    /// By the pool's indices.
+    ways: RefCell<Vec<Way>>,
     /// Relays that wait for an endpoint.
     pub(super) waiting: RefCell<VecDeque<Relay>>,
     /// Tasks that wait for an endpoint, and how many they are.
-    connected: Notify,
+    returned: Notify,
     tasks_waiting: Cell<usize>,
+    /// From when on the panic rule is told again.
+    panic_told_until: Cell<Moment>,
     /// Buffers to copy relayed requests into.
     pub(super) spare: RefCell<Vec<Vec<u8>>>,
 }
 
 impl Router {
-    /// Starts to connect to every endpoint.
+    /// Starts to connect to every endpoint of the configuration.
     pub(super) fn open(
         config: &BalancerConfig,
         identity: &Identity,
         counters: Arc<WorkerCounters>,
     ) -> Rc<Router> {
-        let router = Rc::new(Router {
+        let router = Rc::new_cyclic(|me| Router {
+            me: Weak::clone(me),
             node: Arc::clone(&config.node.name),
             deadline: config.deadline,
             counters,
-            pool: RefCell::new(Pool::new(config.endpoints.len())),
+            identity: identity.clone(),
+            policy: config.policy,
+            hash: config.hash.clone(),
+            pool: RefCell::new(Pool::with(config.policy)),
             rng: RefCell::new(Rng::new(ids::seed())),
-            links: OnceCell::new(),
+            budget: RefCell::new(Budget::new(RETRY_SHARE_PERMILLE, RETRY_FLOOR_PER_SECOND)),
+            ways: RefCell::default(),
             waiting: RefCell::default(),
-            connected: Notify::new(),
+            returned: Notify::new(),
             tasks_waiting: Cell::new(0),
+            panic_told_until: Cell::new(Moment::ZERO),
             spare: RefCell::default(),
         });
-        let links = config.endpoints.iter().enumerate().map(|(index, endpoint)| {
-            let identity = identity.clone();
-            let config = LinkConfig { identity, endpoint: endpoint.clone(), index };
-            Link::open(config, Rc::clone(&router) as Rc<dyn LinkEvents>)
-        });
-        let links = links.collect();
-        assert!(router.links.set(links).is_ok());
+        router.set_endpoints(&config.endpoints);
         router
+    }
+
+    /// Makes the endpoints those of the list: connects to new ones, lets go of those that are not
+    /// in it. One that stays, by name and reach, keeps its index, its connection and what is known
+    /// of it, and takes the weight and the drain of the list.
+    pub(super) fn set_endpoints(&self, list: &[EndpointConfig]) {
+        let mut ways = self.ways.borrow_mut();
+        for (index, way) in ways.iter_mut().enumerate().filter(|(_, way)| !way.gone) {
+            let stays =
+                |it: &&EndpointConfig| it.name == way.config.name && it.reach == way.config.reach;
+            match list.iter().find(stays) {
+                Some(config) => {
+                    way.config.clone_from(config);
+                    self.pool.borrow_mut().set_weight(index, config.weight);
+                }
+                None => {
+                    way.gone = true;
+                    way.close();
+                    self.counters.forget(&way.counters);
+                }
+            }
+            self.show_state(index, way);
+        }
+        for config in list {
+            let is_there = |way: &Way| !way.gone && way.config.name == config.name;
+            if !ways.iter().any(is_there) {
+                self.add(&mut ways, config);
+            }
+        }
+        drop(ways);
+        self.release();
+    }
+
+    fn add(&self, ways: &mut Vec<Way>, config: &EndpointConfig) {
+        let spec = Spec { key: hashing::of_name(&config.name), weight: config.weight };
+        let mut pool = self.pool.borrow_mut();
+        // The place of one that went and has nothing in flight any more, or a new one.
+        let free = (0..ways.len()).find(|&at| ways[at].gone && pool.replace(at, spec));
+        if free.is_none() && ENDPOINTS_MAX <= ways.len() {
+            tracing::error!(endpoint = &*config.name, "too many endpoints: it gets no requests");
+            return;
+        }
+        let index = free.unwrap_or_else(|| pool.add(spec));
+        let counters = self.counters.endpoint(&config.name);
+        let Some(me) = self.me.upgrade() else { return };
+        let way = Way::open(config.clone(), index, &self.identity, counters, me);
+        if index < ways.len() {
+            ways[index] = way;
+        } else {
+            ways.push(way);
+        }
     }
 
     /// Asks the endpoints nothing more.
     pub(super) fn close(&self) {
-        self.links().iter().for_each(Link::close);
+        self.ways.borrow().iter().for_each(Way::close);
     }
 
-    fn links(&self) -> &[Link<Hop>] {
-        self.links.get().expect("set before the first request")
-    }
-
-    pub(super) fn link(&self, endpoint: usize) -> &Link<Hop> {
-        &self.links()[endpoint]
-    }
-
-    /// How many endpoints there are.
+    /// Places for endpoints; some may be of endpoints that went.
     pub(super) fn len(&self) -> usize {
-        self.links().len()
+        self.ways.borrow().len()
     }
 
-    /// An endpoint, counted as having one more in flight until [`Router::finished`].
-    pub(super) fn choose(&self, excluded: Option<usize>) -> Option<usize> {
+    pub(super) fn name(&self, endpoint: usize) -> Arc<str> {
+        Arc::clone(self.ways.borrow()[endpoint].name())
+    }
+
+    /// What decides where a request goes, where the policy asks for it.
+    pub(super) fn hash_of(&self, target: &Target<'_>) -> u64 {
+        match self.policy {
+            Policy::Hash => hashing::of_request(&self.hash, target),
+            Policy::LeastLoad | Policy::LeastRequests | Policy::RoundRobin | Policy::Weighted => 0,
+        }
+    }
+
+    /// Counts a request that came in.
+    pub(super) fn requested(&self, now: Moment) {
+        self.counters.requests.add(1);
+        self.budget.borrow_mut().requested(now);
+    }
+
+    /// Whether one more attempt may be made at a request, now that one was lost.
+    pub(super) fn may_repeat(&self) -> bool {
+        let granted = self.budget.borrow_mut().try_retry(clock::now());
+        let counter = if granted { &self.counters.repeats } else { &self.counters.denied };
+        counter.add(1);
+        granted
+    }
+
+    /// Chooses an endpoint; the request counts as in flight there until [`Router::ended`].
+    pub(super) fn send(&self, now: Moment, ask: Ask) -> Option<Ticket> {
         let mut pool = self.pool.borrow_mut();
-        let endpoint = pool.choose(clock::now(), &mut self.rng.borrow_mut(), excluded).ok()?;
-        pool.started(endpoint);
-        let counters = &self.counters.endpoints[endpoint];
-        counters.in_flight.set(pool.in_flight(endpoint));
+        let ticket = pool.send(now, &mut self.rng.borrow_mut(), ask).ok()?;
+        let index = ticket.choice.endpoint;
+        let in_flight = pool.in_flight(index);
+        drop(pool);
+        let counters = &self.ways.borrow()[index].counters;
+        counters.in_flight.set(in_flight);
         counters.requests.add(1);
-        Some(endpoint)
+        if ticket.choice.probe {
+            counters.probes.add(1);
+            self.show_phase(index);
+        }
+        if ticket.choice.panic {
+            self.panicked(now);
+        }
+        Some(ticket)
     }
 
-    /// What was sent to the endpoint is answered or lost.
-    pub(super) fn finished(&self, endpoint: usize) {
+    fn panicked(&self, now: Moment) {
+        self.counters.panics.add(1);
+        if self.panic_told_until.get() <= now {
+            self.panic_told_until.set(now + PANIC_TOLD_EVERY);
+            tracing::warn!("every endpoint is tripped: all of them are tried");
+        }
+    }
+
+    /// Sends a request to where its ticket says, and returns what will come of it.
+    pub(super) fn call(
+        &self,
+        ticket: &Ticket,
+        request: &RequestRef<'_>,
+    ) -> impl Future<Output = Result<Answer, Loss>> + use<> {
+        self.ways.borrow()[ticket.choice.endpoint].call(request)
+    }
+
+    /// Sends a request that was received to the endpoint.
+    pub(super) fn forward(
+        &self,
+        endpoint: usize,
+        patch: Patch,
+        relay: Relay,
+    ) -> Result<(), Refused<Hop>> {
+        self.ways.borrow()[endpoint].forward(patch, Hop::Relay(relay))
+    }
+
+    /// What was sent came to its end.
+    pub(super) fn ended(&self, ticket: Ticket, outcome: Outcome) {
+        let (now, index) = (clock::now(), ticket.choice.endpoint);
         let mut pool = self.pool.borrow_mut();
-        pool.finished(endpoint);
-        self.counters.endpoints[endpoint].in_flight.set(pool.in_flight(endpoint));
+        let before = pool.phase(index);
+        pool.ended(now, &mut self.rng.borrow_mut(), ticket, outcome);
+        let (after, in_flight) = (pool.phase(index), pool.in_flight(index));
+        drop(pool);
+        let ways = self.ways.borrow();
+        let counters = &ways[index].counters;
+        counters.in_flight.set(in_flight);
+        counters.count(outcome, now.since(ticket.sent_at));
+        if before != after {
+            self.turned(&ways[index], before, after, "requests failed");
+        }
     }
 
-    /// Returns once an endpoint is connected; false when too many wait for that already.
-    pub(super) async fn any_connected(&self) -> bool {
+    /// What was sent was answered; returns whom that speaks well or ill of.
+    pub(super) fn answered(&self, ticket: Ticket, response: &ResponseRef<'_>) -> Outcome {
+        let outcome = {
+            let ways = self.ways.borrow();
+            blame::answered(ways[ticket.choice.endpoint].name(), response)
+        };
+        self.ended(ticket, outcome);
+        outcome
+    }
+
+    /// Tells of a breaker that changed its phase.
+    fn turned(&self, way: &Way, before: Phase, after: Phase, cause: &str) {
+        way.counters.set_phase(after);
+        let endpoint = &**way.name();
+        match (before, after) {
+            (Phase::Passing, Phase::Tripped) => {
+                way.counters.trips.add(1);
+                tracing::warn!(endpoint, cause, "breaker tripped");
+            }
+            (Phase::Tripped | Phase::Probing, Phase::Passing) => {
+                tracing::info!(endpoint, "breaker passes again");
+            }
+            (Phase::Passing | Phase::Tripped | Phase::Probing, _) => (),
+        }
+    }
+
+    fn show_phase(&self, index: usize) {
+        let phase = self.pool.borrow().phase(index);
+        self.ways.borrow()[index].counters.set_phase(phase);
+    }
+
+    /// Tells the tier above of everything that this worker knows behind it.
+    pub(super) fn report(&self) -> LoadReport {
+        let Report { in_flight, latency, limit_permille, draining } =
+            self.pool.borrow().report(clock::now());
+        LoadReport { in_flight, latency_us: 0, limit_permille, draining }.with_latency(latency)
+    }
+
+    /// Returns once an endpoint takes requests; false when too many wait for that already.
+    pub(super) async fn any_up(&self) -> bool {
         if WAITING_MAX <= self.tasks_waiting.get() {
             return false;
         }
         let _waiting = WaitingTask::new(self);
         while self.pool.borrow().up_count() == 0 {
-            self.connected.notified().await;
+            self.returned.notified().await;
         }
         true
     }
 
-    fn set_state(&self, index: usize, state: State) {
-        self.pool.borrow_mut().set_state(index, state);
-        let is_up = matches!(state, State::Connected { .. });
-        self.counters.endpoints[index].up.set(u64::from(is_up));
+    /// Gives the pool the state that an endpoint's connection and its drain make together.
+    fn show_state(&self, index: usize, way: &Way) {
+        let mut pool = self.pool.borrow_mut();
+        let state = match (way.connected.get(), way.config.drained || way.gone) {
+            (true, false) => match pool.state(index) {
+                state @ State::Connected { .. } => state,
+                State::Draining | State::Down => State::Connected { since: clock::now() },
+            },
+            (true, true) => State::Draining,
+            (false, _) => State::Down,
+        };
+        pool.set_state(index, state);
+        way.counters.up.set(u64::from(matches!(state, State::Connected { .. })));
+        way.counters.drained.set(u64::from(way.config.drained));
+        way.counters.weight.set(u64::from(way.config.weight.get()));
+    }
+
+    fn set_connected(&self, index: usize, connected: bool) {
+        let ways = self.ways.borrow();
+        let Some(way) = ways.get(index).filter(|way| !way.gone) else { return };
+        way.connected.set(connected);
+        self.show_state(index, way);
+    }
+
+    /// Sends what waited, if there is anybody to send it to.
+    fn release(&self) {
+        if self.pool.borrow().up_count() == 0 {
+            return;
+        }
+        self.returned.notify_waiters();
+        let waiting = std::mem::take(&mut *self.waiting.borrow_mut());
+        self.count_waiting();
+        for relay in waiting {
+            relay.dispatch(None);
+        }
     }
 
     pub(super) fn count_waiting(&self) {
@@ -185,20 +386,53 @@ impl Drop for WaitingTask<'_> {
 
 impl LinkEvents for Router {
     fn connected(&self, index: usize) {
-        self.set_state(index, State::Connected { since: clock::now() });
-        self.connected.notify_waiters();
-        let waiting = std::mem::take(&mut *self.waiting.borrow_mut());
-        self.count_waiting();
-        for relay in waiting {
-            relay.dispatch(None);
-        }
+        self.set_connected(index, true);
+        self.release();
     }
 
     fn draining(&self, index: usize) {
-        self.set_state(index, State::Draining);
+        self.set_connected(index, false);
     }
 
     fn disconnected(&self, index: usize) {
-        self.set_state(index, State::Down);
+        let (now, ways) = (clock::now(), self.ways.borrow());
+        let Some(way) = ways.get(index).filter(|way| !way.gone) else { return };
+        way.connected.set(false);
+        let before = self.pool.borrow().phase(index);
+        self.pool.borrow_mut().lost(now, &mut self.rng.borrow_mut(), index);
+        let after = self.pool.borrow().phase(index);
+        self.show_state(index, way);
+        if before != after {
+            self.turned(way, before, after, "its connection was lost");
+        }
+    }
+
+    fn load_report(&self, index: usize, report: LoadReport) {
+        let ways = self.ways.borrow();
+        let Some(way) = ways.get(index).filter(|way| !way.gone) else { return };
+        way.counters.reported(report);
+        drop(ways);
+        let LoadReport { in_flight, limit_permille, draining, .. } = report;
+        let report = Report { in_flight, latency: report.latency(), limit_permille, draining };
+        let mut pool = self.pool.borrow_mut();
+        let was_up = pool.up_count();
+        pool.reported(clock::now(), index, report);
+        let is_up = pool.up_count();
+        drop(pool);
+        if was_up == 0 && is_up != 0 {
+            self.release();
+        }
+    }
+
+    fn missed_check(&self, index: usize) {
+        let ways = self.ways.borrow();
+        let Some(way) = ways.get(index).filter(|way| !way.gone) else { return };
+        way.counters.missed.add(1);
+        let before = self.pool.borrow().phase(index);
+        self.pool.borrow_mut().missed_check(clock::now(), &mut self.rng.borrow_mut(), index);
+        let after = self.pool.borrow().phase(index);
+        if before != after {
+            self.turned(way, before, after, "it does not answer pings");
+        }
     }
 }

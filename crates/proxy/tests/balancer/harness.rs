@@ -6,7 +6,11 @@ use net::{
     trunk::{Handler, Identity, ReplyTo, Server},
     worker::Door,
 };
-use proxy::{balancer::Bound, config::BalancerConfig, problem::Problem};
+use proxy::{
+    balancer::Bound,
+    config::{BalancerConfig, EndpointConfig, HashBy},
+    problem::Problem,
+};
 use std::{
     cell::RefCell,
     io::{Read, Write},
@@ -143,7 +147,9 @@ impl Balancer {
             },
             http: Some(any),
             trunk: Some(any),
-            endpoints: endpoints.to_vec(),
+            endpoints: endpoints.iter().map(EndpointConfig::trunk).collect(),
+            policy: balance::Policy::LeastLoad,
+            hash: HashBy::Account,
             workers: 1,
             deadline,
         });

@@ -2,6 +2,7 @@
 
 use super::{Kind, append, clip, limits::REASON_BYTES_MAX};
 use crate::{Decoder, Epoch, Flaw, PartitionId, limits::PARTITIONS_MAX};
+use std::time::Duration;
 
 /// The partitions that an account node owns, each with the epoch of its tenure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,6 +77,17 @@ pub struct LoadReport {
 }
 
 impl LoadReport {
+    /// How long an answer takes; zero when that is not known.
+    pub fn latency(&self) -> Duration {
+        Duration::from_micros(self.latency_us.into())
+    }
+
+    /// Sets how long an answer takes: over an hour is an hour.
+    #[must_use]
+    pub fn with_latency(self, latency: Duration) -> LoadReport {
+        LoadReport { latency_us: u32::try_from(latency.as_micros()).unwrap_or(u32::MAX), ..self }
+    }
+
     pub(super) fn read(decoder: &mut Decoder<'_>) -> Result<LoadReport, Flaw> {
         Ok(LoadReport {
             in_flight: decoder.u32()?,

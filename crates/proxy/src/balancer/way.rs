@@ -1,0 +1,74 @@
+//! One endpoint as one worker sees it: how it is reached, and what is counted of it.
+
+use super::{board::EndpointCounters, router::Hop};
+use crate::config::{EndpointConfig, Reach};
+use net::{
+    node,
+    trunk::{Answer, Identity, Link, LinkConfig, LinkEvents, Loss, Refused, call},
+};
+use std::{cell::Cell, rc::Rc, sync::Arc};
+use wire::frame::{Patch, RequestRef};
+
+/// The way to an endpoint.
+pub(super) struct Way {
+    pub(super) config: EndpointConfig,
+    pub(super) counters: Arc<EndpointCounters>,
+    /// It was taken out of the list: it gets nothing new, and what it has is finished.
+    pub(super) gone: bool,
+    /// Whether its connection takes requests.
+    pub(super) connected: Cell<bool>,
+    transport: Transport,
+}
+
+/// What carries requests there.
+enum Transport {
+    Trunk(Link<Hop>),
+}
+
+impl Way {
+    /// Starts to connect. Events bear `index`.
+    pub(super) fn open(
+        config: EndpointConfig,
+        index: usize,
+        identity: &Identity,
+        counters: Arc<EndpointCounters>,
+        events: Rc<dyn LinkEvents>,
+    ) -> Way {
+        let transport = match config.reach {
+            Reach::Trunk(addr) => {
+                let endpoint = node::Endpoint { name: Arc::clone(&config.name), addr };
+                let config = LinkConfig { identity: identity.clone(), endpoint, index };
+                Transport::Trunk(Link::open(config, events))
+            }
+        };
+        Way { config, counters, gone: false, connected: Cell::new(false), transport }
+    }
+
+    pub(super) fn name(&self) -> &Arc<str> {
+        &self.config.name
+    }
+
+    /// Sends a request and returns what will come of it.
+    pub(super) fn call(
+        &self,
+        request: &RequestRef<'_>,
+    ) -> impl Future<Output = Result<Answer, Loss>> + use<> {
+        match &self.transport {
+            Transport::Trunk(link) => call(link, request),
+        }
+    }
+
+    /// Sends a request that was received, as it was but for the patch.
+    pub(super) fn forward(&self, patch: Patch, hop: Hop) -> Result<(), Refused<Hop>> {
+        match &self.transport {
+            Transport::Trunk(link) => link.forward(patch, hop, Hop::message),
+        }
+    }
+
+    /// Sends nothing more. What is in flight may still be answered.
+    pub(super) fn close(&self) {
+        match &self.transport {
+            Transport::Trunk(link) => link.close(),
+        }
+    }
+}
