@@ -3,7 +3,7 @@
 //! On a thread of its own, so that a node whose workers hang still says so.
 
 use crate::{
-    edge::{Asked, Edge, Service},
+    edge::{Asked, Body, Edge, Service},
     shutdown::{Shutdown, ShutdownTrigger, shutdown},
     worker,
 };
@@ -103,11 +103,11 @@ struct Pages {
 }
 
 impl Service for Pages {
-    async fn respond(&self, asked: Asked) -> Response<Bytes> {
+    async fn respond(&self, asked: Asked) -> Response<Body> {
         if asked.parts.method != Method::GET && asked.parts.method != Method::HEAD {
-            return page(405, "text/plain", "only GET\n".to_owned());
+            return page(405, "text/plain", "only GET\n".to_owned()).map(Body::from);
         }
-        match asked.parts.uri.path() {
+        let page = match asked.parts.uri.path() {
             "/healthz" => verdict(self.source.health()),
             "/readyz" => verdict(self.source.readiness()),
             "/metrics" => {
@@ -117,7 +117,8 @@ impl Service for Pages {
             }
             "/admin/status" => page(200, "application/json", self.source.status()),
             _ => page(404, "text/plain", "no such page\n".to_owned()),
-        }
+        };
+        page.map(Body::from)
     }
 
     fn refuse(&self, _parts: &Parts, code: Code, detail: &str) -> Response<Bytes> {

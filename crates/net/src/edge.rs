@@ -1,4 +1,4 @@
-//! Serves HTTP/1.1 and hands each request, whole and within its limits, to the role.
+//! Serves HTTP/1.1 and HTTP/2 and hands each request, within its limits, to the role.
 //!
 //! hyper parses and writes. What is added here: the limits of the public API, a bound on the age
 //! of everything that a slow client could hold open, a body for what hyper refuses by itself, and
@@ -8,20 +8,29 @@
 mod body;
 mod conn;
 mod farewell;
+mod h1;
+mod h2;
 pub mod limits;
+mod reply;
+mod request;
+mod sniff;
+mod stream;
+mod upgrade;
+mod watch;
 
-use self::{
-    body::BodyError,
-    conn::{ConnState, Phase, WatchedIo},
+pub use self::{
+    body::BodyStream,
+    reply::{Body, BodyError, StreamedBody},
+    upgrade::{OnUpgrade, Upgraded},
 };
+
+use self::{conn::ConnState, h2::OnThisThread, request::Client, stream::Stream};
 use bytes::Bytes;
-use http::{HeaderMap, Response, Version, header, request::Parts};
-use http_body_util::Full;
-use hyper::{body::Incoming, server::conn::http1, service::service_fn};
-use hyper_util::rt::TokioIo;
+use http::{Response, request::Parts};
+use hyper::server::conn::{http1, http2};
 use std::{
     cell::{Cell, RefCell},
-    convert::Infallible,
+    future::poll_fn,
     net::SocketAddr,
     pin::pin,
     rc::Rc,
@@ -36,34 +45,59 @@ use tokio::{
 };
 use wire::Code;
 
-/// A request within the limits, its body read whole.
+/// A request within the limits, with its body whole or as it comes in.
 #[derive(Debug)]
-pub struct Asked {
+pub struct Asked<B = Bytes> {
     pub parts: Parts,
-    pub body: Bytes,
+    pub body: B,
+    /// The client, or whoever stands before it.
     pub peer: SocketAddr,
+    /// Whether it came within TLS.
+    pub is_tls: bool,
 }
 
-impl Asked {
+impl<B> Asked<B> {
     /// Path and query. There is one: without it the request was refused.
     pub fn path(&self) -> &str {
         self.parts.uri.path_and_query().map_or("/", |it| it.as_str())
     }
 }
 
+/// How a role wants a request's body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BodyMode {
+    /// Read whole, in time, and refused when it is longer: for [`Service::respond`].
+    Whole { bytes_max: usize },
+    /// As it comes in: for [`Service::relay`].
+    Stream,
+}
+
 /// What the role answers.
 pub trait Service: 'static {
-    /// Answers a request.
-    fn respond(&self, asked: Asked) -> impl Future<Output = Response<Bytes>>;
+    /// How the body of this request is wanted.
+    fn body_mode(&self, parts: &Parts) -> BodyMode {
+        _ = parts;
+        BodyMode::Whole { bytes_max: wire::limits::BODY_BYTES_MAX }
+    }
+
+    /// Answers a request that was read whole.
+    fn respond(&self, asked: Asked) -> impl Future<Output = Response<Body>>;
+
+    /// Answers a request whose body is to be streamed. `upgrade` is there when the client asks to
+    /// leave HTTP behind: an answer with status 101 then makes it come true. Asked only of a role
+    /// whose [`Service::body_mode`] says so.
+    fn relay(
+        &self,
+        asked: Asked<BodyStream>,
+        upgrade: Option<OnUpgrade>,
+    ) -> impl Future<Output = Response<Body>> {
+        drop(upgrade);
+        let refusal = self.refuse(&asked.parts, Code::InvalidRequest, "nothing is streamed here");
+        std::future::ready(refusal.map(Body::from))
+    }
 
     /// The answer to a request that breaks a limit or the rules of HTTP.
     fn refuse(&self, parts: &Parts, code: Code, detail: &str) -> Response<Bytes>;
-
-    /// Longest body that this request may have.
-    fn body_bytes_max(&self, parts: &Parts) -> usize {
-        _ = parts;
-        wire::limits::BODY_BYTES_MAX
-    }
 }
 
 /// Serves HTTP on one thread. Clones share it.
@@ -79,7 +113,8 @@ impl<S> Clone for Edge<S> {
 
 struct Shared<S> {
     service: S,
-    http: http1::Builder,
+    http1: http1::Builder,
+    http2: http2::Builder<OnThisThread>,
     conns: RefCell<Vec<Rc<ConnState>>>,
     /// Counts sweeps.
     tick: Rc<Cell<u64>>,
@@ -90,16 +125,10 @@ struct Shared<S> {
 impl<S: Service> Edge<S> {
     /// An edge without connections yet.
     pub fn new(service: S) -> Edge<S> {
-        let mut http = http1::Builder::new();
-        // Wider than our limits, so that most of what is beyond them is told apart by us.
-        http.max_headers(2 * limits::HEADERS_MAX)
-            .max_buf_size(2 * (limits::HEADERS_BYTES_MAX + limits::URI_BYTES_MAX))
-            // A client may say that it has nothing to add and still wait for the answer.
-            .half_close(true)
-            .writev(false); // Bodies are small: one buffer is cheaper to write than two.
         let shared = Rc::new(Shared {
             service,
-            http,
+            http1: http1(),
+            http2: http2(),
             conns: RefCell::default(),
             tick: Rc::default(),
             draining: Cell::new(false),
@@ -151,7 +180,31 @@ impl<S: Service> Edge<S> {
     }
 }
 
-/// Cuts off connections that have been idle or half a request for too long.
+fn http1() -> http1::Builder {
+    let mut http = http1::Builder::new();
+    // Wider than our limits, so that most of what is beyond them is told apart by us.
+    http.max_headers(2 * limits::HEADERS_MAX)
+        .max_buf_size(2 * (limits::HEADERS_BYTES_MAX + limits::URI_BYTES_MAX))
+        // A client may say that it has nothing to add and still wait for the answer.
+        .half_close(true)
+        .writev(false); // Bodies are small: one buffer is cheaper to write than two.
+    http
+}
+
+fn http2() -> http2::Builder<OnThisThread> {
+    let mut http = http2::Builder::new(OnThisThread);
+    http.max_concurrent_streams(limits::STREAMS_MAX)
+        .max_header_list_size(limits::HEADER_LIST_BYTES_MAX)
+        .max_frame_size(limits::FRAME_BYTES_MAX)
+        .initial_stream_window_size(limits::STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(limits::CONNECTION_WINDOW_BYTES)
+        .max_send_buf_size(limits::SEND_BYTES_MAX)
+        .max_pending_accept_reset_streams(limits::RESETS_UNSEEN_MAX)
+        .max_local_error_reset_streams(limits::RESETS_OF_OURS_MAX);
+    http
+}
+
+/// Cuts off connections whose clients let us wait for too long.
 async fn sweep<S>(shared: std::rc::Weak<Shared<S>>) {
     let mut interval = tokio::time::interval(limits::SWEEP_EVERY);
     interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -160,15 +213,9 @@ async fn sweep<S>(shared: std::rc::Weak<Shared<S>>) {
         let Some(shared) = shared.upgrade() else { return };
         shared.tick.set(shared.tick.get() + 1);
         for conn in &*shared.conns.borrow() {
-            let sweeps_max = match conn.phase() {
-                Phase::Idle => limits::IDLE_SWEEPS_MAX,
-                Phase::Head => limits::HEAD_SWEEPS_MAX,
-                // The body has a timeout, and the role keeps a deadline.
-                Phase::Handling => continue,
-            };
-            if sweeps_max < conn.sweeps_in_phase() {
+            if conn.is_overdue() {
                 conn.cut();
-            } else if shared.draining.get() {
+            } else if shared.draining.get() || conn.is_old() {
                 conn.wake();
             }
         }
@@ -178,131 +225,27 @@ async fn sweep<S>(shared: std::rc::Weak<Shared<S>>) {
 async fn serve_connection<S: Service>(shared: Rc<Shared<S>>, stream: TcpStream, peer: SocketAddr) {
     let state = Rc::new(ConnState::new(Rc::clone(&shared.tick)));
     shared.conns.borrow_mut().push(Rc::clone(&state));
-    let stream = Rc::new(RefCell::new(TokioIo::new(stream)));
-    let ended = {
-        let io = WatchedIo::new(Rc::clone(&stream), Rc::clone(&state));
-        let service = service_fn(|request: http::Request<Incoming>| {
-            let (shared, state) = (Rc::clone(&shared), Rc::clone(&state));
-            async move {
-                state.enter(Phase::Handling);
-                let mut response = answer(&shared.service, request, peer, &state).await;
-                state.enter(Phase::Idle);
-                if shared.draining.get() {
-                    last(&mut response);
-                }
-                Ok::<_, Infallible>(response.map(Full::new))
-            }
-        });
-        let mut http = pin!(shared.http.serve_connection(io, service));
-        let mut shutting = false;
-        std::future::poll_fn(|cx| {
-            state.watch(cx);
-            if state.is_cut() {
-                return Poll::Ready(Ok(()));
-            }
-            let polled = http.as_mut().poll(cx);
-            // A request that is on its way in is still taken; its answer says that it is the last.
-            if shared.draining.get() && !shutting && polled.is_pending() && state.may_shut() {
-                shutting = true;
-                http.as_mut().graceful_shutdown();
-                return http.as_mut().poll(cx);
-            }
-            polled
-        })
-        .await
-    };
-    let words = last_words(&shared.service, &state, ended.as_ref().err());
-    if let Err(err) = ended {
-        tracing::debug!(%peer, %err, "connection failed");
-    }
-    if let Some(stream) = Rc::into_inner(stream) {
-        let is_unread = state.is_unread() || !words.is_empty();
-        // A client that is gone has heard enough.
-        drop(farewell::end(stream.into_inner().into_inner(), &words, is_unread).await);
+    let client = Client { peer, is_tls: false };
+    let mut stream = Stream::plain(stream);
+    match unless_cut(&state, sniff::version(&mut stream)).await {
+        Some(Ok(sniff::Version::Http1)) => h1::serve(&shared, stream, client, &state).await,
+        Some(Ok(sniff::Version::Http2)) => h2::serve(&shared, stream, client, &state).await,
+        Some(Err(err)) => tracing::debug!(%peer, %err, "connection failed"),
+        None => (),
     }
     shared.conns.borrow_mut().retain(|it| !Rc::ptr_eq(it, &state));
     shared.ended.notify_one();
 }
 
-/// What a client is told whose request never came to be one; empty when there is nothing to tell.
-fn last_words<S: Service>(service: &S, state: &ConnState, err: Option<&hyper::Error>) -> Vec<u8> {
-    let bare = state.take_bare();
-    let (code, detail) = match &bare {
-        Some(bare) => farewell::meaning(bare),
-        None if err.is_some_and(hyper::Error::is_parse_version_h2) => {
-            (Code::InvalidRequest, "HTTP/2 is not spoken here; HTTP/1.1 is")
+/// What `future` gives; `None` once the connection is cut off.
+async fn unless_cut<T>(state: &ConnState, future: impl Future<Output = T>) -> Option<T> {
+    let mut future = pin!(future);
+    poll_fn(|cx| {
+        state.watch(cx);
+        match state.is_cut() {
+            true => Poll::Ready(None),
+            false => future.as_mut().poll(cx).map(Some),
         }
-        None if state.is_cut() && state.is_late_head() => {
-            (Code::RequestTimeout, "the head of the request did not arrive in time")
-        }
-        None => return Vec::new(),
-    };
-    let (parts, ()) = http::Request::new(()).into_parts();
-    farewell::last_words(&service.refuse(&parts, code, detail), bare.as_deref())
-}
-
-async fn answer<S: Service>(
-    service: &S,
-    request: http::Request<Incoming>,
-    peer: SocketAddr,
-    state: &ConnState,
-) -> Response<Bytes> {
-    let (parts, body) = request.into_parts();
-    let (code, detail) = match check(&parts) {
-        Err(refusal) => refusal,
-        Ok(()) => match body::read(body, &parts.headers, service.body_bytes_max(&parts)).await {
-            Ok(body) => return service.respond(Asked { parts, body, peer }).await,
-            Err(BodyError::TooLarge) => (Code::BodyTooLarge, "the body is larger than allowed"),
-            Err(BodyError::Slow) => (Code::RequestTimeout, "the body did not arrive in time"),
-            Err(BodyError::Broken) => (Code::InvalidRequest, "the body broke off or is malformed"),
-        },
-    };
-    // What was refused before its body was read also ends the connection: the rest of the body
-    // would be taken for the next request.
-    state.leave_unread();
-    let mut response = service.refuse(&parts, code, detail);
-    last(&mut response);
-    response
-}
-
-/// Says that the connection ends with this answer.
-fn last(response: &mut Response<Bytes>) {
-    response.headers_mut().insert(header::CONNECTION, http::HeaderValue::from_static("close"));
-}
-
-fn check(parts: &Parts) -> Result<(), (Code, &'static str)> {
-    let headers = &parts.headers;
-    let uri_bytes = parts.uri.path_and_query().map(|it| it.as_str().len());
-    let Some(uri_bytes) = uri_bytes else {
-        return Err((Code::InvalidRequest, "the request target has no path"));
-    };
-    if limits::METHOD_BYTES_MAX < parts.method.as_str().len() {
-        return Err((Code::InvalidRequest, "the method is longer than 32 characters"));
-    }
-    if limits::URI_BYTES_MAX < uri_bytes {
-        return Err((Code::UriTooLong, "path and query are longer than 8 KiB"));
-    }
-    let count = |name| headers.get_all(name).iter().count();
-    if limits::HEADERS_MAX < headers.len() || limits::HEADERS_BYTES_MAX < headers_bytes(headers) {
-        return Err((Code::HeadersTooLarge, "more than 100 headers or 32 KiB of them"));
-    }
-    if let Some(encoding) = headers.get(header::TRANSFER_ENCODING) {
-        // hyper itself drops Content-Length beside Transfer-Encoding, so what is passed on has one
-        // length only; whatever still shows both is refused.
-        if headers.contains_key(header::CONTENT_LENGTH) || count(header::TRANSFER_ENCODING) != 1 {
-            return Err((Code::InvalidRequest, "more than one statement of the body's length"));
-        }
-        if !encoding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked") {
-            return Err((Code::InvalidRequest, "the only Transfer-Encoding is chunked"));
-        }
-    }
-    let hosts = count(header::HOST);
-    if 1 < hosts || (parts.version == Version::HTTP_11 && hosts == 0) {
-        return Err((Code::InvalidRequest, "not exactly one Host header"));
-    }
-    Ok(())
-}
-
-fn headers_bytes(headers: &HeaderMap) -> usize {
-    headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum()
+    })
+    .await
 }

@@ -1,13 +1,58 @@
-//! Reads a request's body, within its limit and in time.
+//! A request's body: read whole, within its limit and in time, or handed on as it comes.
 
-use super::limits::BODY_TIME_MAX;
+use super::{
+    conn::{Awaited, ConnState},
+    limits::{BODY_RATE_MIN, BODY_TIME_MAX},
+};
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, header};
 use http_body_util::BodyExt;
-use hyper::body::{Body, Incoming};
-use tokio::time::timeout;
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+use std::{
+    pin::{Pin, pin},
+    rc::Rc,
+    task::{Context, Poll},
+    time::Duration,
+};
+use tokio::time::{Instant, sleep_until};
 
-pub(super) enum BodyError {
+/// A request's body as it comes in. Whoever does not poll it holds the client back; a client that
+/// sends nothing of it for [`STALL_SWEEPS_MAX`](super::limits::STALL_SWEEPS_MAX) is cut off.
+#[derive(Debug)]
+pub struct BodyStream {
+    incoming: Incoming,
+    awaited: Awaited,
+}
+
+impl BodyStream {
+    pub(super) fn new(incoming: Incoming, state: Rc<ConnState>) -> BodyStream {
+        BodyStream { incoming, awaited: Awaited::new(state) }
+    }
+}
+
+impl Body for BodyStream {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let polled = Pin::new(&mut self.incoming).poll_frame(cx);
+        self.awaited.set_waiting(polled.is_pending());
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.incoming.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.incoming.size_hint()
+    }
+}
+
+pub(super) enum ReadError {
     TooLarge,
     Slow,
     Broken,
@@ -17,28 +62,41 @@ pub(super) async fn read(
     body: Incoming,
     headers: &HeaderMap,
     bytes_max: usize,
-) -> Result<Bytes, BodyError> {
+) -> Result<Bytes, ReadError> {
     if body.is_end_stream() {
         return Ok(Bytes::new());
     }
-    // hyper has checked that it is a number; one too large for that is too large for us as well.
+    // It was checked that it is a number; one too large for that is too large for us as well.
     if let Some(length) = headers.get(header::CONTENT_LENGTH) {
         let length = length.to_str().ok().and_then(|text| text.trim().parse::<usize>().ok());
         if length.is_none_or(|length| bytes_max < length) {
-            return Err(BodyError::TooLarge);
+            return Err(ReadError::TooLarge);
         }
     }
-    // A body that came with its head is ready at the first poll, and then no timer is set.
-    timeout(BODY_TIME_MAX, gather(body, bytes_max)).await.unwrap_or(Err(BodyError::Slow))
+    gather(body, bytes_max).await
 }
 
-async fn gather(mut body: Incoming, bytes_max: usize) -> Result<Bytes, BodyError> {
+async fn gather(mut body: Incoming, bytes_max: usize) -> Result<Bytes, ReadError> {
     let mut first = Bytes::new();
     let mut gathered = BytesMut::new();
-    while let Some(frame) = body.frame().await {
-        let Ok(data) = frame.map_err(|_| BodyError::Broken)?.into_data() else { continue };
+    let mut late = None;
+    loop {
+        let frame = match std::future::poll_fn(|cx| Poll::Ready(poll_now(&mut body, cx))).await {
+            Poll::Ready(frame) => frame,
+            Poll::Pending => {
+                // A body that came with its head is ready at the first poll: then no timer is set.
+                let begun = *late.get_or_insert_with(|| Instant::now() + BODY_TIME_MAX);
+                let until = begun + earned(first.len() + gathered.len());
+                tokio::select! {
+                    frame = body.frame() => frame,
+                    () = sleep_until(until) => return Err(ReadError::Slow),
+                }
+            }
+        };
+        let Some(frame) = frame else { break };
+        let Ok(data) = frame.map_err(|_| ReadError::Broken)?.into_data() else { continue };
         if bytes_max < first.len() + gathered.len() + data.len() {
-            return Err(BodyError::TooLarge);
+            return Err(ReadError::TooLarge);
         }
         if first.is_empty() && gathered.is_empty() {
             first = data; // Mostly the only one, and then never copied.
@@ -51,4 +109,16 @@ async fn gather(mut body: Incoming, bytes_max: usize) -> Result<Bytes, BodyError
         gathered.extend_from_slice(&data);
     }
     Ok(if gathered.is_empty() { first } else { gathered.freeze() })
+}
+
+fn poll_now(
+    body: &mut Incoming,
+    cx: &mut Context<'_>,
+) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    pin!(body).poll_frame(cx)
+}
+
+/// How much later a body may end for what has come of it.
+fn earned(bytes: usize) -> Duration {
+    Duration::from_millis(u64::try_from(bytes / BODY_RATE_MIN).unwrap_or(u64::MAX))
 }

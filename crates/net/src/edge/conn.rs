@@ -1,62 +1,84 @@
 //! What is known of one HTTP connection: what it is busy with, and since when.
+//!
+//! Time is counted in sweeps: one timer for all connections of a worker, none for a request.
 
-use super::farewell::bare_start;
-use hyper::rt::{Read, ReadBufCursor, Write};
-use hyper_util::rt::TokioIo;
+use super::{limits, upgrade::Upgraded};
 use std::{
     cell::{Cell, RefCell},
-    io,
-    pin::Pin,
     rc::Rc,
-    task::{Context, Poll, Waker},
+    task::{Context, Waker},
 };
-use tokio::net::TcpStream;
+use tokio::sync::oneshot;
 
 /// Sweeps that a drain gives a connection that was busy just now, so that a request on its way is
 /// answered and not cut off: 1 s.
 const DRAIN_SWEEPS: u64 = 2;
 
+/// What a connection is busy with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
-    /// Between requests, or until the last answer is written.
+    /// Not one whole request head has come yet, nor anything else that shows what is spoken.
+    Opening,
+    /// Between requests.
     Idle,
     /// Bytes have come, and not yet a whole head.
     Head,
-    /// A request is being answered.
+    /// At least one request is being answered.
     Handling,
+    /// It no longer speaks HTTP.
+    Upgraded,
 }
 
 #[derive(Debug)]
 pub(super) struct ConnState {
     phase: Cell<Phase>,
     since: Cell<u64>,
+    opened: u64,
     tick: Rc<Cell<u64>>,
     cut: Cell<bool>,
     /// Something was read.
     heard: Cell<bool>,
     /// Bytes may still come that nobody is going to read.
     unread: Cell<bool>,
-    /// hyper's own answer to what it could not read: a head without a body, and not sent.
-    bare: RefCell<Option<Box<[u8]>>>,
+    /// Requests that are not answered to the last byte.
+    busy: Cell<u32>,
+    /// Answers that have begun, and when one of them last went on.
+    answers: Cell<u32>,
+    answered: Cell<u64>,
+    /// Streamed request bodies that somebody waits for, and when one of them last went on.
+    awaited: Cell<u32>,
+    received: Cell<u64>,
+    /// Since when the socket takes nothing more.
+    blocked: Cell<Option<u64>>,
+    /// Who is to get the connection once it has left HTTP.
+    upgrade: RefCell<Option<oneshot::Sender<Upgraded>>>,
     /// The connection's task.
     task: RefCell<Option<Waker>>,
 }
 
 impl ConnState {
     pub(super) fn new(tick: Rc<Cell<u64>>) -> ConnState {
+        let now = tick.get();
         ConnState {
-            phase: Cell::new(Phase::Head),
-            since: Cell::new(tick.get()),
+            phase: Cell::new(Phase::Opening),
+            since: Cell::new(now),
+            opened: now,
             tick,
             cut: Cell::new(false),
             heard: Cell::new(false),
             unread: Cell::new(false),
-            bare: RefCell::default(),
-            task: RefCell::new(None),
+            busy: Cell::new(0),
+            answers: Cell::new(0),
+            answered: Cell::new(now),
+            awaited: Cell::new(0),
+            received: Cell::new(now),
+            blocked: Cell::new(None),
+            upgrade: RefCell::default(),
+            task: RefCell::default(),
         }
     }
 
-    pub(super) fn phase(&self) -> Phase {
+    fn phase(&self) -> Phase {
         self.phase.get()
     }
 
@@ -65,19 +87,60 @@ impl ConnState {
         self.since.set(self.tick.get());
     }
 
-    pub(super) fn sweeps_in_phase(&self) -> u64 {
-        self.tick.get() - self.since.get()
+    fn sweeps_since(&self, tick: u64) -> u64 {
+        self.tick.get() - tick
     }
 
-    /// Whether a drain may close the connection once it has answered what it is at. Not while a
-    /// request comes in, or seems likely to: the answer to that one will say that it is the last.
+    /// Whether the client lets us wait for longer than it may.
+    pub(super) fn is_overdue(&self) -> bool {
+        let sweeps = self.sweeps_since(self.since.get());
+        let in_phase = match self.phase() {
+            Phase::Idle => limits::IDLE_SWEEPS_MAX < sweeps,
+            Phase::Opening | Phase::Head => limits::HEAD_SWEEPS_MAX < sweeps,
+            // A whole body has a timeout, and the role keeps a deadline.
+            Phase::Handling => {
+                let max = limits::STALL_SWEEPS_MAX;
+                (self.answers.get() != 0 && max < self.sweeps_since(self.answered.get()))
+                    || (self.awaited.get() != 0 && max < self.sweeps_since(self.received.get()))
+            }
+            Phase::Upgraded => return false,
+        };
+        let blocked = self.blocked.get();
+        in_phase || blocked.is_some_and(|tick| limits::STALL_SWEEPS_MAX < self.sweeps_since(tick))
+    }
+
+    /// Whether the connection has lived so long that its next answer should be its last.
+    pub(super) fn is_old(&self) -> bool {
+        limits::AGE_SWEEPS_MAX < self.sweeps_since(self.opened)
+    }
+
+    /// Whether a drain may close an HTTP/1 connection once it has answered what it is at. Not
+    /// while a request comes in, or seems likely to: the answer to that one will say that it is
+    /// the last.
     pub(super) fn may_shut(&self) -> bool {
-        self.phase() == Phase::Handling || DRAIN_SWEEPS <= self.sweeps_in_phase()
+        self.phase() == Phase::Handling || DRAIN_SWEEPS <= self.sweeps_since(self.since.get())
     }
 
     /// Whether a request has begun and got no further than its head.
     pub(super) fn is_late_head(&self) -> bool {
-        self.phase() == Phase::Head && self.heard.get()
+        matches!(self.phase(), Phase::Opening | Phase::Head) && self.heard.get()
+    }
+
+    /// Notes that bytes came.
+    pub(super) fn hear(&self) {
+        self.heard.set(true);
+        if self.phase() == Phase::Idle {
+            self.enter(Phase::Head);
+        }
+    }
+
+    /// Notes whether the socket takes bytes.
+    pub(super) fn set_blocked(&self, is_blocked: bool) {
+        match is_blocked {
+            true if self.blocked.get().is_none() => self.blocked.set(Some(self.tick.get())),
+            true => (),
+            false => self.blocked.set(None),
+        }
     }
 
     /// Notes that the request in hand is answered without its body.
@@ -89,15 +152,20 @@ impl ConnState {
         self.unread.get()
     }
 
-    /// hyper's own answer, if it gave one.
-    pub(super) fn take_bare(&self) -> Option<Box<[u8]>> {
-        self.bare.take()
+    /// Promises the connection to somebody, in place of whoever it was promised before.
+    pub(super) fn promise(&self, upgrade: Option<oneshot::Sender<Upgraded>>) {
+        self.upgrade.replace(upgrade);
+    }
+
+    /// To whom the connection was promised and who still wants it.
+    pub(super) fn promised(&self) -> Option<oneshot::Sender<Upgraded>> {
+        self.upgrade.take().filter(|it| !it.is_closed())
     }
 
     /// Remembers the task that serves the connection.
     pub(super) fn watch(&self, cx: &Context<'_>) {
         let mut task = self.task.borrow_mut();
-        if task.is_none() {
+        if task.as_ref().is_none_or(|task| !task.will_wake(cx.waker())) {
             *task = Some(cx.waker().clone());
         }
     }
@@ -119,59 +187,76 @@ impl ConnState {
     }
 }
 
-/// A stream that notes when the first bytes of a request come, and that keeps hyper's own
-/// refusals for itself: they have no body, and ours do. It stays open when hyper is done with it.
-pub(super) struct WatchedIo {
-    io: Rc<RefCell<TokioIo<TcpStream>>>,
+/// A request in hand, until its answer is handed over to the last byte or nobody wants it.
+#[derive(Debug)]
+pub(super) struct InHand {
     state: Rc<ConnState>,
+    answering: bool,
 }
 
-impl WatchedIo {
-    /// Watches a stream that its other owner leaves alone until the connection has ended.
-    pub(super) fn new(io: Rc<RefCell<TokioIo<TcpStream>>>, state: Rc<ConnState>) -> WatchedIo {
-        WatchedIo { io, state }
+impl InHand {
+    pub(super) fn new(state: Rc<ConnState>) -> InHand {
+        state.busy.set(state.busy.get() + 1);
+        state.enter(Phase::Handling);
+        InHand { state, answering: false }
     }
-}
 
-impl Read for WatchedIo {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: ReadBufCursor<'_>,
-    ) -> Poll<io::Result<()>> {
-        let read = Pin::new(&mut *self.io.borrow_mut()).poll_read(cx, buf);
-        if read.is_ready() {
-            self.state.heard.set(true);
-            if self.state.phase() == Phase::Idle {
-                self.state.enter(Phase::Head);
-            }
+    /// Notes that the answer has begun, or that the client takes more of it.
+    pub(super) fn answer_goes_on(&mut self) {
+        let state = &self.state;
+        if !self.answering {
+            self.answering = true;
+            state.answers.set(state.answers.get() + 1);
         }
-        read
+        state.answered.set(state.tick.get());
     }
 }
 
-impl Write for WatchedIo {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        let ours = match bare_start(buf) {
-            None => buf,
-            Some(0) => {
-                self.state.bare.replace(Some(buf.into()));
-                return Poll::Ready(Ok(buf.len()));
+impl Drop for InHand {
+    fn drop(&mut self) {
+        let state = &self.state;
+        if self.answering {
+            state.answers.set(state.answers.get() - 1);
+        }
+        state.busy.set(state.busy.get() - 1);
+        if state.busy.get() == 0 && state.phase() == Phase::Handling {
+            state.enter(Phase::Idle);
+        }
+    }
+}
+
+/// A streamed body that somebody waits for.
+#[derive(Debug)]
+pub(super) struct Awaited {
+    state: Rc<ConnState>,
+    waiting: bool,
+}
+
+impl Awaited {
+    pub(super) fn new(state: Rc<ConnState>) -> Awaited {
+        Awaited { state, waiting: false }
+    }
+
+    /// Notes whether the next part of the body is being waited for.
+    pub(super) fn set_waiting(&mut self, waiting: bool) {
+        let state = &self.state;
+        match (self.waiting, waiting) {
+            (false, true) => {
+                state.awaited.set(state.awaited.get() + 1);
+                state.received.set(state.tick.get());
             }
-            Some(at) => &buf[..at],
-        };
-        Pin::new(&mut *self.io.borrow_mut()).poll_write(cx, ours)
+            (true, false) => {
+                state.awaited.set(state.awaited.get() - 1);
+                state.received.set(state.tick.get());
+            }
+            (false, false) | (true, true) => (),
+        }
+        self.waiting = waiting;
     }
+}
 
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut *self.io.borrow_mut()).poll_flush(cx)
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
+impl Drop for Awaited {
+    fn drop(&mut self) {
+        self.set_waiting(false);
     }
 }

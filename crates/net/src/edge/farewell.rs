@@ -4,13 +4,15 @@
 //! A socket that is closed while bytes wait in it is reset, and the reset overtakes the answer. So
 //! after an answer that left something unread, the rest is read and thrown away for a while.
 
-use super::limits::{LINGER_BYTES_MAX, LINGER_TIME_MAX};
+use super::{
+    limits::{LINGER_BYTES_MAX, LINGER_TIME_MAX},
+    stream::Stream,
+};
 use bytes::Bytes;
 use http::{HeaderName, Response, header};
 use std::io;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
     time::timeout,
 };
 use wire::Code;
@@ -77,7 +79,7 @@ fn line_of<'a>(head: &'a [u8], start: &str) -> Option<&'a [u8]> {
 }
 
 /// Ends a connection: sends `words`, and if the client may still be sending hears it out.
-pub(super) async fn end(mut stream: TcpStream, words: &[u8], is_unread: bool) -> io::Result<()> {
+pub(super) async fn end(mut stream: Stream, words: &[u8], is_unread: bool) -> io::Result<()> {
     if words.is_empty() && !is_unread {
         return stream.shutdown().await;
     }

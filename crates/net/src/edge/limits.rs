@@ -10,8 +10,29 @@ pub const HEADERS_BYTES_MAX: usize = 32 * 1024;
 pub const METHOD_BYTES_MAX: usize = wire::frame::limits::METHOD_BYTES_MAX;
 /// Path and query.
 pub const URI_BYTES_MAX: usize = 8 * 1024;
-/// From a request's head to the end of its body.
+/// From a request's head to the end of its body, if the body keeps no client busy for longer at
+/// [`BODY_RATE_MIN`].
 pub const BODY_TIME_MAX: Duration = Duration::from_secs(10);
+/// Bytes of a body per millisecond that earn it further time: 16 KB/s.
+pub const BODY_RATE_MIN: usize = 16;
+
+/// Requests that are in hand at a time on one HTTP/2 connection.
+pub const STREAMS_MAX: u32 = 100;
+/// Names and values of a request's headers as HTTP/2 counts them, 32 bytes each included: more
+/// than [`HEADERS_BYTES_MAX`] may come to, so that what is beyond that is told by us.
+pub const HEADER_LIST_BYTES_MAX: u32 = 48 * 1024;
+/// Payload of one HTTP/2 frame.
+pub const FRAME_BYTES_MAX: u32 = 16 * 1024;
+/// What a client may send of one body before it is read.
+pub const STREAM_WINDOW_BYTES: u32 = 64 * 1024;
+/// What a client may send of all bodies before they are read.
+pub const CONNECTION_WINDOW_BYTES: u32 = 1024 * 1024;
+/// What is held of an answer that the client does not take.
+pub const SEND_BYTES_MAX: usize = 256 * 1024;
+/// Requests that a client may reset before we have seen them.
+pub const RESETS_UNSEEN_MAX: usize = 20;
+/// Requests that a client may make us reset.
+pub const RESETS_OF_OURS_MAX: usize = 64;
 
 /// How long a client that was refused is heard out, so that it gets to read why.
 pub const LINGER_TIME_MAX: Duration = Duration::from_secs(2);
@@ -20,10 +41,14 @@ pub const LINGER_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// How often idle connections are looked for.
 pub const SWEEP_EVERY: Duration = Duration::from_millis(500);
-/// Sweeps that a connection may be idle, or busy with the reading of an answer: 60 s.
+/// Sweeps that a connection may be idle between two requests: 60 s.
 pub const IDLE_SWEEPS_MAX: u64 = 120;
 /// Sweeps that the head of a request may take: 10 s.
 pub const HEAD_SWEEPS_MAX: u64 = 20;
+/// Sweeps that a client may take none of its answer, or send nothing of a streamed body: 30 s.
+pub const STALL_SWEEPS_MAX: u64 = 60;
+/// Sweeps after which a connection's next answer is its last: 1 h.
+pub const AGE_SWEEPS_MAX: u64 = 7_200;
 
 const _: () = {
     use wire::frame::limits as trunk;

@@ -3,7 +3,8 @@
 use crate::harness::{PATIENCE, run};
 use bytes::Bytes;
 use http::{Response, request::Parts};
-use net::edge::{Asked, Edge, Service};
+use http_body_util::BodyExt;
+use net::edge::{Asked, Body, BodyError, BodyMode, BodyStream, Edge, OnUpgrade, Service};
 use std::net::SocketAddr;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -20,14 +21,37 @@ struct Mirror {
 }
 
 impl Service for Mirror {
-    async fn respond(&self, asked: Asked) -> Response<Bytes> {
+    fn body_mode(&self, parts: &Parts) -> BodyMode {
+        match parts.uri.path() {
+            "/stream" | "/upgrade" => BodyMode::Stream,
+            _ => BodyMode::Whole { bytes_max: wire::limits::BODY_BYTES_MAX },
+        }
+    }
+
+    /// Streams the body back; an upgraded connection hears everything twice.
+    async fn relay(&self, asked: Asked<BodyStream>, upgrade: Option<OnUpgrade>) -> Response<Body> {
+        let Some(upgrade) = upgrade else {
+            return Response::new(Body::streamed(asked.body.map_err(BodyError::from)));
+        };
+        drop(spawn_local(async move {
+            let mut stream = upgrade.upgraded().await.expect("the answer is 101");
+            let mut heard = [0; 64];
+            while let Ok(count @ 1..) = stream.read(&mut heard).await {
+                stream.write_all(&heard[..count].repeat(2)).await.unwrap();
+            }
+        }));
+        let response = Response::builder().status(101).header("connection", "upgrade");
+        response.header("upgrade", "echo").body(Body::from(Bytes::new())).unwrap()
+    }
+
+    async fn respond(&self, asked: Asked) -> Response<Body> {
         if asked.path() == "/wait" {
             self.arrived.send(()).unwrap();
             self.go.notified().await;
         }
         let body = String::from_utf8_lossy(&asked.body);
         let text = format!("{} {} {body}", asked.parts.method, asked.path());
-        Response::new(Bytes::from(text))
+        Response::new(Body::from(Bytes::from(text)))
     }
 
     fn refuse(&self, _: &Parts, code: Code, _: &str) -> Response<Bytes> {
@@ -118,7 +142,6 @@ fn limits_and_rules_are_told_apart_by_status() {
         (format!("GET / HTTP/1.1\r\n{host}{}\r\n", wide.repeat(30)), "431", "headers_too_large"),
         (format!("GET /{} HTTP/1.1\r\n{host}\r\n", long.repeat(8)), "414", "uri_too_long"),
         ("nonsense\r\n\r\n".to_owned(), "400", "invalid_request"),
-        ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_owned(), "400", "invalid_request"),
     ];
     run(async {
         let (_edge, addr, _arrivals) = edge().await;
@@ -244,4 +267,49 @@ fn a_drain_answers_what_is_in_flight_and_closes() {
         drain.await.unwrap();
         assert_eq!(edge.connections(), 0);
     });
+}
+
+/// The answer to the first half of a body comes before the second half is sent.
+#[test]
+fn a_streamed_body_goes_through_as_it_comes() {
+    run(async {
+        let (_edge, addr, _arrivals) = edge().await;
+        let mut stream = TcpStream::connect(addr).await.unwrap();
+        let head = "POST /stream HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n";
+        stream.write_all(format!("{head}5\r\nfirst\r\n").as_bytes()).await.unwrap();
+        let said = read_until(&mut stream, "5\r\nfirst\r\n").await;
+        assert!(said.starts_with("HTTP/1.1 200"), "{said}");
+        stream.write_all(b"6\r\nsecond\r\n0\r\n\r\n").await.unwrap();
+        read_until(&mut stream, "6\r\nsecond\r\n0\r\n\r\n").await;
+        stream.write_all(b"GET /next HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+        read_until(&mut stream, "GET /next ").await;
+    });
+}
+
+#[test]
+fn an_upgrade_gets_the_connection_and_what_came_with_the_request() {
+    run(async {
+        let (edge, addr, _arrivals) = edge().await;
+        let mut stream = TcpStream::connect(addr).await.unwrap();
+        let head = "GET /upgrade HTTP/1.1\r\nhost: a\r\nconnection: Upgrade\r\nupgrade: echo\r\n";
+        stream.write_all(format!("{head}\r\nab").as_bytes()).await.unwrap();
+        let said = read_until(&mut stream, "\r\n\r\nabab").await;
+        assert!(said.starts_with("HTTP/1.1 101"), "{said}");
+        stream.write_all(b"cd").await.unwrap();
+        read_until(&mut stream, "cdcd").await;
+        assert_eq!(edge.connections(), 1);
+        drop(stream);
+        edge.drain(PATIENCE).await;
+        assert_eq!(edge.connections(), 0);
+    });
+}
+
+/// Reads until what has come ends so.
+async fn read_until(stream: &mut TcpStream, end: &str) -> String {
+    let mut said = Vec::new();
+    while !said.ends_with(end.as_bytes()) {
+        let count = stream.read_buf(&mut said).await.unwrap();
+        assert_ne!(count, 0, "{}", String::from_utf8_lossy(&said));
+    }
+    String::from_utf8(said).unwrap()
 }

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use http::{HeaderValue, Response, request::Parts};
 use net::{
     clock,
-    edge::{Asked, Service},
+    edge::{Asked, Body, Service},
     trunk::{Answer, Loss},
 };
 use std::{cell::Cell, rc::Rc};
@@ -142,7 +142,7 @@ impl HttpFront {
 }
 
 impl Service for HttpFront {
-    async fn respond(&self, asked: Asked) -> Response<Bytes> {
+    async fn respond(&self, asked: Asked) -> Response<Body> {
         let now = clock::now();
         self.router.requested(now);
         let request_id = front::request_id(&asked.parts.headers);
@@ -152,14 +152,14 @@ impl Service for HttpFront {
                 let field = Some("Idempotency-Key");
                 let mut response = front::problem(Code::InvalidRequest, flaw.0, field, &request_id);
                 front::mark(&mut response, request_id, None);
-                return response;
+                return response.map(Body::from);
             }
         };
         let Some(admitted) = self.gate.admit(now) else {
             self.router.counters.shed.add(1);
             let mut response = front::problem(Code::Overloaded, FULL, None, &request_id);
             front::mark(&mut response, request_id, key);
-            return response;
+            return response.map(Body::from);
         };
         let shed = Cell::new(false);
         let mut response = self.pass(&asked, &request_id, key.as_ref(), &shed).await;
@@ -169,7 +169,7 @@ impl Service for HttpFront {
             admitted.answered(clock::now());
         }
         front::mark(&mut response, request_id, key);
-        response
+        response.map(Body::from)
     }
 
     fn refuse(&self, parts: &Parts, code: Code, detail: &str) -> Response<Bytes> {

@@ -9,7 +9,7 @@ use crate::balancer::front;
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header, request::Parts};
 use net::{
-    edge::{Asked, Service},
+    edge::{Asked, Body, Service},
     ids,
     trunk::{Handler, ReplyTo},
 };
@@ -100,7 +100,7 @@ fn decent_id(id: &[u8]) -> Option<&str> {
 pub(super) struct HttpFront(pub(super) Rc<Front>);
 
 impl Service for HttpFront {
-    async fn respond(&self, asked: Asked) -> Response<Bytes> {
+    async fn respond(&self, asked: Asked) -> Response<Body> {
         let front = &self.0;
         front.board.requests.add(1);
         let request_id = front::request_id(&asked.parts.headers);
@@ -111,7 +111,7 @@ impl Service for HttpFront {
                 let mut response = front::problem(Code::InvalidRequest, flaw.0, field, &request_id);
                 front.board.count(Code::InvalidRequest.status());
                 front::mark(&mut response, request_id, None);
-                return response;
+                return response.map(Body::from);
             }
         };
         let answer = front.answer(&asked, &request_id, key.as_ref()).await;
@@ -126,7 +126,7 @@ impl Service for HttpFront {
             }
         };
         front::mark(&mut response, request_id, key);
-        response
+        response.map(Body::from)
     }
 
     fn refuse(&self, parts: &Parts, code: Code, detail: &str) -> Response<Bytes> {

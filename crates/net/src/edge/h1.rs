@@ -1,0 +1,102 @@
+//! One HTTP/1 connection: hyper parses and writes; what it would let pass is stopped before it.
+
+use super::{
+    Service, Shared,
+    conn::{ConnState, InHand, Phase},
+    farewell,
+    reply::Outgoing,
+    request::{self, Client},
+    stream::Stream,
+    upgrade::Upgraded,
+    watch::Watched,
+};
+use http::{Response, StatusCode};
+use hyper::{body::Incoming, service::service_fn};
+use hyper_util::rt::TokioIo;
+use std::{convert::Infallible, future::poll_fn, pin::Pin, rc::Rc, task::Poll};
+use tokio::sync::oneshot;
+use wire::Code;
+
+pub(super) async fn serve<S: Service>(
+    shared: &Rc<Shared<S>>,
+    stream: Stream,
+    client: Client,
+    state: &Rc<ConnState>,
+) {
+    let io = TokioIo::new(Watched::new(stream, Rc::clone(state)));
+    let service = service_fn(|request: http::Request<Incoming>| {
+        let (shared, state) = (Rc::clone(shared), Rc::clone(state));
+        async move {
+            let in_hand = InHand::new(Rc::clone(&state));
+            let mut response = request::answer(&shared.service, request, client, &state).await;
+            if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+                state.promise(None);
+            }
+            if shared.draining.get() || state.is_old() {
+                request::last(response.headers_mut());
+            }
+            Ok::<_, Infallible>(response.map(|body| Outgoing::new(body, in_hand)))
+        }
+    });
+    let mut http = shared.http1.serve_connection(io, service);
+    let mut shutting = false;
+    let ended = poll_fn(|cx| {
+        state.watch(cx);
+        if state.is_cut() {
+            return Poll::Ready(Ok(()));
+        }
+        let polled = Pin::new(&mut http).poll(cx);
+        // A request that is on its way in is still taken; its answer says that it is the last.
+        if shared.draining.get() && !shutting && polled.is_pending() && state.may_shut() {
+            shutting = true;
+            Pin::new(&mut http).graceful_shutdown();
+            return Pin::new(&mut http).poll(cx);
+        }
+        polled
+    })
+    .await;
+    let parts = http.into_parts();
+    let (stream, bare) = parts.io.into_inner().into_parts();
+    if let Err(err) = &ended {
+        tracing::debug!(peer = %client.peer, %err, "connection failed");
+    } else if !state.is_cut()
+        && let Some(heir) = state.promised()
+    {
+        return hand_over(heir, stream, parts.read_buf, state).await;
+    }
+    let words = last_words(&shared.service, state, bare.as_deref());
+    let is_unread = state.is_unread() || !words.is_empty();
+    // A client that is gone has heard enough.
+    drop(farewell::end(stream, &words, is_unread).await);
+}
+
+/// Gives the connection to whoever it was promised, and returns when that is done with it.
+async fn hand_over(
+    heir: oneshot::Sender<Upgraded>,
+    mut stream: Stream,
+    early: bytes::Bytes,
+    state: &Rc<ConnState>,
+) {
+    state.enter(Phase::Upgraded);
+    stream.unread(early);
+    let (held, released) = oneshot::channel();
+    let upgraded = Upgraded::new(stream, Rc::clone(state), held);
+    if heir.send(upgraded).is_ok() {
+        // An error is what ends it: the other side was dropped.
+        drop(released.await);
+    }
+}
+
+/// What a client is told whose request never came to be one; empty when there is nothing to tell.
+fn last_words<S: Service>(service: &S, state: &ConnState, bare: Option<&[u8]>) -> Vec<u8> {
+    let (code, detail) = match bare {
+        Some(bare) => farewell::meaning(bare),
+        None if state.is_cut() && state.is_late_head() => {
+            (Code::RequestTimeout, "the head of the request did not arrive in time")
+        }
+        None => return Vec::new(),
+    };
+    let (parts, ()) = http::Request::new(()).into_parts();
+    let refusal: Response<_> = service.refuse(&parts, code, detail);
+    farewell::last_words(&refusal, bare)
+}

@@ -1,0 +1,61 @@
+//! Which HTTP a connection speaks, told by its first bytes.
+
+use super::stream::Stream;
+use bytes::Bytes;
+use std::io;
+use tokio::io::AsyncReadExt;
+
+/// What a client says first that speaks HTTP/2 without asking (RFC 9113 §3.4).
+const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// Bytes of it that no HTTP/1 request begins with: `PRI` is reserved.
+const TELLING_BYTES: usize = 14;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Version {
+    Http1,
+    Http2,
+}
+
+/// Reads until it is clear what is spoken, and puts back what it has read.
+pub(super) async fn version(stream: &mut Stream) -> io::Result<Version> {
+    let mut first = [0; PREFACE.len()];
+    let mut filled = 0;
+    let version = loop {
+        let count = stream.read(&mut first[filled..]).await?;
+        filled += count;
+        match told_by(&first[..filled]) {
+            Some(version) => break version,
+            None if count == 0 => break Version::Http1,
+            None => (),
+        }
+    };
+    stream.unread(Bytes::copy_from_slice(&first[..filled]));
+    Ok(version)
+}
+
+fn told_by(first: &[u8]) -> Option<Version> {
+    let count = first.len().min(TELLING_BYTES);
+    match first[..count] == PREFACE[..count] {
+        false => Some(Version::Http1),
+        true if count == TELLING_BYTES => Some(Version::Http2),
+        true => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_byte_that_differs_tells() {
+        for end in 0..TELLING_BYTES {
+            assert_eq!(told_by(&PREFACE[..end]), None);
+            let mut other = PREFACE[..=end].to_vec();
+            other[end] ^= 1;
+            assert_eq!(told_by(&other), Some(Version::Http1), "{end}");
+        }
+        assert_eq!(told_by(PREFACE), Some(Version::Http2));
+        assert_eq!(told_by(b"PRI * HTTP/2.0\r\nx"), Some(Version::Http2));
+        assert_eq!(told_by(b"GET / HTTP/1.1\r\n"), Some(Version::Http1));
+    }
+}
