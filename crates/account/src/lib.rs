@@ -10,6 +10,7 @@ pub mod executor;
 pub mod lookup;
 
 mod history;
+mod intake;
 mod load;
 mod node;
 mod status;

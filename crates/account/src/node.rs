@@ -4,10 +4,12 @@
 use crate::{
     AccountConfig,
     executor::{ACCOUNTS_MAX, Ending, Executor},
+    intake::Intake,
     load::{self, Taken},
     status::Status,
     threads::{self, Commit, Jobs, Report, Threads},
 };
+use balance::Arrival;
 use engine::{EngineError, Settings, sqlite::Sqlite};
 use net::{
     admin::Admin,
@@ -24,6 +26,7 @@ use std::{
     sync::Arc,
     time::Duration,
 };
+use stdx::Moment;
 use tokio::{
     sync::{Notify, mpsc},
     task,
@@ -66,6 +69,8 @@ async fn serve(
         Rc::clone(&node) as Rc<dyn Handler>,
     );
     node.tell_owned(&server);
+    let reporter = Rc::clone(&node);
+    server.set_load(Rc::new(move || reporter.intake.report()));
     announce::ready(&config.node.name, details)?;
     status.set_ready(true);
 
@@ -125,11 +130,16 @@ fn open(config: &AccountConfig) -> Result<Sqlite, EngineError> {
 }
 
 /// One call's way back.
-type Caller = ReplyTo;
+#[derive(Debug)]
+struct Caller {
+    reply: ReplyTo,
+    arrival: Arrival,
+}
 
 struct Node {
     name: Arc<str>,
     service: String,
+    intake: Intake,
     executor: RefCell<Executor<Caller>>,
     /// `None` once the node is about to end.
     jobs: RefCell<Option<Jobs>>,
@@ -149,20 +159,25 @@ struct Node {
 
 impl Handler for Node {
     fn request(&self, request: RequestRef<'_>, reply: ReplyTo) {
+        let now = clock::now();
+        let Some(arrival) = self.intake.admit(now) else {
+            return self.send(reply, &Reply::Failed(Failure::Overloaded));
+        };
+        let caller = Caller { reply, arrival };
         let Target::Ledger { service, partition, partitions } = request.target else {
-            return self.answer(reply, &Reply::Failed(Failure::Malformed));
+            return self.answer(now, caller, &Reply::Failed(Failure::Malformed));
         };
         let call = match Call::decode(request.body) {
             Ok(call) if service == self.service => call,
-            Ok(_) => return self.answer(reply, &Reply::Failed(Failure::Malformed)),
+            Ok(_) => return self.answer(now, caller, &Reply::Failed(Failure::Malformed)),
             Err(flaw) => {
                 tracing::warn!(%flaw, "a call makes no sense");
-                return self.answer(reply, &Reply::Failed(Failure::Malformed));
+                return self.answer(now, caller, &Reply::Failed(Failure::Malformed));
             }
         };
         let time_left = Duration::from_millis(request.deadline_ms.into());
         let place = (partition, partitions);
-        self.executor.borrow_mut().arrive(reply, clock::now(), time_left, place, call);
+        self.executor.borrow_mut().arrive(caller, now, time_left, place, call);
         self.stirred.notify_one();
     }
 }
@@ -172,6 +187,7 @@ impl Node {
         Node {
             name: Arc::clone(&config.node.name),
             service: config.service.clone(),
+            intake: Intake::new(),
             executor: RefCell::new(Executor::new(service, config.partitions, ACCOUNTS_MAX)),
             jobs: RefCell::new(Some(jobs)),
             stirred: Notify::new(),
@@ -257,7 +273,9 @@ impl Node {
                 executor.question_answered();
                 let caller = self.asked.borrow_mut().remove(&number);
                 if let Some(caller) = caller {
-                    self.answer(caller, &reply);
+                    // How long a history takes says nothing of commands.
+                    self.intake.answered(clock::now(), caller.arrival, false);
+                    self.send(caller.reply, &reply);
                 }
             }
             Report::Projected(marks, commands) => executor.projected(&marks, commands),
@@ -289,16 +307,23 @@ impl Node {
         }
         let mut answers = self.answers.borrow_mut();
         executor.take_answers(&mut answers);
+        let now = clock::now();
         for (caller, reply) in answers.drain(..) {
-            self.answer(caller, &reply);
+            self.answer(now, caller, &reply);
         }
-        self.status.update(&executor);
+        self.status.update(&executor, self.intake.shed_count());
     }
 
-    fn answer(&self, caller: Caller, reply: &Reply) {
+    fn answer(&self, now: Moment, caller: Caller, reply: &Reply) {
+        let counts = !matches!(reply, Reply::Failed(_));
+        self.intake.answered(now, caller.arrival, counts);
+        self.send(caller.reply, reply);
+    }
+
+    fn send(&self, to: ReplyTo, reply: &Reply) {
         let mut bytes = self.bytes.borrow_mut();
         bytes.clear();
         reply.encode(&mut bytes);
-        caller.send(ResponseRef::new(200, &self.name, &bytes));
+        to.send(ResponseRef::new(200, &self.name, &bytes));
     }
 }

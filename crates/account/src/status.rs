@@ -32,11 +32,11 @@ impl Status {
         *self.lock() = owned;
     }
 
-    pub(crate) fn update<T>(&self, executor: &Executor<T>) {
+    pub(crate) fn update<T>(&self, executor: &Executor<T>, not_let_in: u64) {
         let counters = &executor.counters;
         self.commands.set(counters.commands);
         self.queries.set(counters.queries);
-        self.shed.set(counters.shed);
+        self.shed.set(counters.shed + not_let_in);
         self.batches.set(counters.batches);
         self.records.set(counters.records);
         self.waiting.set(executor.waiting_count() as u64);

@@ -126,6 +126,8 @@ const DEPTH_AGE_MAX: Duration = Duration::from_secs(5);
 #[derive(Clone, Debug)]
 pub struct LoadMeter {
     ages: Ages,
+    /// In flight, but in somebody else's hands: their age is not this node's.
+    paused: u32,
     /// Seconds, and when the last result came.
     depths: [Option<(f64, Moment)>; DEPTHS],
 }
@@ -137,23 +139,54 @@ pub struct Arrival {
     found_in_flight: u32,
 }
 
+/// A request that is in other hands. Give it back to [`LoadMeter::resume`], once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Paused {
+    spent: Duration,
+    found_in_flight: u32,
+}
+
+impl Arrival {
+    /// How long ago it came.
+    pub fn age(&self, now: Moment) -> Duration {
+        now.since(self.at)
+    }
+}
+
 impl Default for LoadMeter {
     fn default() -> LoadMeter {
-        LoadMeter { ages: Ages::default(), depths: [None; DEPTHS] }
+        LoadMeter { ages: Ages::default(), paused: 0, depths: [None; DEPTHS] }
     }
 }
 
 impl LoadMeter {
     /// Requests in flight.
     pub fn in_flight(&self) -> u32 {
-        self.ages.count
+        self.ages.count.saturating_add(self.paused)
     }
 
     /// A request comes.
     pub fn start(&mut self, now: Moment) -> Arrival {
-        let found_in_flight = self.ages.count;
+        let found_in_flight = self.in_flight();
         self.ages.start(now);
         Arrival { at: now, found_in_flight }
+    }
+
+    /// It is handed on to those whose time is not to count as this node's; it stays in flight.
+    pub fn pause(&mut self, now: Moment, arrival: Arrival) -> Paused {
+        self.ages.end(arrival.at);
+        self.paused = self.paused.saturating_add(1);
+        Paused { spent: now.since(arrival.at), found_in_flight: arrival.found_in_flight }
+    }
+
+    /// It came back.
+    pub fn resume(&mut self, now: Moment, paused: Paused) -> Arrival {
+        self.paused = self.paused.saturating_sub(1);
+        let spent_ns = u64::try_from(paused.spent.as_nanos()).unwrap_or(u64::MAX);
+        // As if it had come later by the time that it was away.
+        let at = Moment::from_nanos(now.as_nanos().saturating_sub(spent_ns));
+        self.ages.start(at);
+        Arrival { at, found_in_flight: paused.found_in_flight }
     }
 
     /// It is answered, or it ends in a way that says nothing of latency.
@@ -171,7 +204,7 @@ impl LoadMeter {
 
     /// How long a request may take that comes now; zero when nothing is known.
     pub fn latency_at(&self, now: Moment) -> Duration {
-        let answers = self.answers_at(now, self.ages.count).unwrap_or(0.0);
+        let answers = self.answers_at(now, self.in_flight()).unwrap_or(0.0);
         Duration::try_from_secs_f64(answers.max(self.ages.mean_at(now))).unwrap_or(Duration::MAX)
     }
 
@@ -287,6 +320,18 @@ mod tests {
         assert_eq!((meter.in_flight(), meter.latency_at(at(200))), (1, 100 * MS));
         meter.end(at(200), second, true);
         assert_eq!((meter.in_flight(), meter.latency_at(at(200))), (0, 50 * MS));
+    }
+
+    #[test]
+    fn time_in_other_hands_does_not_count() {
+        let mut meter = LoadMeter::default();
+        let arrival = meter.start(at(0));
+        let paused = meter.pause(at(2), arrival);
+        assert_eq!((meter.in_flight(), meter.latency_at(at(500))), (1, Duration::ZERO));
+        let arrival = meter.resume(at(500), paused);
+        assert_eq!(meter.latency_at(at(501)), 3 * MS);
+        meter.end(at(503), arrival, true);
+        assert_eq!((meter.in_flight(), meter.latency_at(at(504))), (0, 5 * MS));
     }
 
     #[test]

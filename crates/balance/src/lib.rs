@@ -16,7 +16,7 @@ mod window;
 pub use crate::{
     budget::Budget,
     endpoint::{Outcome, Report, Spec, State},
-    estimate::{Arrival, LoadMeter},
+    estimate::{Arrival, LoadMeter, Paused},
     limit::{Limit, LimitSettings},
     policy::Policy,
     pool::{Ask, Choice, NoneUp, Pool, Ticket},

@@ -25,7 +25,6 @@ impl Gate {
     }
 
     /// Thousandths of the limit in use.
-    #[cfg(test)]
     pub(crate) fn share_permille(&self) -> u16 {
         self.limit.borrow().share_permille()
     }

@@ -15,7 +15,9 @@ mod front;
 mod headers;
 mod job;
 mod json;
+mod limits;
 mod lists;
+mod load;
 mod mistake;
 mod owners;
 mod params;
@@ -68,9 +70,12 @@ async fn serve(mut worker: Worker, config: &GatewayConfig, identity: &Identity, 
         desk: Desk { api_key: ApiKey::new(&config.api_key), services: services.clone() },
         deadline: config.deadline,
         board,
+        load: Rc::default(),
     });
+    let load = Rc::clone(&front.load);
     let edge = Edge::new(HttpFront(Rc::clone(&front)));
     let trunk = Server::new(identity.clone(), Rc::new(TrunkFront(front)));
+    trunk.set_load(Rc::new(move || load.report()));
     while let Some(accepted) = worker.accept().await {
         match accepted.door {
             Door::Http => edge.serve(accepted.stream, accepted.peer, accepted.permit),

@@ -86,6 +86,12 @@ impl Answer {
         Answer { status, content_type: JSON, header: None, body }
     }
 
+    /// This node has no room for the request.
+    pub(super) fn overloaded(request_id: &str) -> Answer {
+        let (code, detail) = meaning(Failure::Overloaded);
+        Answer::problem(code, None, detail, request_id)
+    }
+
     /// What is wrong with the request.
     pub(super) fn mistake(mistake: &Mistake, request_id: &str) -> Answer {
         let field = mistake.field.as_deref();

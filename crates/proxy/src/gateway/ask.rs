@@ -6,6 +6,7 @@ use super::{
     service::Service,
 };
 use net::{clock, trunk};
+use std::cell::Cell;
 use stdx::Moment;
 use wire::{
     Call, PartitionId, Reply,
@@ -21,8 +22,20 @@ pub(super) struct Ask {
     body: Vec<u8>,
     pub(super) deadline: Moment,
     /// Attempts of the tiers in front.
-    attempts_before: u8,
+    pub(super) attempts_before: u8,
     trace: Box<str>,
+    blamed: Cell<Blame>,
+}
+
+/// Who is to blame when there is no outcome.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Blame {
+    /// This gateway, as far as it knows.
+    Here,
+    /// The service: nobody owns the partition, or too much waits for it.
+    Service,
+    /// The account node that was asked last.
+    Node(NodeIndex),
 }
 
 /// Room for the call of a debit.
@@ -37,7 +50,8 @@ impl Ask {
             Call::Execute(_) => Asking::Command,
             Call::Query(_) => Asking::Query,
         };
-        Ask { asking, body, deadline, attempts_before, trace: trace.into() }
+        let blamed = Cell::new(Blame::Here);
+        Ask { asking, body, deadline, attempts_before, trace: trace.into(), blamed }
     }
 
     /// The encoded [`Call`].
@@ -46,27 +60,45 @@ impl Ask {
         &self.body
     }
 
+    /// Who is to blame if there was no outcome.
+    pub(super) fn blamed(&self) -> Blame {
+        self.blamed.get()
+    }
+
+    pub(super) fn blame(&self, blame: Blame) {
+        self.blamed.set(blame);
+    }
+
     /// Asks the owner of `partition`.
     pub(super) async fn owner(
         &self,
         service: &Service,
         partition: PartitionId,
     ) -> Result<Reply, Failure> {
-        let mut attempts = Attempts::new(self.asking);
-        if self.deadline <= clock::now() {
+        let mut attempts = Attempts::new(self.asking, self.attempts_before);
+        let now = clock::now();
+        if self.deadline <= now {
             return Err(Failure::Overloaded);
         }
+        self.blame(Blame::Service);
+        let Some(_entered) = service.enter(partition) else {
+            return Err(Failure::Overloaded);
+        };
+        service.requested(now);
         while clock::now() < self.deadline {
             let version = service.owners_version();
             let Some(node) = service.owner(partition) else {
                 service.owners_changed(version, self.deadline).await;
                 continue;
             };
+            self.blame(Blame::Node(node));
             let attempt = self.once(service, node, partition, attempts.count()).await;
             match attempts.judge(attempt) {
                 Next::Report(result) => return result,
-                Next::Again(pause) => {
-                    service.count_repeat();
+                Next::Again { pause, denied } => {
+                    if !service.may_repeat() {
+                        return Err(denied);
+                    }
                     let until = self.deadline.min(clock::now() + pause);
                     service.owners_changed(version, until).await;
                 }

@@ -9,6 +9,9 @@ use wire::{Reply, call::Failure};
 
 /// Attempts of one request at this gateway.
 pub(super) const ATTEMPTS_MAX: u8 = 16;
+/// Times that a request is repeated because a node had no room for it. Not at all where a tier in
+/// front has repeated it already: hops must not multiply.
+const OVERLOADED_REPEATS_MAX: u8 = 2;
 /// Pause after the first attempt that a node turned away while its claim to own the partition
 /// stood; a change of owners ends it early. Each further pause is twice as long.
 const PAUSE_MIN: Duration = Duration::from_millis(20);
@@ -39,8 +42,12 @@ pub(super) enum Attempt {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Next {
     Report(Result<Reply, Failure>),
-    /// Ask the owner again, once there is another or after this pause.
-    Again(Duration),
+    /// Ask the owner again, once there is another or after this pause; report `denied` if the
+    /// retry budget does not pay for that.
+    Again {
+        pause: Duration,
+        denied: Failure,
+    },
 }
 
 /// The attempts of one request so far.
@@ -48,14 +55,16 @@ pub(super) enum Next {
 pub(super) struct Attempts {
     asking: Asking,
     count: u8,
+    overloaded_left: u8,
     /// An attempt may have been executed.
     unknown: bool,
 }
 
 impl Attempts {
-    /// None yet.
-    pub(super) fn new(asking: Asking) -> Attempts {
-        Attempts { asking, count: 0, unknown: false }
+    /// None yet at this gateway, so many at the tiers in front.
+    pub(super) fn new(asking: Asking, attempts_before: u8) -> Attempts {
+        let overloaded_left = if attempts_before == 0 { OVERLOADED_REPEATS_MAX } else { 0 };
+        Attempts { asking, count: 0, overloaded_left, unknown: false }
     }
 
     /// How many were judged.
@@ -84,10 +93,10 @@ impl Attempts {
             Attempt::Replied(Reply::Failed(failure)) => match failure {
                 Failure::NotOwner => self.again(),
                 Failure::OutcomeUnknown => self.again_unknown(),
-                Failure::Overloaded
-                | Failure::EngineUnavailable
-                | Failure::KeyInUse
-                | Failure::Malformed => self.fail(failure),
+                Failure::Overloaded => self.again_overloaded(),
+                Failure::EngineUnavailable | Failure::KeyInUse | Failure::Malformed => {
+                    self.fail(failure)
+                }
                 Failure::NoSuchAccount | Failure::NoSuchTransaction => self.fail_unknown(),
             },
             // An answer to another question: what became of ours nobody can say.
@@ -112,6 +121,7 @@ impl Attempts {
             Attempt::Replied(Reply::Failed(Failure::NotOwner | Failure::OutcomeUnknown))
             | Attempt::TurnedAway
             | Attempt::Lost(Loss::NotConnected | Loss::ConnectionLost) => self.again(),
+            Attempt::Replied(Reply::Failed(Failure::Overloaded)) => self.again_overloaded(),
             Attempt::Replied(Reply::Failed(failure)) => self.fail(failure),
             Attempt::Replied(reply) => Next::Report(Ok(reply)),
             Attempt::Garbled | Attempt::Lost(Loss::TooLong) => self.fail(Failure::Malformed),
@@ -121,11 +131,24 @@ impl Attempts {
     }
 
     fn again(&self) -> Next {
+        self.again_or(Failure::NotOwner)
+    }
+
+    fn again_overloaded(&mut self) -> Next {
+        match self.overloaded_left.checked_sub(1) {
+            Some(left) => self.overloaded_left = left,
+            None => return self.fail(Failure::Overloaded),
+        }
+        self.again_or(Failure::Overloaded)
+    }
+
+    fn again_or(&self, failure: Failure) -> Next {
         if ATTEMPTS_MAX <= self.count {
-            return self.fail(Failure::NotOwner);
+            return self.fail(failure);
         }
         let doublings = u32::from(self.count.saturating_sub(1)).min(8);
-        Next::Again((PAUSE_MIN * (1 << doublings)).min(PAUSE_MAX))
+        let pause = (PAUSE_MIN * (1 << doublings)).min(PAUSE_MAX);
+        Next::Again { pause, denied: self.failed(failure) }
     }
 
     fn again_unknown(&mut self) -> Next {
@@ -164,11 +187,11 @@ mod tests {
     /// What each of these attempts leads to, in a row, and what giving up then says.
     #[track_caller]
     fn check(asking: Asking, attempts: Vec<Attempt>, expected: &[&str], given_up: Failure) {
-        let mut state = Attempts::new(asking);
+        let mut state = Attempts::new(asking, 0);
         let got: Vec<String> = attempts
             .into_iter()
             .map(|attempt| match state.judge(attempt) {
-                Next::Again(_) => "again".to_owned(),
+                Next::Again { .. } => "again".to_owned(),
                 Next::Report(Ok(_)) => "reply".to_owned(),
                 Next::Report(Err(failure)) => format!("{failure:?}"),
             })
@@ -180,7 +203,7 @@ mod tests {
     #[test]
     fn what_was_not_executed_is_said_so() {
         use Failure::*;
-        for failure in [Overloaded, EngineUnavailable, KeyInUse, Malformed] {
+        for failure in [EngineUnavailable, KeyInUse, Malformed] {
             let name = format!("{failure:?}");
             check(Asking::Command, vec![failed(failure)], &[&name], NotOwner);
         }
@@ -212,7 +235,7 @@ mod tests {
         for (first, expected) in unknown() {
             check(Asking::Command, vec![first], &[expected], OutcomeUnknown);
         }
-        for failure in [Overloaded, EngineUnavailable, KeyInUse, Malformed] {
+        for failure in [EngineUnavailable, KeyInUse, Malformed] {
             for (first, expected) in unknown() {
                 let attempts = vec![first, failed(failure)];
                 check(Asking::Command, attempts, &[expected, "OutcomeUnknown"], OutcomeUnknown);
@@ -245,10 +268,26 @@ mod tests {
     }
 
     #[test]
+    fn a_node_without_room_is_asked_again_only_if_no_tier_in_front_has_done_so() {
+        use Failure::*;
+        for asking in [Asking::Command, Asking::Query] {
+            let attempts = vec![failed(Overloaded), failed(Overloaded), failed(Overloaded)];
+            check(asking, attempts, &["again", "again", "Overloaded"], NotOwner);
+            let mut repeated = Attempts::new(asking, 1);
+            let next = repeated.judge(failed(Overloaded));
+            assert_eq!(next, Next::Report(Err(Overloaded)));
+        }
+        let mut unknown = Attempts::new(Asking::Command, 0);
+        unknown.judge(Attempt::Lost(Loss::ConnectionLost));
+        let Next::Again { denied, .. } = unknown.judge(failed(Overloaded)) else { panic!() };
+        assert_eq!(denied, OutcomeUnknown, "the budget's no does not undo the first attempt");
+    }
+
+    #[test]
     fn attempts_and_pauses_are_bounded() {
-        let mut state = Attempts::new(Asking::Command);
+        let mut state = Attempts::new(Asking::Command, 0);
         for _ in 1..ATTEMPTS_MAX {
-            let Next::Again(pause) = state.judge(failed(Failure::NotOwner)) else {
+            let Next::Again { pause, .. } = state.judge(failed(Failure::NotOwner)) else {
                 panic!("one more is allowed: {state:?}");
             };
             assert!((PAUSE_MIN..=PAUSE_MAX).contains(&pause), "{pause:?}");

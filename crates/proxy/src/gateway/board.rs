@@ -31,6 +31,8 @@ pub(super) struct WorkerBoard {
     pub(super) requests: Counter,
     /// Answered with 4xx: a mistake of the client's or a refusal of the ledger's.
     refused: Counter,
+    /// Refused by the limit of this node.
+    pub(super) shed: Counter,
     /// Answered with 503: not executed.
     unavailable: Counter,
     /// Answered with 504: outcome unknown.
@@ -45,6 +47,10 @@ pub(super) struct ServiceBoard {
     pub(super) connected: Counter,
     /// Attempts after the first.
     pub(super) repeats: Counter,
+    /// Attempts that the retry budget did not grant.
+    pub(super) denied: Counter,
+    /// Refused because too many wait for the partition.
+    pub(super) crowded: Counter,
     /// Partitions that nobody owns. Locked when an owner changes and when somebody looks.
     orphans: Mutex<Vec<PartitionId>>,
 }
@@ -157,9 +163,10 @@ impl Source for Board {
 
     fn metrics(&self, out: &mut Exposition) {
         type Of = fn(&WorkerBoard) -> &Counter;
-        let totals: [(&str, &str, Of); 4] = [
+        let totals: [(&str, &str, Of); 5] = [
             ("gateway_requests_total", "Requests taken.", |it| &it.requests),
             ("gateway_refused_total", "Answered with 4xx.", |it| &it.refused),
+            ("gateway_shed_total", "Refused by the limit of this node.", |it| &it.shed),
             ("gateway_unavailable_total", "Not executed: 503.", |it| &it.unavailable),
             ("gateway_unknown_total", "Outcome unknown: 504.", |it| &it.unknown),
         ];
@@ -172,6 +179,10 @@ impl Source for Board {
         };
         let repeats = per_service(&|at| self.service_sum(at, |it| it.repeats.get()));
         out.counter("gateway_repeats_total", "Attempts after the first.", &repeats);
+        let denied = per_service(&|at| self.service_sum(at, |it| it.denied.get()));
+        out.counter("gateway_denied_total", "Attempts over the retry budget.", &denied);
+        let crowded = per_service(&|at| self.service_sum(at, |it| it.crowded.get()));
+        out.counter("gateway_crowded_total", "Refused: the partition is full.", &crowded);
         let connected = per_service(&|at| self.service_sum(at, |it| it.connected.get()));
         out.gauge("gateway_account_links", "Connections to account nodes.", &connected);
         let orphans = per_service(&|at| self.orphans(at).len().try_into().unwrap_or(u64::MAX));

@@ -3,12 +3,14 @@
 use super::{
     answer::Answer,
     board::WorkerBoard,
+    load::{Load, Taken},
     request::{Desk, Request, Step},
 };
 use crate::balancer::front;
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header, request::Parts};
 use net::{
+    clock,
     edge::{Asked, Body, Service},
     ids,
     trunk::{Handler, ReplyTo},
@@ -29,6 +31,7 @@ pub(super) struct Front {
     /// Of a request that comes over HTTP.
     pub(super) deadline: Duration,
     pub(super) board: Arc<WorkerBoard>,
+    pub(super) load: Rc<Load>,
 }
 
 /// Takes requests from the tier above.
@@ -44,6 +47,10 @@ impl Handler for TrunkFront {
         let id = headers.get("x-request-id").and_then(decent_id);
         let minted_id = id.is_none().then(ids::request_id);
         let request_id = id.or(minted_id.as_ref().map(ids::Minted::as_str));
+        let request_id = request_id.expect("given or minted");
+        let Some(taken) = front.load.take(clock::now()) else {
+            return front.send(front.full(request_id), &front.node, reply);
+        };
         let step = front.desk.take(&Request {
             method,
             path,
@@ -51,18 +58,23 @@ impl Handler for TrunkFront {
             body: request.body,
             key: request.key,
             minted: request.minted,
-            request_id: request_id.expect("given or minted"),
+            request_id,
             attempts: request.attempt,
             left: Duration::from_millis(request.deadline_ms.into()),
             trace: request.trace,
         });
         match step {
-            Step::Answer(answer) => front.send(answer, reply),
+            Step::Answer(answer) => {
+                taken.answered(answer.status);
+                front.send(answer, &front.node, reply);
+            }
             Step::Ask(job) => {
                 let front = Rc::clone(front);
                 drop(spawn_local(async move {
-                    let answer = job.answer().await;
-                    front.send(answer, reply);
+                    let answer = taken.below(job.answer()).await;
+                    let decided_by = job.blamed(answer.status).unwrap_or(&front.node);
+                    taken.answered(answer.status);
+                    front.send(answer, decided_by, reply);
                 }));
             }
         }
@@ -70,14 +82,21 @@ impl Handler for TrunkFront {
 }
 
 impl Front {
-    fn send(&self, answer: Answer, reply: ReplyTo) {
+    /// What is told to one request too many: it was certainly not executed.
+    fn full(&self, request_id: &str) -> Answer {
+        self.board.shed.add(1);
+        Answer::overloaded(request_id)
+    }
+
+    /// `decided_by` is this node, or whoever behind it is to blame.
+    fn send(&self, answer: Answer, decided_by: &str, reply: ReplyTo) {
         self.board.count(answer.status);
         let mut headers = HeaderList::new();
         let content_type = Some(("content-type", answer.content_type));
         for (name, value) in content_type.into_iter().chain(answer.header) {
             headers.push(name, value.as_bytes()).expect("two short headers fit");
         }
-        let mut response = ResponseRef::new(answer.status, &self.node, &answer.body);
+        let mut response = ResponseRef::new(answer.status, decided_by, &answer.body);
         response.headers = headers.as_ref();
         reply.send(response);
     }
@@ -114,7 +133,10 @@ impl Service for HttpFront {
                 return response.map(Body::from);
             }
         };
-        let answer = front.answer(&asked, &request_id, key.as_ref()).await;
+        let answer = match front.load.take(clock::now()) {
+            Some(taken) => front.answer(&asked, &request_id, key.as_ref(), taken).await,
+            None => Some(front.full(request_id.to_str().unwrap_or_default())),
+        };
         let mut response = match answer {
             Some(answer) => {
                 front.board.count(answer.status);
@@ -141,6 +163,7 @@ impl Front {
         asked: &Asked,
         request_id: &HeaderValue,
         key: Option<&front::Key>,
+        taken: Taken,
     ) -> Option<Answer> {
         let headers = &asked.parts.headers;
         let list = front::forwarded_headers(headers, request_id, asked.peer.ip()).ok()?;
@@ -156,10 +179,12 @@ impl Front {
             left: self.deadline,
             trace: front::trace(headers),
         });
-        Some(match step {
+        let answer = match step {
             Step::Answer(answer) => answer,
-            Step::Ask(job) => job.answer().await,
-        })
+            Step::Ask(job) => taken.below(job.answer()).await,
+        };
+        taken.answered(answer.status);
+        Some(answer)
     }
 }
 

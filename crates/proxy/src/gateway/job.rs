@@ -2,7 +2,7 @@
 
 use super::{
     answer::{Answer, Told},
-    ask::Ask,
+    ask::{Ask, Blame},
     cursor,
     lists::{AccountParts, TrialParts},
     render::Page,
@@ -39,6 +39,16 @@ impl Job {
             tracing::debug!(request_id = &*self.request_id, ?failure, "no outcome");
         }
         Answer::of(&self.service.name, told, &self.request_id)
+    }
+
+    /// Who behind this gateway is to blame for an answer of this status, if anybody is.
+    pub(super) fn blamed(&self, status: u16) -> Option<&str> {
+        match self.ask.blamed() {
+            Blame::Here => None,
+            Blame::Service | Blame::Node(_) if status < 500 => None,
+            Blame::Service => Some(&self.service.name),
+            Blame::Node(node) => Some(self.service.node_name(node)),
+        }
     }
 
     async fn told(&self) -> Result<Told, Failure> {

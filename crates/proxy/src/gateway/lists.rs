@@ -1,7 +1,7 @@
 //! What only all nodes of a service together can tell: its list of accounts and its books.
 
 use super::{
-    ask::Ask,
+    ask::{Ask, Blame},
     attempts::{Attempt, Attempts, Next},
     cursor,
     render::{Page, TrialBalance},
@@ -23,7 +23,9 @@ pub(super) trait Parts: Default {
 impl Ask {
     /// Asks all owners at once, and again until every partition was answered for once.
     pub(super) async fn everybody<P: Parts>(&self, service: &Service) -> Result<P, Failure> {
-        let mut attempts = Attempts::new(self.asking);
+        let mut attempts = Attempts::new(self.asking, self.attempts_before);
+        self.blame(Blame::Service);
+        service.requested(clock::now());
         while clock::now() < self.deadline {
             let version = service.owners_version();
             let owners = service.owners().all();
@@ -37,13 +39,15 @@ impl Ask {
                 .into_iter()
                 .map(|(node, partition)| self.once(service, node, partition, count))
                 .collect();
-            let pause = match gather(service, asked, &mut attempts).await {
+            let (pause, denied) = match gather(service, asked, &mut attempts).await {
                 Ok(parts) => return Ok(parts),
                 Err(Next::Report(Err(failure))) => return Err(failure),
                 Err(Next::Report(Ok(_))) => return Err(Failure::Malformed),
-                Err(Next::Again(pause)) => pause,
+                Err(Next::Again { pause, denied }) => (pause, denied),
             };
-            service.count_repeat();
+            if !service.may_repeat() {
+                return Err(denied);
+            }
             let until = self.deadline.min(clock::now() + pause);
             service.owners_changed(version, until).await;
         }

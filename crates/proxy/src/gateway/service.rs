@@ -2,9 +2,11 @@
 
 use super::{
     board::ServiceBoard,
+    limits::{PARTITION_IN_FLIGHT_MAX, RETRY_FLOOR_PER_SECOND, RETRY_SHARE_PERMILLE},
     owners::{NodeIndex, Owners},
 };
 use crate::config::ServiceConfig;
+use balance::Budget;
 use net::{
     clock,
     trunk::{CallSlot, Identity, Link, LinkConfig, LinkEvents},
@@ -25,6 +27,10 @@ pub(super) struct Service {
     pub(super) tag: ServiceTag,
     pub(super) partitions: u16,
     links: Vec<Link<CallSlot>>,
+    names: Vec<Arc<str>>,
+    /// Requests for each partition.
+    in_flight: Vec<Cell<u32>>,
+    budget: RefCell<Budget>,
     ownership: Rc<Ownership>,
 }
 
@@ -61,6 +67,9 @@ impl Service {
             tag: ServiceTag::of(&config.name),
             partitions: config.partitions,
             links: config.nodes.iter().enumerate().map(link).collect(),
+            names: config.nodes.iter().map(|node| Arc::clone(&node.name)).collect(),
+            in_flight: (0..config.partitions).map(|_| Cell::new(0)).collect(),
+            budget: RefCell::new(Budget::new(RETRY_SHARE_PERMILLE, RETRY_FLOOR_PER_SECOND)),
             ownership,
         }
     }
@@ -68,6 +77,22 @@ impl Service {
     /// The way to a node.
     pub(super) fn link(&self, node: NodeIndex) -> &Link<CallSlot> {
         &self.links[node]
+    }
+
+    pub(super) fn node_name(&self, node: NodeIndex) -> &str {
+        &self.names[node]
+    }
+
+    /// Counts a request for `partition` for as long as what is returned is held; `None` when too
+    /// many wait for it already.
+    pub(super) fn enter(&self, partition: PartitionId) -> Option<Entered<'_>> {
+        let in_flight = self.in_flight.get(usize::from(partition.0))?;
+        if PARTITION_IN_FLIGHT_MAX <= in_flight.get() {
+            self.ownership.board.crowded.add(1);
+            return None;
+        }
+        in_flight.set(in_flight.get() + 1);
+        Some(Entered { in_flight })
     }
 
     /// Whom to ask about `partition` now.
@@ -99,9 +124,17 @@ impl Service {
         }
     }
 
-    /// Counts an attempt that follows another.
-    pub(super) fn count_repeat(&self) {
-        self.ownership.board.repeats.add(1);
+    /// Counts a request: it earns repeats.
+    pub(super) fn requested(&self, now: Moment) {
+        self.budget.borrow_mut().requested(now);
+    }
+
+    /// Whether an attempt may follow another.
+    pub(super) fn may_repeat(&self) -> bool {
+        let granted = self.budget.borrow_mut().try_retry(clock::now());
+        let board = &self.ownership.board;
+        (if granted { &board.repeats } else { &board.denied }).add(1);
+        granted
     }
 
     /// Sends nothing more.
@@ -109,6 +142,17 @@ impl Service {
         for link in &self.links {
             link.close();
         }
+    }
+}
+
+/// A request that is in flight to a partition.
+pub(super) struct Entered<'a> {
+    in_flight: &'a Cell<u32>,
+}
+
+impl Drop for Entered<'_> {
+    fn drop(&mut self) {
+        self.in_flight.set(self.in_flight.get().saturating_sub(1));
     }
 }
 

@@ -139,7 +139,8 @@ fn gateway(nodes: &[&Rc<Node>], deadline: Duration) -> Rc<Front> {
     let identity = identity("gateway-1");
     let service = Rc::new(Service::open(&config, &identity, Arc::default()));
     let desk = Desk { api_key: ApiKey::new("secret"), services: vec![service] };
-    Rc::new(Front { node: "gateway-1".into(), desk, deadline, board: Arc::default() })
+    let (board, load) = (Arc::default(), Rc::default());
+    Rc::new(Front { node: "gateway-1".into(), desk, deadline, board, load })
 }
 
 /// Status and body of the answer.

@@ -1,0 +1,19 @@
+//! Limits of a gateway beyond those of the edge and the trunk.
+
+use balance::LimitSettings;
+
+/// Requests that one worker has in flight. The floor is what the batches of the account nodes
+/// still turn into throughput and not into waiting.
+pub(super) const GATEWAY_LIMIT: LimitSettings =
+    LimitSettings { min: 1_024, initial: 2_048, max: 16_384 };
+/// Requests of one worker for one partition. A partition that answers nothing fills this and no
+/// more: the others keep their room.
+pub(super) const PARTITION_IN_FLIGHT_MAX: u32 = 512;
+/// Repeats that a worker may make of the requests for a service: this share of those of the last
+/// ten seconds, …
+pub(super) const RETRY_SHARE_PERMILLE: u32 = 200;
+/// … and so many in any second, so that what was in flight to a killed node is repeated also on a
+/// quiet day.
+pub(super) const RETRY_FLOOR_PER_SECOND: u32 = 32;
+
+const _: () = assert!(PARTITION_IN_FLIGHT_MAX * 2 <= GATEWAY_LIMIT.min);

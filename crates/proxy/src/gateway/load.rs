@@ -1,0 +1,125 @@
+//! What one worker of a gateway has in hand: how much it admits, and what it says of its load.
+//!
+//! Its latency leaves out the time that the ledger takes: a sick partition makes no gateway look
+//! slow. What is in flight counts whole.
+
+use super::limits::GATEWAY_LIMIT;
+use crate::gate::{Admitted, Gate};
+use balance::{Arrival, LoadMeter, Paused, Report};
+use net::clock;
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+};
+use stdx::Moment;
+use wire::frame::LoadReport;
+
+/// The load of one worker.
+#[derive(Debug)]
+pub(super) struct Load {
+    gate: Rc<Gate>,
+    meter: RefCell<LoadMeter>,
+}
+
+impl Default for Load {
+    fn default() -> Load {
+        Load { gate: Gate::new(GATEWAY_LIMIT), meter: RefCell::default() }
+    }
+}
+
+impl Load {
+    /// Takes a request, if there is room for it.
+    pub(super) fn take(self: &Rc<Load>, now: Moment) -> Option<Taken> {
+        let admitted = self.gate.admit(now)?;
+        let phase = Phase::Here(self.meter.borrow_mut().start(now));
+        Some(Taken { load: Rc::clone(self), admitted: Some(admitted), phase: Cell::new(phase) })
+    }
+
+    /// What the tier above is told.
+    pub(super) fn report(&self) -> LoadReport {
+        let limit_permille = self.gate.share_permille();
+        let Report { in_flight, latency, limit_permille, draining } =
+            self.meter.borrow().report(clock::now(), limit_permille, false);
+        LoadReport { in_flight, latency_us: 0, limit_permille, draining }.with_latency(latency)
+    }
+}
+
+/// A request that was taken, until it comes to its end.
+#[derive(Debug)]
+pub(super) struct Taken {
+    load: Rc<Load>,
+    admitted: Option<Admitted>,
+    phase: Cell<Phase>,
+}
+
+/// In whose hands a request is.
+#[derive(Clone, Copy, Debug)]
+enum Phase {
+    Here(Arrival),
+    Below(Paused),
+    Ended,
+}
+
+impl Taken {
+    /// Waits for what is done behind this gateway, on another's account.
+    pub(super) async fn below<T>(&self, work: impl Future<Output = T>) -> T {
+        if let Phase::Here(arrival) = self.phase.get() {
+            let paused = self.load.meter.borrow_mut().pause(clock::now(), arrival);
+            self.phase.set(Phase::Below(paused));
+        }
+        let done = work.await;
+        self.back(clock::now());
+        done
+    }
+
+    fn back(&self, now: Moment) {
+        if let Phase::Below(paused) = self.phase.get() {
+            let arrival = self.load.meter.borrow_mut().resume(now, paused);
+            self.phase.set(Phase::Here(arrival));
+        }
+    }
+
+    /// It is answered with this status.
+    pub(super) fn answered(mut self, status: u16) {
+        let now = clock::now();
+        self.end(now, true);
+        match self.admitted.take() {
+            Some(admitted) if status < 500 => admitted.answered(now),
+            Some(_) | None => (), // How long a failure takes says nothing of how much fits.
+        }
+    }
+
+    fn end(&self, now: Moment, answered: bool) {
+        self.back(now);
+        if let Phase::Here(arrival) = self.phase.replace(Phase::Ended) {
+            self.load.meter.borrow_mut().end(now, arrival, answered);
+        }
+    }
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        self.end(clock::now(), false);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_waits_for_the_ledger_stays_in_flight() {
+        let load = Rc::new(Load::default());
+        let taken = load.take(clock::now()).unwrap();
+        let mut waiting = Box::pin(taken.below(std::future::pending::<()>()));
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        assert!(waiting.as_mut().poll(&mut context).is_pending());
+        // None of its age is ours.
+        assert_eq!((load.report().in_flight, load.report().latency_us), (1, 0));
+        drop(waiting);
+        drop(taken);
+        assert_eq!(load.report().in_flight, 0);
+        load.take(clock::now()).unwrap().answered(200);
+        assert_eq!(load.report().in_flight, 0);
+    }
+}
