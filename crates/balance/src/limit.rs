@@ -31,9 +31,9 @@ const REPROBE_JITTER: Duration = Duration::from_millis(2_500);
 /// also measures too high.
 const REPROBE_SOON: Duration = Duration::from_secs(1);
 const REPROBE_SOON_BELOW: f64 = 0.9;
-/// It is given up after this long: some of what was in flight before may hang, and new requests must
-/// not be refused until that has passed its deadline.
-const PROBE_MAX: Duration = Duration::from_secs(1);
+/// That is given up when nothing is answered for so long: what hangs, because a part of what is behind
+/// this limit is sick, would otherwise have everything refused until it has passed its deadline.
+const PROBE_SILENCE_MAX: Duration = Duration::from_secs(1);
 /// What is left of the limit while the base latency is measured.
 const PROBE_DIVISOR: f64 = 4.0;
 
@@ -68,6 +68,8 @@ pub struct Limit {
     probe: Probe,
     /// Something was refused since the last probe.
     refused: bool,
+    /// When a latency was last told.
+    sampled_at: Moment,
 }
 
 #[derive(Clone, Debug)]
@@ -83,9 +85,9 @@ enum Probe {
     /// Not before then, and only if something is refused.
     Due { at: Moment },
     /// The limit is low; what was in flight before still drains.
-    Settling { since: Moment },
+    Settling,
     /// This window gives the new base latency.
-    Measuring { since: Moment },
+    Measuring,
 }
 
 impl Limit {
@@ -102,6 +104,7 @@ impl Limit {
             base: 0.0,
             probe: Probe::Due { at: now + REPROBE_SOON },
             refused: false,
+            sampled_at: now,
         }
     }
 
@@ -109,7 +112,7 @@ impl Limit {
     pub fn limit(&self) -> u32 {
         let limit = match self.probe {
             Probe::Due { .. } => self.limit,
-            Probe::Settling { .. } | Probe::Measuring { .. } => self.limit / PROBE_DIVISOR,
+            Probe::Settling | Probe::Measuring => self.limit / PROBE_DIVISOR,
         };
         whole(limit).clamp(self.settings.min, self.settings.max)
     }
@@ -127,8 +130,8 @@ impl Limit {
 
     /// Admits a request if there is room: it counts as in flight until [`Limit::ended`].
     pub fn try_start(&mut self, now: Moment) -> bool {
-        if let Probe::Settling { since } | Probe::Measuring { since } = self.probe
-            && PROBE_MAX <= now.since(since)
+        if let Probe::Settling | Probe::Measuring = self.probe
+            && PROBE_SILENCE_MAX <= now.since(self.sampled_at)
         {
             self.probe = Probe::Due { at: now + REPROBE };
         }
@@ -146,6 +149,7 @@ impl Limit {
         debug_assert!(0 < self.in_flight);
         self.in_flight = self.in_flight.saturating_sub(1);
         let Some(latency) = latency else { return };
+        self.sampled_at = now;
         self.window.add(latency.as_secs_f64());
         if self.window.is_whole(now) {
             self.judge(now, rng);
@@ -163,17 +167,17 @@ impl Limit {
         let dropped = window.dropped;
         let median = window.median();
         match self.probe {
-            Probe::Settling { .. } if self.limit() < self.in_flight => return,
-            Probe::Settling { since } => {
-                self.probe = Probe::Measuring { since };
+            Probe::Settling if self.limit() < self.in_flight => return,
+            Probe::Settling => {
+                self.probe = Probe::Measuring;
                 return;
             }
-            Probe::Measuring { .. } => {
+            Probe::Measuring => {
                 self.measured(now, rng, median);
                 return;
             }
             Probe::Due { at } if at <= now && self.refused => {
-                self.probe = Probe::Settling { since: now };
+                self.probe = Probe::Settling;
             }
             Probe::Due { .. } => (),
         }
@@ -328,6 +332,18 @@ mod tests {
             limit.try_start(Moment::ZERO);
         }
         assert_eq!(limit.limit(), 18);
+    }
+
+    #[test]
+    fn what_hangs_does_not_hold_a_probe_up_for_long() {
+        let (mut limit, mut now) = (Limit::new(Moment::ZERO, SETTINGS), Moment::ZERO);
+        // Half of what fits; from here on none of it is answered, and a probe waits for it.
+        (0..10).for_each(|_| assert!(limit.try_start(now)));
+        limit.probe = Probe::Settling;
+        now = now + PROBE_SILENCE_MAX / 2;
+        assert!(!limit.try_start(now));
+        now = now + PROBE_SILENCE_MAX / 2;
+        assert!(limit.try_start(now));
     }
 
     #[test]

@@ -82,16 +82,6 @@ enum Standing {
 }
 
 impl Pool {
-    /// `count` endpoints of equal weight, all down, chosen by the default policy.
-    pub fn new(count: usize) -> Pool {
-        let mut pool = Pool::with(Policy::default());
-        for index in 0..count {
-            let key = u64::try_from(index).unwrap_or(u64::MAX);
-            pool.add(Spec { key, weight: NonZeroU32::MIN });
-        }
-        pool
-    }
-
     /// No endpoints yet.
     pub fn with(policy: Policy) -> Pool {
         Pool {
@@ -192,9 +182,10 @@ impl Pool {
     /// A request came to its end. True when that trips the endpoint's breaker.
     pub fn ended(&mut self, now: Moment, rng: &mut Rng, ticket: Ticket, outcome: Outcome) -> bool {
         let index = ticket.choice.endpoint;
-        self.finished(index);
         let latency = now.since(ticket.sent_at);
         let endpoint = &mut self.endpoints[index];
+        debug_assert!(0 < endpoint.in_flight, "somebody counts wrong");
+        endpoint.in_flight = endpoint.in_flight.saturating_sub(1);
         endpoint.ages.end(ticket.sent_at);
         match outcome {
             Outcome::Answered => {
@@ -274,29 +265,6 @@ impl Pool {
             limit_permille: u16::try_from(saturating(permille)).unwrap_or(u16::MAX),
             draining: self.up.is_empty(),
         }
-    }
-
-    /// As [`Pool::send`], for callers that count by [`Pool::started`] and [`Pool::finished`] and so
-    /// tell the pool nothing of outcomes.
-    pub fn choose(
-        &mut self,
-        now: Moment,
-        rng: &mut Rng,
-        excluded: Option<usize>,
-    ) -> Result<usize, NoneUp> {
-        self.pick(now, rng, Ask { excluded, hash: 0 }).map(|choice| choice.endpoint)
-    }
-
-    /// A request goes to this endpoint.
-    pub fn started(&mut self, index: usize) {
-        self.endpoints[index].in_flight += 1;
-    }
-
-    /// It was answered or lost.
-    pub fn finished(&mut self, index: usize) {
-        let endpoint = &mut self.endpoints[index];
-        debug_assert!(0 < endpoint.in_flight, "somebody counts wrong");
-        endpoint.in_flight = endpoint.in_flight.saturating_sub(1);
     }
 
     fn pick(&mut self, now: Moment, rng: &mut Rng, ask: Ask) -> Result<Choice, NoneUp> {

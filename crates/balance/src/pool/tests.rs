@@ -24,6 +24,26 @@ fn pool(policy: Policy, count: usize) -> Pool {
     pool
 }
 
+/// Choices and counts by themselves: what is chosen is not sent, what is in flight never ends.
+impl Pool {
+    fn choose(
+        &mut self,
+        now: Moment,
+        rng: &mut Rng,
+        excluded: Option<usize>,
+    ) -> Result<usize, NoneUp> {
+        self.pick(now, rng, Ask { excluded, hash: 0 }).map(|choice| choice.endpoint)
+    }
+
+    fn started(&mut self, index: usize) {
+        self.endpoints[index].in_flight += 1;
+    }
+
+    fn finished(&mut self, index: usize) {
+        self.endpoints[index].in_flight -= 1;
+    }
+}
+
 fn chosen(pool: &mut Pool, now: Moment, excluded: Option<usize>) -> BTreeSet<usize> {
     let mut rng = Rng::new(1);
     (0..256).filter_map(|_| pool.choose(now, &mut rng, excluded).ok()).collect()
@@ -263,4 +283,18 @@ fn weights_may_be_set_at_any_time() {
     let mut rng = Rng::new(1);
     let order: Vec<usize> = (0..8).map(|_| pool.choose(later(), &mut rng, None).unwrap()).collect();
     assert_eq!(order.iter().filter(|&&it| it == 1).count(), 6, "{order:?}");
+}
+
+#[test]
+fn the_place_of_one_that_went_is_given_away_once_nothing_is_in_flight_there() {
+    let (mut pool, mut rng) = (pool(Policy::LeastLoad, 1), Rng::new(1));
+    let ticket = pool.send(later(), &mut rng, Ask::default()).unwrap();
+    pool.lost(later(), &mut rng, 0);
+    let other = Spec { key: 9, weight: NonZeroU32::MIN };
+    assert!(!pool.replace(0, other));
+    pool.ended(later(), &mut rng, ticket, Outcome::Lost);
+    assert!(pool.replace(0, other));
+    assert_eq!((pool.len(), pool.up_count(), pool.phase(0)), (1, 0, Phase::Passing));
+    pool.set_state(0, UP);
+    assert_eq!(pool.choose(later(), &mut rng, None), Ok(0));
 }

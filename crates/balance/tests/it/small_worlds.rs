@@ -59,6 +59,14 @@ fn build(policy: Policy, world: &[Kind]) -> Pool {
     };
     for (index, kind) in world.iter().enumerate() {
         pool.add(Spec { key: index as u64, weight: NonZeroU32::MIN });
+        // While it alone is up, so that it gets them.
+        pool.set_state(index, UP);
+        for _ in 0..kind.in_flight {
+            pool.send(NOW, &mut rng, Ask::default()).expect("it is up");
+        }
+        pool.set_state(index, State::Down);
+    }
+    for (index, kind) in world.iter().enumerate() {
         pool.set_state(index, UP);
         if kind.condition == Condition::Tripped {
             pool.lost(NOW, &mut rng, index);
@@ -80,7 +88,6 @@ fn build(policy: Policy, world: &[Kind]) -> Pool {
             }
             None => (),
         }
-        (0..kind.in_flight).for_each(|_| pool.started(index));
     }
     pool
 }
