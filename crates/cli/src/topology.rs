@@ -15,7 +15,10 @@ mod tests;
 
 use balance::Policy;
 use complaint::Complaints;
-use elements::{beat::Beat, engine::EngineUrl, role::RoleName, url::HttpUrl};
+use elements::{
+    beat::Beat, endpoint::EndpointRef, engine::EngineUrl, role::RoleName, url::HttpUrl,
+};
+use proxy::config::HashBy;
 use reader::Walk;
 use std::{
     io::{self, Read},
@@ -75,7 +78,7 @@ pub(crate) struct Node {
 /// What a node does, and what only that role needs.
 #[derive(Clone, Debug)]
 pub(crate) enum Role {
-    Balancer { door: Door, endpoints: Vec<String>, policy: Policy },
+    Balancer { door: Door, endpoints: Vec<EndpointRef>, policy: Policy, hash: HashBy },
     Gateway { door: Door },
     Account { service: String, trunk: SocketAddr },
     Monitor { http: SocketAddr, beat: Beat },
@@ -151,7 +154,7 @@ impl Topology {
             Role::Gateway { .. } => 1,
             Role::Monitor { .. } => 2,
             Role::Balancer { endpoints, .. } => {
-                let below = endpoints.iter().filter_map(|name| self.node(name));
+                let below = endpoints.iter().filter_map(|it| self.node(&it.node));
                 1 + below.map(|it| self.height(it)).max().unwrap_or(1)
             }
         }

@@ -72,7 +72,7 @@ fn node(it: &Node) -> Value {
         "http": it.role.http(),
         "trunk": it.role.trunk(),
         "admin": it.admin,
-        "endpoints": it.role.endpoints(),
+        "endpoints": it.role.endpoints().iter().map(|it| &it.node).collect::<Vec<_>>(),
         "service": it.role.service(),
     })
 }

@@ -6,7 +6,10 @@ use crate::{
     data::{Data, read_key},
     error::CliError,
     terminal::tell,
-    topology::{Door, Node, Role, ServiceKind, Topology, elements::engine::EngineUrl},
+    topology::{
+        Door, Node, Role, ServiceKind, Topology,
+        elements::{endpoint::EndpointRef, engine::EngineUrl},
+    },
 };
 use account::AccountConfig;
 use balance::Policy;
@@ -105,8 +108,10 @@ impl Config {
             drain_max: node.drain,
         };
         match &node.role {
-            Role::Balancer { door, endpoints, policy } => {
-                Ok(Config::Balancer(balancer(tree, base, door, endpoints, *policy)))
+            Role::Balancer { door, endpoints, policy, hash } => {
+                let mut config = balancer(tree, base, door, endpoints);
+                (config.policy, config.hash) = (*policy, hash.clone());
+                Ok(Config::Balancer(config))
             }
             Role::Gateway { door } => Ok(Config::Gateway(gateway(tree, base, door)?)),
             Role::Account { service, trunk } => {
@@ -121,17 +126,19 @@ fn balancer(
     tree: &Topology,
     node: NodeConfig,
     door: &Door,
-    endpoints: &[String],
-    policy: Policy,
+    endpoints: &[EndpointRef],
 ) -> BalancerConfig {
-    let endpoints = endpoints.iter().filter_map(|name| tree.node(name));
-    let endpoints = endpoints.filter_map(|it| Some(endpoint(it, it.role.trunk()?)));
+    let endpoints = endpoints.iter().filter_map(|it| {
+        let node = tree.node(&it.node)?;
+        let config = EndpointConfig::trunk(&endpoint(node, node.role.trunk()?));
+        Some(EndpointConfig { weight: it.weight, ..config })
+    });
     BalancerConfig {
         node,
         http: door.http,
         trunk: door.trunk,
-        endpoints: endpoints.map(|it| EndpointConfig::trunk(&it)).collect(),
-        policy,
+        endpoints: endpoints.collect(),
+        policy: Policy::LeastLoad,
         hash: HashBy::Account,
         workers: workers(door),
         deadline: door.deadline,

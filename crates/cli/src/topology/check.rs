@@ -3,11 +3,12 @@
 use super::{
     Door, Node, Role, Route, Service, ServiceKind, Topology,
     complaint::{Complaints, nearest},
-    elements::{address, engine::EngineUrl, role::RoleName},
+    elements::{address, endpoint::EndpointRef, engine::EngineUrl, role::RoleName},
     file::{NodeFile, RouteFile, ServiceFile, TopologyFile},
     reader::{Field, Placed},
 };
 use balance::Policy;
+use proxy::config::HashBy;
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
@@ -187,7 +188,8 @@ impl Check<'_> {
             RoleName::Balancer => {
                 let endpoints = self.endpoints(it);
                 let policy = it.policy.value_or(Policy::LeastLoad);
-                Role::Balancer { door: self.door(it)?, endpoints, policy }
+                let hash = self.hash(it, policy);
+                Role::Balancer { door: self.door(it)?, endpoints, policy, hash }
             }
             RoleName::Gateway => Role::Gateway { door: self.door(it)? },
             RoleName::Account => {
@@ -232,7 +234,17 @@ impl Check<'_> {
         })
     }
 
-    fn endpoints(&mut self, it: &NodeFile) -> Vec<String> {
+    fn hash(&mut self, it: &NodeFile, policy: Policy) -> HashBy {
+        if let Field::Good(hash) = &it.hash
+            && policy != Policy::Hash
+        {
+            let text = format!("is of no use to policy {}: want policy = \"hash\"", policy.text());
+            self.complaints.add(hash.line, &hash.key, text);
+        }
+        it.hash.value_or(HashBy::default())
+    }
+
+    fn endpoints(&mut self, it: &NodeFile) -> Vec<EndpointRef> {
         if it.endpoints.is_missing() {
             self.missing(it, "endpoints", "the names of balancers or gateways below it");
         }
@@ -242,7 +254,7 @@ impl Check<'_> {
         }
         let mut seen = BTreeSet::new();
         for endpoint in &endpoints.value {
-            if !seen.insert(endpoint.value.as_str()) {
+            if !seen.insert(endpoint.value.node.as_str()) {
                 self.complaints.unfit(endpoint, "each endpoint once");
             }
             self.endpoint(endpoint);
@@ -250,10 +262,11 @@ impl Check<'_> {
         endpoints.value.iter().map(|it| it.value.clone()).collect()
     }
 
-    fn endpoint(&mut self, endpoint: &Placed<String>) {
-        let Some(node) = self.file_node(&endpoint.value) else {
+    fn endpoint(&mut self, endpoint: &Placed<EndpointRef>) {
+        let name = &endpoint.value.node;
+        let Some(node) = self.file_node(name) else {
             let known = self.file.nodes.iter().filter_map(|it| it.name.good());
-            let want = match nearest(&endpoint.value, known.map(|it| it.value.as_str())) {
+            let want = match nearest(name, known.map(|it| it.value.as_str())) {
                 Some(meant) => format!("the name of a node (did you mean {meant:?}?)"),
                 None => "the name of a node".to_owned(),
             };
@@ -372,7 +385,7 @@ fn descend<'a>(
     }
     above.push(name);
     for endpoint in &endpoints.value {
-        if let Some(next) = file.nodes.iter().find(|it| it.is_called(&endpoint.value)) {
+        if let Some(next) = file.nodes.iter().find(|it| it.is_called(&endpoint.value.node)) {
             descend(file, next, above, done, complaints);
         }
     }

@@ -3,7 +3,9 @@
 pub(crate) mod address;
 pub(crate) mod beat;
 pub(crate) mod duration;
+pub(crate) mod endpoint;
 pub(crate) mod engine;
+pub(crate) mod hash;
 pub(crate) mod name;
 pub(crate) mod path;
 pub(crate) mod policy;

@@ -2,12 +2,13 @@
 
 use super::{
     elements::{
-        address, beat::Beat, duration, engine, engine::EngineUrl, name, path, policy,
-        role::RoleName, url, url::HttpUrl,
+        address, beat::Beat, duration, endpoint, endpoint::EndpointRef, engine, engine::EngineUrl,
+        hash, name, path, policy, role::RoleName, url, url::HttpUrl,
     },
     reader::{Field, Placed, Section, Walk},
 };
 use balance::Policy;
+use proxy::config::HashBy;
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use toml::de::DeTable;
 use wire::limits;
@@ -16,7 +17,7 @@ const FILE_KEYS: [&str; 6] = ["name", "services", "routes", "nodes", "cluster_ke
 const SERVICE_KEYS: [&str; 3] = ["engine", "partitions", "http"];
 const ROUTE_KEYS: [&str; 2] = ["path", "service"];
 /// Every key of a node, with the roles that have it.
-const NODE_KEYS: [(&str, &[RoleName]); 12] = {
+const NODE_KEYS: [(&str, &[RoleName]); 13] = {
     use RoleName::{Account, Balancer, Gateway, Monitor};
     const ALL: &[RoleName] = &[Balancer, Gateway, Account, Monitor];
     [
@@ -28,6 +29,7 @@ const NODE_KEYS: [(&str, &[RoleName]); 12] = {
         ("trunk", &[Balancer, Gateway, Account]),
         ("endpoints", &[Balancer]),
         ("policy", &[Balancer]),
+        ("hash", &[Balancer]),
         ("workers", &[Balancer, Gateway]),
         ("deadline", &[Balancer, Gateway]),
         ("service", &[Account]),
@@ -78,8 +80,9 @@ pub(super) struct NodeFile {
     pub(super) http: Field<SocketAddr>,
     pub(super) trunk: Field<SocketAddr>,
     pub(super) admin: Field<SocketAddr>,
-    pub(super) endpoints: Field<Vec<Placed<String>>>,
+    pub(super) endpoints: Field<Vec<Placed<EndpointRef>>>,
     pub(super) policy: Field<Policy>,
+    pub(super) hash: Field<HashBy>,
     pub(super) service: Field<String>,
     pub(super) workers: Field<usize>,
     pub(super) drain: Field<Duration>,
@@ -174,8 +177,9 @@ fn read_node<'a>(walk: &mut Walk<'a>, table: &Section<'a>) -> NodeFile {
         http: table.string(walk, "http", address::parse),
         trunk: table.string(walk, "trunk", address::parse_reachable),
         admin: table.string(walk, "admin", address::parse),
-        endpoints: table.strings(walk, "endpoints", name::parse),
+        endpoints: endpoint::read(walk, table),
         policy: table.string(walk, "policy", policy::parse),
+        hash: table.string(walk, "hash", hash::parse),
         service: table.string(walk, "service", name::parse),
         workers: table.integer(walk, "workers", 1..=WORKERS_MAX),
         drain: table.string(walk, "drain", duration::parse),

@@ -51,6 +51,9 @@ impl<T> Field<T> {
 /// Reads one value from its text, or says what was wanted.
 pub(super) type Element<T> = fn(&str) -> Result<T, String>;
 
+/// Reads one value from a table; `None` when it has complained.
+pub(super) type FromTable<'a, T> = fn(&mut Walk<'a>, &Section<'a>) -> Option<T>;
+
 /// The file's text and what was found wrong with it so far.
 #[derive(Debug)]
 pub(super) struct Walk<'a> {
@@ -164,6 +167,29 @@ impl<'a> Section<'a> {
         key: &str,
         element: Element<T>,
     ) -> Field<Vec<Placed<T>>> {
+        self.items(walk, key, element, None)
+    }
+
+    /// As [`Section::strings`], and a member may be a table of the `known` keys that `table` can
+    /// read, or has complained of.
+    pub(super) fn strings_or_tables<T>(
+        &self,
+        walk: &mut Walk<'a>,
+        key: &str,
+        element: Element<T>,
+        known: &[&str],
+        table: FromTable<'a, T>,
+    ) -> Field<Vec<Placed<T>>> {
+        self.items(walk, key, element, Some((known, table)))
+    }
+
+    fn items<T>(
+        &self,
+        walk: &mut Walk<'a>,
+        key: &str,
+        element: Element<T>,
+        table: Option<(&[&str], FromTable<'a, T>)>,
+    ) -> Field<Vec<Placed<T>>> {
         let Some((line, value)) = self.entry(walk, key) else { return Field::Missing };
         let path = self.key(key);
         let raw = walk.raw(value.span());
@@ -177,6 +203,15 @@ impl<'a> Section<'a> {
         let mut bad = false;
         for item in items.iter() {
             let line = walk.line(&item.span());
+            if let (Some((known, read)), Some(_)) = (table, item.get_ref().as_table()) {
+                let section = Section::open(walk, path.clone(), item, known);
+                let (key, raw) = (path.clone(), walk.raw(item.span()));
+                match section.and_then(|it| read(walk, &it)) {
+                    Some(one) => value.push(Placed { value: one, line, key, raw }),
+                    None => bad = true,
+                }
+                continue;
+            }
             match self.one(walk, key, line, item, element) {
                 Field::Missing | Field::Bad => bad = true,
                 Field::Good(one) => value.push(one),

@@ -192,6 +192,42 @@ fn every_policy_may_be_named() {
 }
 
 #[test]
+fn endpoints_may_have_weights() {
+    let plain = "endpoints = [\"layer2-1\", \"layer2-2\"]";
+    let weighed = "endpoints = [\"layer2-1\", { node = \"layer2-2\", weight = 3 }]";
+    check_with(plain, weighed, "");
+    let shop = Topology::parse(&SHOP.replacen(plain, weighed, 1), Path::new("/etc")).unwrap();
+    let weights: Vec<u32> =
+        shop.node("edge").unwrap().role.endpoints().iter().map(|it| it.weight.get()).collect();
+    assert_eq!(weights, [1, 3]);
+    check_with(
+        plain,
+        "endpoints = [{ weight = 0 }, { node = \"layer2-2\", wait = 1 }]",
+        "23: nodes[edge].endpoints.node is missing: want the name of a node\n\
+         23: nodes[edge].endpoints.wait is no key of this table: want one of node, weight\n\
+         23: nodes[edge].endpoints.weight = 0: want a whole number from 1 to 1000\n",
+    );
+}
+
+#[test]
+fn a_hash_is_of_something_and_for_its_policy() {
+    let policy = "policy = \"least-load\"";
+    for hash in ["account", "header:X-User"] {
+        check_with(policy, &format!("policy = \"hash\"\nhash = \"{hash}\""), "");
+    }
+    check_with(
+        policy,
+        &format!("{policy}\nhash = \"account\""),
+        "25: nodes[edge].hash is of no use to policy least-load: want policy = \"hash\"\n",
+    );
+    check_with(
+        policy,
+        "policy = \"hash\"\nhash = \"cookie\"",
+        "25: nodes[edge].hash = \"cookie\": want \"account\" or \"header:NAME\", as in \"header:x-user\"\n",
+    );
+}
+
+#[test]
 fn nothing_at_all_is_no_tree() {
     check(
         "",

@@ -1,6 +1,8 @@
 //! Draws a tree, for people.
 
-use super::{Node, Role, ServiceKind, Topology};
+use super::{Node, Role, ServiceKind, Topology, elements::endpoint::EndpointRef};
+use balance::Policy;
+use proxy::config::HashBy;
 use std::{collections::BTreeSet, fmt::Write};
 
 /// Column in which the words after a name start, beyond the deepest name.
@@ -41,8 +43,12 @@ impl Topology {
 
     /// What no balancer sends to: entrances, and monitors.
     fn tops(&self) -> impl Iterator<Item = &Node> {
-        let below: BTreeSet<&str> =
-            self.nodes.iter().flat_map(|it| it.role.endpoints()).map(String::as_str).collect();
+        let below: BTreeSet<&str> = self
+            .nodes
+            .iter()
+            .flat_map(|it| it.role.endpoints())
+            .map(|it| it.node.as_str())
+            .collect();
         self.nodes.iter().filter(move |node| {
             !matches!(node.role, Role::Account { .. }) && !below.contains(node.name.as_str())
         })
@@ -65,7 +71,7 @@ impl Topology {
         let indent = format!("{indent}{}", if is_last { "   " } else { "│  " });
         let endpoints = node.role.endpoints();
         for (index, endpoint) in endpoints.iter().enumerate() {
-            if let Some(endpoint) = self.node(endpoint) {
+            if let Some(endpoint) = self.node(&endpoint.node) {
                 self.draw_node(endpoint, &indent, index + 1 == endpoints.len(), drawn, rows);
             }
         }
@@ -73,8 +79,8 @@ impl Topology {
 }
 
 impl Role {
-    /// The nodes below it by name; only a balancer has any.
-    pub(crate) fn endpoints(&self) -> &[String] {
+    /// The nodes below it; only a balancer has any.
+    pub(crate) fn endpoints(&self) -> &[EndpointRef] {
         match self {
             Role::Balancer { endpoints, .. } => endpoints,
             Role::Gateway { .. } | Role::Account { .. } | Role::Monitor { .. } => &[],
@@ -102,7 +108,11 @@ fn details(node: &Node) -> String {
         }
     }
     let more = match &node.role {
-        Role::Balancer { policy, .. } => format!("  {}", policy.text()),
+        Role::Balancer { policy, hash, .. } => match (policy, hash) {
+            (Policy::Hash, HashBy::Header(name)) => format!("  hash of {name}"),
+            (Policy::Hash, HashBy::Account) => "  hash of account".to_owned(),
+            (policy, _) => format!("  {}", policy.text()),
+        },
         Role::Monitor { beat, .. } => format!("  beats {:?} + {:?}", beat.every, beat.grace),
         Role::Gateway { .. } | Role::Account { .. } => String::new(),
     };
