@@ -13,6 +13,7 @@ mod h2;
 pub mod limits;
 mod reply;
 mod request;
+mod scan;
 mod sniff;
 mod stream;
 mod upgrade;

@@ -40,6 +40,8 @@ pub(super) struct ConnState {
     heard: Cell<bool>,
     /// Bytes may still come that nobody is going to read.
     unread: Cell<bool>,
+    /// The head of a further request has begun to come.
+    mid_head: Cell<bool>,
     /// Requests that are not answered to the last byte.
     busy: Cell<u32>,
     /// Answers that have begun, and when one of them last went on.
@@ -67,6 +69,7 @@ impl ConnState {
             cut: Cell::new(false),
             heard: Cell::new(false),
             unread: Cell::new(false),
+            mid_head: Cell::new(false),
             busy: Cell::new(0),
             answers: Cell::new(0),
             answered: Cell::new(now),
@@ -121,6 +124,11 @@ impl ConnState {
         self.phase() == Phase::Handling || DRAIN_SWEEPS <= self.sweeps_since(self.since.get())
     }
 
+    /// Whether nothing is in hand.
+    pub(super) fn is_free(&self) -> bool {
+        self.busy.get() == 0
+    }
+
     /// Whether a request has begun and got no further than its head.
     pub(super) fn is_late_head(&self) -> bool {
         matches!(self.phase(), Phase::Opening | Phase::Head) && self.heard.get()
@@ -132,6 +140,11 @@ impl ConnState {
         if self.phase() == Phase::Idle {
             self.enter(Phase::Head);
         }
+    }
+
+    /// Notes whether the head of a further request has begun to come.
+    pub(super) fn set_mid_head(&self, is_mid_head: bool) {
+        self.mid_head.set(is_mid_head);
     }
 
     /// Notes whether the socket takes bytes.
@@ -155,6 +168,11 @@ impl ConnState {
     /// Promises the connection to somebody, in place of whoever it was promised before.
     pub(super) fn promise(&self, upgrade: Option<oneshot::Sender<Upgraded>>) {
         self.upgrade.replace(upgrade);
+    }
+
+    /// Whether an answer may still grant an upgrade.
+    pub(super) fn is_promised(&self) -> bool {
+        self.upgrade.borrow().is_some()
     }
 
     /// To whom the connection was promised and who still wants it.
@@ -220,7 +238,7 @@ impl Drop for InHand {
         }
         state.busy.set(state.busy.get() - 1);
         if state.busy.get() == 0 && state.phase() == Phase::Handling {
-            state.enter(Phase::Idle);
+            state.enter(if state.mid_head.get() { Phase::Head } else { Phase::Idle });
         }
     }
 }

@@ -8,9 +8,13 @@ use super::{
     limits::{LINGER_BYTES_MAX, LINGER_TIME_MAX},
     stream::Stream,
 };
+use crate::clock;
 use bytes::Bytes;
 use http::{HeaderName, Response, header};
-use std::io;
+use std::{
+    io,
+    time::{Duration, UNIX_EPOCH},
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     time::timeout,
@@ -51,8 +55,8 @@ pub(super) fn meaning(bare: &[u8]) -> (Code, &'static str) {
     }
 }
 
-/// An answer as the last bytes of a connection, with the date of the one that it replaces.
-pub(super) fn last_words(answer: &Response<Bytes>, bare: Option<&[u8]>) -> Vec<u8> {
+/// An answer as the last bytes of a connection.
+pub(super) fn last_words(answer: &Response<Bytes>) -> Vec<u8> {
     let mut out = format!("HTTP/1.1 {}\r\n", answer.status()).into_bytes();
     let mut line = |name: &HeaderName, value: &[u8]| {
         for part in [name.as_str().as_bytes(), b": ", value, b"\r\n"] {
@@ -64,12 +68,16 @@ pub(super) fn last_words(answer: &Response<Bytes>, bare: Option<&[u8]>) -> Vec<u
     }
     line(&header::CONNECTION, b"close");
     line(&header::CONTENT_LENGTH, answer.body().len().to_string().as_bytes());
-    if let Some(date) = bare.and_then(|bare| line_of(bare, "date: ")) {
-        line(&header::DATE, date);
-    }
+    line(&header::DATE, date().as_bytes());
     out.extend_from_slice(b"\r\n");
     out.extend_from_slice(answer.body());
     out
+}
+
+/// The time now as HTTP writes it (RFC 9110 §5.6.7).
+fn date() -> String {
+    let micros = u64::try_from(clock::wall().0).unwrap_or(0);
+    httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_micros(micros))
 }
 
 /// The rest of the line of a head that begins with `start`.
@@ -128,11 +136,15 @@ mod tests {
         assert_eq!(meaning(b"HTTP/1.1 400 Bad Request").0, Code::InvalidRequest);
         let answer = Response::builder().status(431).header("x-request-id", "r");
         let answer = answer.body(Bytes::from_static(b"{}")).unwrap();
+        let words = String::from_utf8(last_words(&answer)).unwrap();
+        let (head, rest) = words.split_once("date: ").unwrap();
         assert_eq!(
-            String::from_utf8(last_words(&answer, Some(BARE.as_bytes()))).unwrap(),
+            head,
             "HTTP/1.1 431 Request Header Fields Too Large\r\nx-request-id: r\r\n\
-             connection: close\r\ncontent-length: 2\r\n\
-             date: Sun, 22 Nov 2026 11:00:00 GMT\r\n\r\n{}"
+             connection: close\r\ncontent-length: 2\r\n"
         );
+        let (date, rest) = rest.split_once("\r\n").unwrap();
+        assert!(httpdate::parse_http_date(date).is_ok(), "{date}");
+        assert_eq!(rest, "\r\n{}");
     }
 }

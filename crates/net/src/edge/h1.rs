@@ -8,8 +8,9 @@ use super::{
     request::{self, Client},
     stream::Stream,
     upgrade::Upgraded,
-    watch::Watched,
+    watch::{Refusal, Rest, Watched},
 };
+use bytes::{Bytes, BytesMut};
 use http::{Response, StatusCode};
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::rt::TokioIo;
@@ -26,8 +27,8 @@ pub(super) async fn serve<S: Service>(
     let io = TokioIo::new(Watched::new(stream, Rc::clone(state)));
     let service = service_fn(|request: http::Request<Incoming>| {
         let (shared, state) = (Rc::clone(shared), Rc::clone(state));
+        let in_hand = InHand::new(Rc::clone(&state));
         async move {
-            let in_hand = InHand::new(Rc::clone(&state));
             let mut response = request::answer(&shared.service, request, client, &state).await;
             if response.status() != StatusCode::SWITCHING_PROTOCOLS {
                 state.promise(None);
@@ -56,15 +57,17 @@ pub(super) async fn serve<S: Service>(
     })
     .await;
     let parts = http.into_parts();
-    let (stream, bare) = parts.io.into_inner().into_parts();
+    let Rest { stream, held, refusal } = parts.io.into_inner().into_rest();
     if let Err(err) = &ended {
         tracing::debug!(peer = %client.peer, %err, "connection failed");
     } else if !state.is_cut()
         && let Some(heir) = state.promised()
     {
-        return hand_over(heir, stream, parts.read_buf, state).await;
+        let mut early = BytesMut::from(parts.read_buf);
+        early.extend_from_slice(&held);
+        return hand_over(heir, stream, early.freeze(), state).await;
     }
-    let words = last_words(&shared.service, state, bare.as_deref());
+    let words = last_words(&shared.service, state, refusal.as_ref());
     let is_unread = state.is_unread() || !words.is_empty();
     // A client that is gone has heard enough.
     drop(farewell::end(stream, &words, is_unread).await);
@@ -74,7 +77,7 @@ pub(super) async fn serve<S: Service>(
 async fn hand_over(
     heir: oneshot::Sender<Upgraded>,
     mut stream: Stream,
-    early: bytes::Bytes,
+    early: Bytes,
     state: &Rc<ConnState>,
 ) {
     state.enter(Phase::Upgraded);
@@ -88,15 +91,16 @@ async fn hand_over(
 }
 
 /// What a client is told whose request never came to be one; empty when there is nothing to tell.
-fn last_words<S: Service>(service: &S, state: &ConnState, bare: Option<&[u8]>) -> Vec<u8> {
-    let (code, detail) = match bare {
-        Some(bare) => farewell::meaning(bare),
+fn last_words<S: Service>(service: &S, state: &ConnState, refusal: Option<&Refusal>) -> Vec<u8> {
+    let (code, detail) = match refusal {
+        Some(Refusal::Head(flaw)) => (Code::InvalidRequest, flaw.detail()),
+        Some(Refusal::Bare(bare)) => farewell::meaning(bare),
         None if state.is_cut() && state.is_late_head() => {
             (Code::RequestTimeout, "the head of the request did not arrive in time")
         }
-        None => return Vec::new(),
+        Some(Refusal::Body) | None => return Vec::new(),
     };
     let (parts, ()) = http::Request::new(()).into_parts();
-    let refusal: Response<_> = service.refuse(&parts, code, detail);
-    farewell::last_words(&refusal, bare)
+    let answer: Response<Bytes> = service.refuse(&parts, code, detail);
+    farewell::last_words(&answer)
 }

@@ -49,8 +49,8 @@ pub(super) async fn serve<S: Service>(
         let io = Watched { stream: Rc::clone(&stream), state: Rc::clone(state) };
         let service = service_fn(|request: http::Request<Incoming>| {
             let (shared, state) = (Rc::clone(shared), Rc::clone(state));
+            let in_hand = InHand::new(Rc::clone(&state));
             async move {
-                let in_hand = InHand::new(Rc::clone(&state));
                 let response = request::answer(&shared.service, request, client, &state).await;
                 Ok::<_, Infallible>(response.map(|body| Outgoing::new(body, in_hand)))
             }

@@ -98,16 +98,6 @@ fn check(parts: &Parts) -> Result<(), (Code, &'static str)> {
     if limits::HEADERS_MAX < headers.len() || limits::HEADERS_BYTES_MAX < headers_bytes(headers) {
         return Err((Code::HeadersTooLarge, "more than 100 headers or 32 KiB of them"));
     }
-    if let Some(encoding) = headers.get(header::TRANSFER_ENCODING) {
-        // hyper itself drops Content-Length beside Transfer-Encoding, so what is passed on has one
-        // length only; whatever still shows both is refused.
-        if headers.contains_key(header::CONTENT_LENGTH) || count(header::TRANSFER_ENCODING) != 1 {
-            return Err((Code::InvalidRequest, "more than one statement of the body's length"));
-        }
-        if !encoding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked") {
-            return Err((Code::InvalidRequest, "the only Transfer-Encoding is chunked"));
-        }
-    }
     let hosts = count(header::HOST);
     if 1 < hosts || (parts.version == Version::HTTP_11 && hosts == 0) {
         return Err((Code::InvalidRequest, "not exactly one Host header"));
