@@ -16,6 +16,7 @@ mod request;
 mod scan;
 mod sniff;
 mod stream;
+mod target;
 mod upgrade;
 mod watch;
 

@@ -36,11 +36,12 @@ pub enum Code {
     PartitionMoving = 30,
     EngineUnavailable = 31,
     OutcomeUnknown = 32,
+    ExpectationFailed = 40,
 }
 
 impl Code {
     /// Every code there is.
-    pub const ALL: [Code; 32] = [
+    pub const ALL: [Code; 33] = [
         Code::InsufficientFunds,
         Code::AccountFrozen,
         Code::AccountClosed,
@@ -65,6 +66,7 @@ impl Code {
         Code::BodyTooLarge,
         Code::UriTooLong,
         Code::UnsupportedMediaType,
+        Code::ExpectationFailed,
         Code::HeadersTooLarge,
         Code::Unauthenticated,
         Code::Forbidden,
@@ -103,6 +105,7 @@ impl Code {
             Code::BodyTooLarge => (413, "body_too_large", "Body too large"),
             Code::UriTooLong => (414, "uri_too_long", "URI too long"),
             Code::UnsupportedMediaType => (415, "unsupported_media_type", "Unsupported media type"),
+            Code::ExpectationFailed => (417, "expectation_failed", "Expectation failed"),
             Code::HeadersTooLarge => (431, "headers_too_large", "Headers too large"),
             Code::Unauthenticated => (401, "unauthenticated", "Unauthenticated"),
             Code::Forbidden => (403, "forbidden", "Forbidden"),

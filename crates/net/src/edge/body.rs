@@ -15,8 +15,9 @@ use std::{
     time::Duration,
 };
 use tokio::time::{Instant, sleep_until};
+use wire::Code;
 
-/// A request's body as it comes in. Whoever does not poll it holds the client back; a client that
+/// A request's body as it comes in, without its trailers. Whoever does not poll it holds the client back; a client that
 /// sends nothing of it for [`STALL_SWEEPS_MAX`](super::limits::STALL_SWEEPS_MAX) is cut off.
 #[derive(Debug)]
 pub struct BodyStream {
@@ -38,9 +39,14 @@ impl Body for BodyStream {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let polled = Pin::new(&mut self.incoming).poll_frame(cx);
-        self.awaited.set_waiting(polled.is_pending());
-        polled
+        loop {
+            let polled = Pin::new(&mut self.incoming).poll_frame(cx);
+            self.awaited.set_waiting(polled.is_pending());
+            match polled {
+                Poll::Ready(Some(Ok(frame))) if frame.is_trailers() => (),
+                polled => return polled,
+            }
+        }
     }
 
     fn is_end_stream(&self) -> bool {
@@ -58,6 +64,18 @@ pub(super) enum ReadError {
     Broken,
 }
 
+impl ReadError {
+    /// What a client is told.
+    pub(super) fn meaning(self) -> (Code, &'static str) {
+        match self {
+            ReadError::TooLarge => (Code::BodyTooLarge, "the body is larger than allowed"),
+            ReadError::Slow => (Code::RequestTimeout, "the body did not arrive in time"),
+            ReadError::Broken => (Code::InvalidRequest, "the body broke off or is malformed"),
+        }
+    }
+}
+
+/// Reads a body whole.
 pub(super) async fn read(
     body: Incoming,
     headers: &HeaderMap,

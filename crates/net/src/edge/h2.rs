@@ -4,11 +4,17 @@ use super::{
     Service, Shared,
     conn::{ConnState, InHand},
     farewell,
-    reply::Outgoing,
+    reply::{Body, Outgoing},
     request::{self, Client},
     stream::Stream,
 };
-use hyper::{body::Incoming, rt::Executor, service::service_fn};
+use bytes::Bytes;
+use http::{Method, Response, StatusCode, header};
+use hyper::{
+    body::{Body as _, Incoming},
+    rt::Executor,
+    service::service_fn,
+};
 use hyper_util::rt::TokioIo;
 use std::{
     cell::RefCell,
@@ -51,7 +57,11 @@ pub(super) async fn serve<S: Service>(
             let (shared, state) = (Rc::clone(shared), Rc::clone(state));
             let in_hand = InHand::new(Rc::clone(&state));
             async move {
-                let response = request::answer(&shared.service, request, client, &state).await;
+                let is_head = request.method() == Method::HEAD;
+                let mut response = request::answer(&shared.service, request, client, &state).await;
+                if is_head || has_no_body(response.status()) {
+                    without_body(&mut response, is_head);
+                }
                 Ok::<_, Infallible>(response.map(|body| Outgoing::new(body, in_hand)))
             }
         });
@@ -77,6 +87,20 @@ pub(super) async fn serve<S: Service>(
     }
     if let Some(stream) = Rc::into_inner(stream) {
         drop(farewell::end(stream.into_inner(), &[], true).await);
+    }
+}
+
+/// RFC 9110 §15.3.5, §15.4.5.
+fn has_no_body(status: StatusCode) -> bool {
+    status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED
+}
+
+/// Takes away the body, which HTTP/1 does by itself. To HEAD its length is told.
+fn without_body(response: &mut Response<Body>, is_head: bool) {
+    let body = std::mem::replace(response.body_mut(), Body::from(Bytes::new()));
+    let length = body.size_hint().exact().filter(|_| is_head);
+    if let Some(length) = length {
+        response.headers_mut().entry(header::CONTENT_LENGTH).or_insert_with(|| length.into());
     }
 }
 

@@ -2,13 +2,15 @@
 
 use super::{
     Asked, BodyMode, Service,
-    body::{self, BodyStream, ReadError},
+    body::{self, BodyStream},
     conn::ConnState,
     limits,
     reply::Body,
+    target::{self, Aim},
     upgrade::OnUpgrade,
 };
-use http::{HeaderMap, HeaderValue, Response, Version, header, request::Parts};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Response, StatusCode, Version, header, request::Parts};
 use hyper::body::Incoming;
 use std::{net::SocketAddr, rc::Rc};
 use wire::Code;
@@ -20,29 +22,26 @@ pub(super) struct Client {
     pub(super) is_tls: bool,
 }
 
+/// Methods that some path may take.
+const ALLOW: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
+
+/// Answers a request: by the role, if it keeps the rules.
 pub(super) async fn answer<S: Service>(
     service: &S,
     request: http::Request<Incoming>,
     client: Client,
     state: &Rc<ConnState>,
 ) -> Response<Body> {
-    let (parts, body) = request.into_parts();
+    let (mut parts, body) = request.into_parts();
     let Client { peer, is_tls } = client;
-    let (code, detail) = match check(&parts) {
+    let (code, detail) = match check(&mut parts) {
         Err(refusal) => refusal,
-        Ok(()) => match service.body_mode(&parts) {
+        Ok(Aim::Edge) => return options(service, &parts),
+        Ok(Aim::Role) => match service.body_mode(&parts) {
             BodyMode::Whole { bytes_max } => {
                 match body::read(body, &parts.headers, bytes_max).await {
                     Ok(body) => return service.respond(Asked { parts, body, peer, is_tls }).await,
-                    Err(ReadError::TooLarge) => {
-                        (Code::BodyTooLarge, "the body is larger than allowed")
-                    }
-                    Err(ReadError::Slow) => {
-                        (Code::RequestTimeout, "the body did not arrive in time")
-                    }
-                    Err(ReadError::Broken) => {
-                        (Code::InvalidRequest, "the body broke off or is malformed")
-                    }
+                    Err(error) => error.meaning(),
                 }
             }
             BodyMode::Stream => {
@@ -57,6 +56,9 @@ pub(super) async fn answer<S: Service>(
         },
     };
     let mut response = service.refuse(&parts, code, detail).map(Body::from);
+    if code == Code::MethodNotAllowed {
+        response.headers_mut().insert(header::ALLOW, ALLOW);
+    }
     if parts.version < Version::HTTP_2 {
         // What was refused before its body was read also ends the connection: the rest of the body
         // would be taken for the next request.
@@ -82,27 +84,33 @@ fn wants_upgrade(parts: &Parts) -> bool {
         && parts.headers.get_all(header::CONNECTION).iter().any(is_named)
 }
 
-fn check(parts: &Parts) -> Result<(), (Code, &'static str)> {
-    let headers = &parts.headers;
-    let uri_bytes = parts.uri.path_and_query().map(|it| it.as_str().len());
-    let Some(uri_bytes) = uri_bytes else {
-        return Err((Code::InvalidRequest, "the request target has no path"));
-    };
+/// What OPTIONS is told about the edge as a whole.
+fn options<S: Service>(service: &S, parts: &Parts) -> Response<Body> {
+    // A refusal is marked as all answers of the role are; nothing else of it is meant.
+    let mut response = service.refuse(parts, Code::MethodNotAllowed, "");
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response.headers_mut().remove(header::CONTENT_TYPE);
+    response.headers_mut().insert(header::ALLOW, ALLOW);
+    response.map(|_| Body::from(Bytes::new()))
+}
+
+fn check(parts: &mut Parts) -> Result<Aim, (Code, &'static str)> {
     if limits::METHOD_BYTES_MAX < parts.method.as_str().len() {
         return Err((Code::InvalidRequest, "the method is longer than 32 characters"));
     }
+    let uri_bytes = parts.uri.path_and_query().map_or(0, |it| it.as_str().len());
     if limits::URI_BYTES_MAX < uri_bytes {
         return Err((Code::UriTooLong, "path and query are longer than 8 KiB"));
     }
-    let count = |name| headers.get_all(name).iter().count();
+    let headers = &parts.headers;
     if limits::HEADERS_MAX < headers.len() || limits::HEADERS_BYTES_MAX < headers_bytes(headers) {
         return Err((Code::HeadersTooLarge, "more than 100 headers or 32 KiB of them"));
     }
-    let hosts = count(header::HOST);
-    if 1 < hosts || (parts.version == Version::HTTP_11 && hosts == 0) {
-        return Err((Code::InvalidRequest, "not exactly one Host header"));
+    let is_known = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"100-continue");
+    if !headers.get_all(header::EXPECT).iter().all(is_known) {
+        return Err((Code::ExpectationFailed, "the only expectation is 100-continue"));
     }
-    Ok(())
+    target::settle(parts)
 }
 
 fn headers_bytes(headers: &HeaderMap) -> usize {
