@@ -13,6 +13,7 @@ mod history;
 mod intake;
 mod load;
 mod node;
+mod post;
 mod status;
 mod threads;
 

@@ -6,6 +6,7 @@ use crate::{
     executor::{ACCOUNTS_MAX, Ending, Executor},
     intake::Intake,
     load::{self, Taken},
+    post::Post,
     status::Status,
     threads::{self, Commit, Jobs, Report, Threads},
 };
@@ -13,7 +14,9 @@ use balance::Arrival;
 use engine::{EngineError, Settings, sqlite::Sqlite};
 use net::{
     admin::Admin,
-    announce, clock, ids,
+    announce, clock,
+    control::{Control, Reload},
+    ids,
     shutdown::Shutdown,
     trunk::{Handler, Identity, ReplyTo, Server},
     worker::{Door, Listening, Worker},
@@ -39,13 +42,19 @@ use wire::{
 
 /// Serves until `shutdown`, then drains. An error ends the process with exit code 1: whatever was
 /// in flight has an unknown outcome, and the next process reads from disk what became of it.
-pub fn run(config: AccountConfig, shutdown: Shutdown) -> io::Result<()> {
+pub fn run(
+    config: AccountConfig,
+    shutdown: Shutdown,
+    reload: Reload<AccountConfig>,
+) -> io::Result<()> {
     let listening = vec![Listening::bind(Door::Trunk, config.trunk)?];
     let status = Arc::new(Status::default());
-    let admin = Admin::start(config.node.admin, Arc::clone(&status) as _)?;
+    let control = Arc::new(Control::new(1, reload));
+    let controls = Arc::clone(&control) as _;
+    let admin = Admin::start(config.node.admin, Arc::clone(&status) as _, controls)?;
     let details = announce::details(&listening, admin.addr())?;
     net::worker::run(listening, 1, &shutdown, async |worker| {
-        serve(&config, worker, &status, &details).await
+        serve(&config, worker, &status, &control, &details).await
     })
 }
 
@@ -53,6 +62,7 @@ async fn serve(
     config: &AccountConfig,
     mut worker: Worker,
     status: &Arc<Status>,
+    control: &Control<AccountConfig>,
     details: &str,
 ) -> io::Result<()> {
     let service = ServiceTag::of(&config.service);
@@ -74,6 +84,9 @@ async fn serve(
     announce::ready(&config.node.name, details)?;
     status.set_ready(true);
 
+    let drain_max = Rc::new(Cell::new(config.node.drain_max));
+    let post = Post { server: server.clone(), drain_max: Rc::clone(&drain_max) };
+    drop(task::spawn_local(control.orders(worker.index).obey(post)));
     let pump = task::spawn_local(Rc::clone(&node).pump());
     let mut shutdown = worker.shutdown.clone();
     let failed = tokio::select! {
@@ -85,8 +98,9 @@ async fn serve(
         return Err(io::Error::other(why));
     }
     status.set_ready(false);
+    control.ending();
     let drained = tokio::select! {
-        () = server.drain(config.node.drain_max) => Ok(()),
+        () = server.drain(drain_max.get()) => Ok(()),
         why = node.carry(&mut inbox, &server) => Err(io::Error::other(why)),
     };
     pump.abort();

@@ -95,6 +95,17 @@ impl Pool {
         }
     }
 
+    /// Chooses by another policy from now on.
+    pub fn set_policy(&mut self, policy: Policy) {
+        self.policy = policy;
+        self.memory = Memory::default();
+    }
+
+    /// What is set about an endpoint.
+    pub fn spec(&self, index: usize) -> Spec {
+        self.endpoints[index].spec
+    }
+
     /// One more endpoint, down; returns its index. One that goes for good stays down.
     pub fn add(&mut self, spec: Spec) -> usize {
         self.endpoints.push(Endpoint::new(spec));

@@ -29,8 +29,10 @@ pub(crate) enum Command {
     Check(Check),
     /// Show the tree now
     Status(Status),
-    /// Stop, start or hurt one node of a running tree
+    /// Drain, stop, start or hurt one node of a running tree
     Node(Node),
+    /// Let running nodes take the changed topology file, without dropping a request
+    Reload(Reload),
     /// Open accounts, look at them, debit and credit them
     Account(Account),
     /// Re-derive the books from the journal; says what is wrong and where
@@ -72,6 +74,9 @@ pub(crate) struct Run {
     /// Drain when stdin ends: it is a pipe from the process that started this one
     #[arg(long)]
     pub(crate) supervised: bool,
+    /// Start with this copy of the file, the last one that was sound, and reload from the file
+    #[arg(long, value_name = "FILE", hide = true)]
+    pub(crate) in_force: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -96,6 +101,19 @@ pub(crate) struct Node {
     pub(crate) node: String,
     /// What to do to it
     pub(crate) verb: Verb,
+    /// Print the result as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Reload {
+    /// Only these nodes [default: all that the change is about]
+    #[arg(value_name = "NODE")]
+    pub(crate) nodes: Vec<String>,
+    /// Ask the nodes of this file at their admin addresses, whoever started them
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
     /// Print the result as JSON
     #[arg(long)]
     pub(crate) json: bool,

@@ -5,6 +5,7 @@ mod amount;
 mod check;
 mod node;
 mod progress;
+mod reload;
 mod run;
 mod status;
 mod verify;
@@ -29,6 +30,7 @@ pub(crate) fn perform(cli: &Cli) -> Outcome {
         Command::Check(args) => check::check(args),
         Command::Status(args) => status::status(args, &cli.data),
         Command::Node(args) => node::node(args, &cli.data),
+        Command::Reload(args) => reload::reload(args, &cli.data),
         Command::Account(args) => account::account(args, &cli.data),
         Command::Verify(args) => verify::verify(args, &cli.data),
     }
@@ -36,7 +38,16 @@ pub(crate) fn perform(cli: &Cli) -> Outcome {
 
 /// Loads a topology file for a command that needs a sound one.
 pub(crate) fn load_topology(path: &Path) -> Result<Topology, CliError> {
-    Topology::load(path).map_err(|error| match error {
+    told(path, Topology::load(path))
+}
+
+/// Loads a copy of the topology file at `original`, as if it stood there.
+pub(crate) fn load_copy(copy: &Path, original: &Path) -> Result<Topology, CliError> {
+    told(original, Topology::load_as(copy, original))
+}
+
+fn told(path: &Path, loaded: Result<Topology, LoadError>) -> Result<Topology, CliError> {
+    loaded.map_err(|error| match error {
         LoadError::Unreadable(error) => {
             CliError::io(format!("cannot read {}", path.display()), &error)
         }

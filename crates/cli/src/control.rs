@@ -11,19 +11,36 @@ use std::{
     time::Duration,
 };
 
-/// Longest line either way.
-pub(crate) const LINE_BYTES_MAX: usize = 16 * 1024;
+/// Longest order.
+pub(crate) const LINE_BYTES_MAX: usize = 64 * 1024;
+/// Longest answer: a reload may have something to say of every node.
+const ANSWER_BYTES_MAX: u64 = 4 * 1024 * 1024;
 /// Longest path that fits a socket's address on Linux, its final zero included.
 const SOCKET_PATH_BYTES_MAX: usize = 108;
 /// Longer than `up` itself waits for any effect.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(120);
 
+/// What is to be done.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum Order {
+    Node(NodeOrder),
+    Reload(ReloadOrder),
+}
+
 /// What is to be done to a node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Order {
+pub(crate) struct NodeOrder {
     pub(crate) verb: Deed,
     pub(crate) node: String,
+}
+
+/// The topology file is to be read anew, for these nodes, or for all when none is named.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ReloadOrder {
+    pub(crate) reload: Vec<String>,
 }
 
 /// The verbs that `up` can carry out.
@@ -31,6 +48,7 @@ pub(crate) struct Order {
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Deed {
     Start,
+    Drain,
     Stop,
     Kill,
     Pause,
@@ -43,8 +61,19 @@ pub(crate) enum Deed {
 pub(crate) enum Answer {
     /// The effect is reached; `changed` is false when it already held.
     Done { node: String, state: String, pid: Option<u32>, changed: bool },
-    /// It is not.
+    /// What every node made of the file.
+    Reloaded { nodes: Vec<NodeReload> },
+    /// It is not reached, and nothing was begun.
     Refused { message: String, hint: Option<String> },
+}
+
+/// What a reload came to for one node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct NodeReload {
+    pub(crate) node: String,
+    pub(crate) ok: bool,
+    /// What has changed, or why nothing has.
+    pub(crate) lines: Vec<String>,
 }
 
 impl Answer {
@@ -92,7 +121,7 @@ fn exchange(data: &Data, order: &Order) -> io::Result<String> {
     let order = serde_json::to_string(order).map_err(io::Error::other)?;
     stream.write_all((order + "\n").as_bytes())?;
     let mut line = String::new();
-    let mut reader = BufReader::new(stream.take(LINE_BYTES_MAX as u64));
+    let mut reader = BufReader::new(stream.take(ANSWER_BYTES_MAX));
     match reader.read_line(&mut line)? {
         0 => Err(io::Error::from(io::ErrorKind::UnexpectedEof)),
         _ => Ok(line),
@@ -106,10 +135,14 @@ mod tests {
 
     #[test]
     fn orders_and_answers_are_lines() {
-        let order = Order { verb: Deed::Kill, node: "a-1".to_owned() };
+        let order = Order::Node(NodeOrder { verb: Deed::Kill, node: "a-1".to_owned() });
         let text = serde_json::to_string(&order).unwrap();
         assert_eq!(text, r#"{"verb":"kill","node":"a-1"}"#);
         assert_eq!(serde_json::from_str::<Order>(&text).unwrap(), order);
+        let reload = Order::Reload(ReloadOrder { reload: vec!["edge".to_owned()] });
+        let text = serde_json::to_string(&reload).unwrap();
+        assert_eq!(text, r#"{"reload":["edge"]}"#);
+        assert_eq!(serde_json::from_str::<Order>(&text).unwrap(), reload);
         for bad in ["", "{}", r#"{"verb":"hug","node":"a"}"#, r#"{"verb":"kill","node":"a","x":1}"#]
         {
             assert!(serde_json::from_str::<Order>(bad).is_err(), "{bad}");

@@ -32,6 +32,11 @@ impl Data {
         self.root.join("tollgate.toml")
     }
 
+    /// The copy of the topology file that is in force, whatever has become of the file.
+    pub(crate) fn in_force(&self) -> PathBuf {
+        self.root.join("in-force.toml")
+    }
+
     /// Locked by `up` as long as it lives.
     pub(crate) fn lock(&self) -> PathBuf {
         self.root.join("up.lock")
@@ -148,7 +153,7 @@ pub(crate) struct TreeState {
 pub(crate) struct NodeState {
     pub(crate) name: String,
     pub(crate) role: String,
-    /// `starting`, `ready`, `paused`, `draining`, `restarting`, `stopped`, `killed` or `down`.
+    /// `starting`, `ready`, `paused`, `draining`, `drained`, `restarting`, `stopped`, `killed` or `down`.
     pub(crate) state: String,
     pub(crate) pid: Option<u32>,
     /// How often it was started again after it had ended by itself.

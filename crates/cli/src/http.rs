@@ -76,3 +76,12 @@ pub(crate) fn get(url: &HttpUrl, path: &str) -> Request<Full<Bytes>> {
         .body(Full::default())
         .expect("paths of our own are well formed")
 }
+
+/// A POST to an admin address, which takes orders only from who can say that it is no web page.
+pub(crate) fn order(url: &HttpUrl, path: &str) -> Request<Full<Bytes>> {
+    Request::post(path)
+        .header("host", format!("{}:{}", url.host, url.port))
+        .header("content-type", "application/json")
+        .body(Full::default())
+        .expect("paths of our own are well formed")
+}

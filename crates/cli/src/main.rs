@@ -6,6 +6,7 @@ mod control;
 mod data;
 mod error;
 mod http;
+mod ops;
 mod proc;
 mod terminal;
 mod topology;

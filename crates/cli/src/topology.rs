@@ -5,6 +5,7 @@
 
 mod check;
 mod complaint;
+mod difference;
 pub(crate) mod elements;
 mod file;
 mod reader;
@@ -12,6 +13,8 @@ mod tree;
 
 #[cfg(test)]
 mod tests;
+
+pub(crate) use difference::{Difference, difference};
 
 use balance::Policy;
 use complaint::Complaints;
@@ -32,7 +35,7 @@ use toml::de::DeTable;
 const FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
 /// A sound tree. Paths are as the code opens them, the folder of the file before relative ones.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Topology {
     pub(crate) name: String,
     pub(crate) cluster_key: PathBuf,
@@ -44,14 +47,14 @@ pub(crate) struct Topology {
 }
 
 /// A service behind the gateways.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Service {
     pub(crate) name: String,
     pub(crate) kind: ServiceKind,
 }
 
 /// What a service is.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum ServiceKind {
     /// Many nodes, one set of accounts. At least one engine.
     Account { engines: Vec<EngineUrl>, partitions: u16 },
@@ -60,14 +63,14 @@ pub(crate) enum ServiceKind {
 }
 
 /// Requests that go to an HTTP service.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Route {
     pub(crate) path: String,
     pub(crate) service: String,
 }
 
 /// One process of the tree.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Node {
     pub(crate) name: String,
     pub(crate) role: Role,
@@ -76,7 +79,7 @@ pub(crate) struct Node {
 }
 
 /// What a node does, and what only that role needs.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Role {
     Balancer { door: Door, endpoints: Vec<EndpointRef>, policy: Policy, hash: HashBy },
     Gateway { door: Door },
@@ -85,7 +88,7 @@ pub(crate) enum Role {
 }
 
 /// How requests come in. At least one of `http` and `trunk` is set.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Door {
     pub(crate) http: Option<SocketAddr>,
     pub(crate) trunk: Option<SocketAddr>,
@@ -97,8 +100,13 @@ pub(crate) struct Door {
 impl Topology {
     /// Reads and checks the file at `path`.
     pub(crate) fn load(path: &Path) -> Result<Topology, LoadError> {
-        let text = read_bounded(path).map_err(LoadError::Unreadable)?;
-        let base = match path.parent() {
+        Topology::load_as(path, path)
+    }
+
+    /// Reads and checks a copy of the file at `original`.
+    pub(crate) fn load_as(copy: &Path, original: &Path) -> Result<Topology, LoadError> {
+        let text = read_bounded(copy).map_err(LoadError::Unreadable)?;
+        let base = match original.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => parent,
             Some(_) | None => Path::new("."),
         };
@@ -176,6 +184,11 @@ impl Role {
             Role::Account { .. } => RoleName::Account,
             Role::Monitor { .. } => RoleName::Monitor,
         }
+    }
+
+    /// Whether it is a gateway.
+    pub(crate) fn is_gateway(&self) -> bool {
+        self.name() == RoleName::Gateway
     }
 
     /// Where it serves HTTP.

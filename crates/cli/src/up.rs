@@ -4,9 +4,12 @@ mod banner;
 mod child;
 mod folder;
 mod generate;
+mod in_force;
 mod life;
 mod orders;
 mod ports;
+mod reload;
+mod rotation;
 mod supervisor;
 
 use crate::{
@@ -44,16 +47,19 @@ pub(crate) fn up(args: &args::Up, data: &Path) -> Outcome {
     let lock = folder::take(&data)?;
     let failed = |error: io::Error| CliError::io("cannot prepare the tree", &error);
     let mut ports = Ports::new().map_err(failed)?;
-    let (config, tree) = match given {
+    let config = match given {
         Some((path, tree)) => {
             claim_all(&tree, &mut ports)?;
-            (path.to_owned(), tree)
+            path.to_owned()
         }
         None => {
             generate::write(args, &data, &mut ports)?;
-            (data.topology(), load_topology(&data.topology())?)
+            data.topology()
         }
     };
+    // What is started is what was checked, whatever becomes of the file meanwhile.
+    let tree = in_force::keep(&config, &data)?;
+    in_force::enact(&data)?;
     make_keys(&tree, &data)?;
     let config = absolute(&config).map_err(failed)?;
     let program = env::current_exe().map_err(failed)?;

@@ -35,7 +35,7 @@ use std::{
     future::poll_fn,
     net::SocketAddr,
     pin::pin,
-    rc::Rc,
+    rc::{Rc, Weak},
     task::Poll,
     time::Duration,
 };
@@ -121,6 +121,8 @@ struct Shared<S> {
     /// Counts sweeps.
     tick: Rc<Cell<u64>>,
     draining: Cell<bool>,
+    /// Connections that were open when the edge went out of rotation.
+    retired: RefCell<Vec<Weak<ConnState>>>,
     ended: Notify,
 }
 
@@ -134,6 +136,7 @@ impl<S: Service> Edge<S> {
             conns: RefCell::default(),
             tick: Rc::default(),
             draining: Cell::new(false),
+            retired: RefCell::default(),
             ended: Notify::new(),
         });
         drop(spawn_local(sweep(Rc::downgrade(&shared))));
@@ -157,6 +160,27 @@ impl<S: Service> Edge<S> {
             serve_connection(shared, stream, peer).await;
             drop(held);
         }));
+    }
+
+    /// Requests that are being answered.
+    pub fn in_flight(&self) -> u64 {
+        self.shared.conns.borrow().iter().map(|conn| u64::from(conn.busy())).sum()
+    }
+
+    /// Goes out of rotation, or comes back: while it is out, every answer is the last of its
+    /// connection, so that clients go where a health check sends them.
+    pub fn retire(&self, on: bool) {
+        let shared = &self.shared;
+        shared.draining.set(on);
+        let conns = shared.conns.borrow();
+        let leaving = if on { conns.iter().map(Rc::downgrade).collect() } else { Vec::new() };
+        shared.retired.replace(leaving);
+        conns.iter().for_each(|conn| conn.wake());
+    }
+
+    /// Connections that were open when the edge went out of rotation, and still are.
+    pub fn retiring(&self) -> usize {
+        self.shared.retired.borrow().iter().filter(|it| it.strong_count() != 0).count()
     }
 
     /// Finishes what is in flight and closes each connection as it falls idle; after `max` cuts
@@ -207,7 +231,7 @@ fn http2() -> http2::Builder<OnThisThread> {
 }
 
 /// Cuts off connections whose clients let us wait for too long.
-async fn sweep<S>(shared: std::rc::Weak<Shared<S>>) {
+async fn sweep<S>(shared: Weak<Shared<S>>) {
     let mut interval = tokio::time::interval(limits::SWEEP_EVERY);
     interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {

@@ -3,9 +3,11 @@
 pub mod admin;
 pub mod announce;
 pub mod clock;
+pub mod control;
 pub mod counters;
 pub mod edge;
 pub mod ids;
+pub mod latency;
 pub mod node;
 pub mod shutdown;
 pub mod trunk;

@@ -1,6 +1,9 @@
-//! How a node learns that it is to drain.
+//! How a node learns that it is to drain, or to reload.
 
-use crate::worker;
+use crate::{
+    control::{HangupSender, Hangups, hangups},
+    worker,
+};
 use std::{
     io,
     sync::{Arc, mpsc},
@@ -47,39 +50,57 @@ impl Shutdown {
 }
 
 /// A shutdown that SIGTERM and SIGINT trigger, and if `stdin_end` is set the end of standard input
-/// too: a child whose parent is gone then goes as well.
-pub fn on_signals(stdin_end: bool) -> io::Result<Shutdown> {
+/// too: a child whose parent is gone then goes as well. SIGHUP asks for a reload.
+pub fn on_signals(stdin_end: bool) -> io::Result<(Shutdown, Hangups)> {
     let (trigger, shutdown) = shutdown();
+    let (hangup, hangups) = hangups();
     let trigger = Arc::new(trigger);
     if stdin_end {
         let trigger = Arc::clone(&trigger);
         thread::Builder::new().name("stdin".to_owned()).spawn(move || {
-            // The end and an error mean the same: nobody holds the other end any more.
+            // Nothing is ever written to it. The end and an error mean the same: nobody holds the
+            // other end any more.
             drop(io::copy(&mut io::stdin().lock(), &mut io::sink()));
+            tracing::info!("the supervisor is gone: draining");
             trigger.trigger();
         })?;
     }
     // The handlers stand before this returns, so that no signal falls into a gap.
     let (stands, standing) = mpsc::channel();
     thread::Builder::new().name("signals".to_owned()).spawn(move || {
-        if let Err(err) = wait_for_signal(&stands) {
+        if let Err(err) = obey_signals(&stands, &trigger, &hangup) {
             drop(stands.send(Err(err)));
         }
-        trigger.trigger();
     })?;
     standing.recv().unwrap_or_else(|_| Err(io::Error::other("the signal thread is gone")))?;
-    Ok(shutdown)
+    Ok((shutdown, hangups))
 }
 
-fn wait_for_signal(stands: &mpsc::Sender<io::Result<()>>) -> io::Result<()> {
+fn obey_signals(
+    stands: &mpsc::Sender<io::Result<()>>,
+    trigger: &ShutdownTrigger,
+    hangup: &HangupSender,
+) -> io::Result<()> {
     worker::runtime()?.block_on(async {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut reload = signal(SignalKind::hangup())?;
         drop(stands.send(Ok(())));
-        tokio::select! {
-            _ = terminate.recv() => tracing::info!("SIGTERM"),
-            _ = interrupt.recv() => tracing::info!("SIGINT"),
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => {
+                    tracing::info!("SIGTERM: draining");
+                    trigger.trigger();
+                }
+                _ = interrupt.recv() => {
+                    tracing::info!("SIGINT: draining");
+                    trigger.trigger();
+                }
+                _ = reload.recv() => {
+                    tracing::info!("SIGHUP: reloading");
+                    hangup.hang_up();
+                }
+            }
         }
-        Ok(())
     })
 }

@@ -9,6 +9,7 @@ mod hashing;
 mod http;
 pub mod limits;
 mod plan;
+mod post;
 mod relay;
 mod router;
 mod verdict;
@@ -16,21 +17,27 @@ mod way;
 
 pub use self::plan::Plan;
 
-use self::{board::Board, http::HttpFront, relay::TrunkFront, router::Router};
+use self::{board::Board, http::HttpFront, post::Post, relay::TrunkFront, router::Router};
 use crate::config::BalancerConfig;
 use net::{
     admin::Admin,
     announce, clock,
+    control::{Control, Reload},
     edge::Edge,
     shutdown::Shutdown,
     trunk::{Identity, Server},
     worker::{self, Door, Listening, Worker},
 };
-use std::{io, net::SocketAddr, rc::Rc, sync::Arc};
+use std::{cell::Cell, io, net::SocketAddr, rc::Rc, sync::Arc};
+use tokio::task::spawn_local;
 
 /// Serves until `shutdown`, then drains.
-pub fn run(config: BalancerConfig, shutdown: Shutdown) -> io::Result<()> {
-    let bound = Bound::new(config)?;
+pub fn run(
+    config: BalancerConfig,
+    shutdown: Shutdown,
+    reload: Reload<BalancerConfig>,
+) -> io::Result<()> {
+    let bound = Bound::reloading(config, reload)?;
     let details = announce::details(&bound.listening, bound.admin_addr())?;
     announce::ready(&bound.config.node.name, &details)?;
     bound.serve(&shutdown)
@@ -43,18 +50,26 @@ pub struct Bound {
     listening: Vec<Listening>,
     plan: Plan,
     board: Arc<Board>,
+    control: Arc<Control<BalancerConfig>>,
     admin: Admin,
 }
 
 impl Bound {
-    /// Binds the addresses of the node.
+    /// Binds the addresses of a node whose configuration is in no file.
     pub fn new(config: BalancerConfig) -> io::Result<Bound> {
+        Bound::reloading(config, Reload::never())
+    }
+
+    /// Binds the addresses of the node.
+    pub fn reloading(config: BalancerConfig, reload: Reload<BalancerConfig>) -> io::Result<Bound> {
         clock::now(); // The clock starts with the node.
         let listening = Listening::bind_doors(config.http, config.trunk)?;
         let plan = Plan::new(config.endpoints.clone());
         let board = Arc::new(Board::new(&config, plan.clone()));
-        let admin = Admin::start(config.node.admin, Arc::clone(&board) as _)?;
-        Ok(Bound { config, listening, plan, board, admin })
+        let control = Arc::new(Control::new(config.workers, reload));
+        let (source, controls) = (Arc::clone(&board) as _, Arc::clone(&control) as _);
+        let admin = Admin::start(config.node.admin, source, controls)?;
+        Ok(Bound { config, listening, plan, board, control, admin })
     }
 
     /// Where it listens for HTTP or the trunk: of use when port 0 was asked for.
@@ -75,11 +90,11 @@ impl Bound {
 
     /// Serves until `shutdown`, then drains.
     pub fn serve(self, shutdown: &Shutdown) -> io::Result<()> {
-        let Bound { config, listening, plan, board, admin } = self;
+        let Bound { config, listening, plan, board, control, admin } = self;
         let node = &config.node;
         let identity = Identity::new(Arc::clone(&node.name), node.cluster_key.clone());
         let served = worker::run(listening, config.workers, shutdown, async |worker| {
-            serve(worker, &config, &identity, &board, &plan).await;
+            serve(worker, &config, &identity, &board, &plan, &control).await;
             Ok(())
         });
         drop(admin); // It answered until now, so that a drain can be watched.
@@ -92,8 +107,9 @@ async fn serve(
     mut worker: Worker,
     config: &BalancerConfig,
     identity: &Identity,
-    board: &Board,
+    board: &Arc<Board>,
     plan: &Plan,
+    control: &Control<BalancerConfig>,
 ) {
     let mut list = plan.subscribe();
     let router = Router::open(config, identity, board.worker(worker.index));
@@ -101,6 +117,16 @@ async fn serve(
     let trunk = Server::new(identity.clone(), Rc::new(TrunkFront::new(Rc::clone(&router))));
     let reporter = Rc::clone(&router);
     trunk.set_load(Rc::new(move || reporter.report()));
+    let drain_max = Rc::new(Cell::new(config.node.drain_max));
+    let post = Post {
+        plan: plan.clone(),
+        board: Arc::clone(board),
+        router: Rc::clone(&router),
+        edge: edge.clone(),
+        trunk: trunk.clone(),
+        drain_max: Rc::clone(&drain_max),
+    };
+    drop(spawn_local(control.orders(worker.index).obey(post)));
     // Also what was changed before this worker began to listen for changes.
     list.mark_changed();
     loop {
@@ -119,6 +145,7 @@ async fn serve(
             }
         }
     }
-    tokio::join!(edge.drain(config.node.drain_max), trunk.drain(config.node.drain_max));
+    control.ending();
+    tokio::join!(edge.drain(drain_max.get()), trunk.drain(drain_max.get()));
     router.close();
 }

@@ -21,6 +21,7 @@ mod load;
 mod mistake;
 mod owners;
 mod params;
+mod post;
 mod render;
 mod request;
 mod route;
@@ -30,6 +31,7 @@ use self::{
     board::Board,
     front::{Front, HttpFront, TrunkFront},
     headers::ApiKey,
+    post::Post,
     request::Desk,
     service::Service,
 };
@@ -37,29 +39,48 @@ use crate::config::GatewayConfig;
 use net::{
     admin::Admin,
     announce, clock,
+    control::{Control, Reload},
     edge::Edge,
     shutdown::Shutdown,
     trunk::{Identity, Server},
     worker::{self, Door, Listening, Worker},
 };
-use std::{io, rc::Rc, sync::Arc};
+use std::{
+    cell::{Cell, RefCell},
+    io,
+    rc::Rc,
+    sync::Arc,
+};
+use tokio::task::spawn_local;
 
 /// Serves until `shutdown`, then drains.
-pub fn run(config: GatewayConfig, shutdown: Shutdown) -> io::Result<()> {
+pub fn run(
+    config: GatewayConfig,
+    shutdown: Shutdown,
+    reload: Reload<GatewayConfig>,
+) -> io::Result<()> {
     clock::now(); // The clock starts with the node.
     let listening = Listening::bind_doors(config.http, config.trunk)?;
     let identity = Identity::new(Arc::clone(&config.node.name), config.node.cluster_key.clone());
     let board = Arc::new(Board::new(&config));
-    let admin = Admin::start(config.node.admin, Arc::clone(&board) as _)?;
+    let control = Arc::new(Control::new(config.workers, reload));
+    let (source, controls) = (Arc::clone(&board) as _, Arc::clone(&control) as _);
+    let admin = Admin::start(config.node.admin, source, controls)?;
     announce::ready(&config.node.name, &announce::details(&listening, admin.addr())?)?;
     worker::run(listening, config.workers, &shutdown, async |worker| {
-        serve(worker, &config, &identity, &board).await;
+        serve(worker, &config, &identity, &board, &control).await;
         Ok(())
     })
 }
 
 /// One worker, from its start to the end of its drain.
-async fn serve(mut worker: Worker, config: &GatewayConfig, identity: &Identity, board: &Board) {
+async fn serve(
+    mut worker: Worker,
+    config: &GatewayConfig,
+    identity: &Identity,
+    board: &Board,
+    control: &Control<GatewayConfig>,
+) {
     let board = board.worker(worker.index);
     let services = config.services.iter().zip(&board.services);
     let services: Vec<_> = services
@@ -67,22 +88,30 @@ async fn serve(mut worker: Worker, config: &GatewayConfig, identity: &Identity, 
         .collect();
     let front = Rc::new(Front {
         node: Arc::clone(&config.node.name),
-        desk: Desk { api_key: ApiKey::new(&config.api_key), services: services.clone() },
-        deadline: config.deadline,
+        desk: Desk {
+            api_key: RefCell::new(ApiKey::new(&config.api_key)),
+            services: services.clone(),
+        },
+        deadline: Cell::new(config.deadline),
         board,
         load: Rc::default(),
     });
     let load = Rc::clone(&front.load);
     let edge = Edge::new(HttpFront(Rc::clone(&front)));
-    let trunk = Server::new(identity.clone(), Rc::new(TrunkFront(front)));
+    let trunk = Server::new(identity.clone(), Rc::new(TrunkFront(Rc::clone(&front))));
     trunk.set_load(Rc::new(move || load.report()));
+    let drain_max = Rc::new(Cell::new(config.node.drain_max));
+    let post =
+        Post { front, edge: edge.clone(), trunk: trunk.clone(), drain_max: Rc::clone(&drain_max) };
+    drop(spawn_local(control.orders(worker.index).obey(post)));
     while let Some(accepted) = worker.accept().await {
         match accepted.door {
             Door::Http => edge.serve(accepted.stream, accepted.peer, accepted.permit),
             Door::Trunk => trunk.serve(accepted.stream, accepted.permit),
         }
     }
-    tokio::join!(edge.drain(config.node.drain_max), trunk.drain(config.node.drain_max));
+    control.ending();
+    tokio::join!(edge.drain(drain_max.get()), trunk.drain(drain_max.get()));
     services.iter().for_each(|service| service.close());
 }
 

@@ -3,7 +3,7 @@
 use super::Outcome;
 use crate::{
     args::{self, Verb},
-    control::{self, Answer, Deed, Order},
+    control::{self, Answer, Deed, NodeOrder, Order},
     data::Data,
     error::CliError,
     terminal::{say, say_json},
@@ -14,10 +14,7 @@ use std::{path::Path, process::ExitCode};
 pub(super) fn node(args: &args::Node, data: &Path) -> Outcome {
     let data = Data::at(data);
     let verb = match args.verb {
-        Verb::Drain => {
-            return Err(CliError::failed("drain comes with a later version")
-                .hint(format!("`tollgate node {} stop` drains the node and ends it", args.node)));
-        }
+        Verb::Drain => Deed::Drain,
         Verb::Stop => Deed::Stop,
         Verb::Kill => Deed::Kill,
         Verb::Pause => Deed::Pause,
@@ -25,15 +22,11 @@ pub(super) fn node(args: &args::Node, data: &Path) -> Outcome {
         Verb::Start => Deed::Start,
     };
     data.require_up()?;
-    let answer = control::give(&data, &Order { verb, node: args.node.clone() })?;
+    let order = NodeOrder { verb, node: args.node.clone() };
+    let answer = control::give(&data, &Order::Node(order))?;
     match &answer {
-        Answer::Refused { message, hint } => {
-            let error = CliError::failed(message);
-            Err(match hint {
-                Some(hint) => error.hint(hint),
-                None => error,
-            })
-        }
+        Answer::Refused { message, hint } => Err(refused(message, hint.as_deref())),
+        Answer::Reloaded { .. } => Err(CliError::failed("`up` answers something else")),
         Answer::Done { node, state, pid, changed } => {
             if args.json {
                 say_json(&answer);
@@ -44,5 +37,14 @@ pub(super) fn node(args: &args::Node, data: &Path) -> Outcome {
             }
             Ok(ExitCode::SUCCESS)
         }
+    }
+}
+
+/// A refusal of `up`, as a failure of the command.
+pub(super) fn refused(message: &str, hint: Option<&str>) -> CliError {
+    let error = CliError::failed(message);
+    match hint {
+        Some(hint) => error.hint(hint),
+        None => error,
     }
 }

@@ -1,6 +1,9 @@
 //! `tollgate run`: one node of a topology file, until it is told to drain.
 
-use super::{Outcome, load_topology};
+mod reload;
+
+use self::reload::Source;
+use super::{Outcome, load_copy, load_topology};
 use crate::{
     args,
     data::{Data, read_key},
@@ -15,7 +18,7 @@ use account::AccountConfig;
 use balance::Policy;
 use net::{
     node::{ClusterKey, Endpoint, NodeConfig},
-    shutdown::{ShutdownTrigger, shutdown},
+    shutdown::on_signals,
 };
 use proxy::config::{BalancerConfig, EndpointConfig, GatewayConfig, HashBy, ServiceConfig};
 use std::{
@@ -26,7 +29,6 @@ use std::{
     process::ExitCode,
     sync::Arc,
 };
-use tokio::signal::unix::{SignalKind, signal};
 use wire::PartitionId;
 
 /// Where a node's admin pages are when the file does not say: a free port, told when it is ready.
@@ -38,18 +40,27 @@ pub(super) fn run(args: &args::Run, data: &Path) -> Outcome {
     net::clock::now();
     keep_private();
     let path = args.config.clone().unwrap_or_else(|| Data::at(data).topology());
-    let tree = load_topology(&path)?;
+    let tree = match &args.in_force {
+        Some(copy) => load_copy(copy, &path)?,
+        None => load_topology(&path)?,
+    };
     let node = tree.node(&args.node).ok_or_else(|| unknown_node(&args.node, &tree))?;
     let config = Config::of(&tree, node)?;
     log_to_stderr();
     raise_file_limit();
-    let (trigger, shutdown) = shutdown();
-    listen_for_drain(trigger, args.supervised)
+    let (shutdown, hangups) = on_signals(args.supervised)
         .map_err(|error| CliError::io("cannot listen for signals", &error))?;
+    let source = Source::new(path, tree.clone(), &node.name);
     let ended = match config {
-        Config::Balancer(config) => proxy::balancer::run(config, shutdown),
-        Config::Gateway(config) => proxy::gateway::run(config, shutdown),
-        Config::Account(config) => account::run(config, shutdown),
+        Config::Balancer(config) => {
+            proxy::balancer::run(config, shutdown, source.reload(hangups, Config::balancer))
+        }
+        Config::Gateway(config) => {
+            proxy::gateway::run(config, shutdown, source.reload(hangups, Config::gateway))
+        }
+        Config::Account(config) => {
+            account::run(config, shutdown, source.reload(hangups, Config::account))
+        }
     };
     ended.map_err(|error| CliError::io(format!("node {}", node.name), &error))?;
     Ok(ExitCode::SUCCESS)
@@ -118,6 +129,27 @@ impl Config {
                 Ok(Config::Account(account_node(tree, base, service, *trunk)?))
             }
             Role::Monitor { .. } => Err(CliError::failed("the monitor is not built yet")),
+        }
+    }
+
+    fn balancer(self) -> Option<BalancerConfig> {
+        match self {
+            Config::Balancer(config) => Some(config),
+            Config::Gateway(_) | Config::Account(_) => None,
+        }
+    }
+
+    fn gateway(self) -> Option<GatewayConfig> {
+        match self {
+            Config::Gateway(config) => Some(config),
+            Config::Balancer(_) | Config::Account(_) => None,
+        }
+    }
+
+    fn account(self) -> Option<AccountConfig> {
+        match self {
+            Config::Account(config) => Some(config),
+            Config::Balancer(_) | Config::Gateway(_) => None,
         }
     }
 }
@@ -233,37 +265,6 @@ fn raise_file_limit() {
     if let Err(error) = setrlimit(Resource::Nofile, raised) {
         tracing::warn!(%error, "the limit of open files stays as it is");
     }
-}
-
-/// Triggers at SIGTERM and SIGINT, and at the end of stdin where that means that `up` is gone.
-fn listen_for_drain(trigger: ShutdownTrigger, is_supervised: bool) -> io::Result<()> {
-    let trigger = Arc::new(trigger);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let (mut terminate, mut interrupt) = {
-        let _inside = runtime.enter();
-        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?)
-    };
-    let on_signal = Arc::clone(&trigger);
-    std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
-        runtime.block_on(async {
-            loop {
-                tokio::select! {
-                    _ = terminate.recv() => tracing::info!("SIGTERM: draining"),
-                    _ = interrupt.recv() => tracing::info!("SIGINT: draining"),
-                }
-                on_signal.trigger();
-            }
-        });
-    })?;
-    if is_supervised {
-        std::thread::Builder::new().name("supervised".to_owned()).spawn(move || {
-            // Nothing is ever written to it: whatever ends the read is the end of `up`.
-            drop(io::copy(&mut io::stdin().lock(), &mut io::sink()));
-            tracing::info!("the supervisor is gone: draining");
-            trigger.trigger();
-        })?;
-    }
-    Ok(())
 }
 
 #[cfg(test)]

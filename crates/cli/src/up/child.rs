@@ -36,6 +36,8 @@ pub(super) struct Announced {
 #[derive(Debug)]
 pub(super) enum Word {
     Ready(Announced),
+    /// What came of the order to leave or to enter the rotation that had this number.
+    Turned(u64, Result<(), String>),
     Ended(String),
 }
 
@@ -71,6 +73,8 @@ pub(super) fn start(
     let mut child = Command::new(program)
         .args(["run", name, "--config"])
         .arg(config)
+        .arg("--in-force")
+        .arg(data.in_force())
         .arg("--supervised")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

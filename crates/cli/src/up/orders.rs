@@ -3,6 +3,7 @@
 use super::{
     child::log_tail,
     life::{Phase, Why},
+    rotation::Place,
     supervisor::{DRAIN_GRACE, Supervisor},
 };
 use crate::{
@@ -24,6 +25,8 @@ use tokio::{
 const CONNECTIONS_MAX: usize = 16;
 /// A connected command says what it wants within this.
 const ASK_TIME_MAX: Duration = Duration::from_secs(5);
+/// How long a node takes at most to hear that it is to leave the rotation or to come back.
+const TURN_TIME_MAX: Duration = Duration::from_secs(12);
 /// How long a process takes at most to stop or go on.
 const PAUSE_TIME_MAX: Duration = Duration::from_secs(5);
 
@@ -39,6 +42,10 @@ pub(super) struct Given {
 enum Goal {
     Down,
     Ready,
+    /// Out of rotation, with nothing left to finish.
+    Drained,
+    /// Back in rotation.
+    Returned,
     Paused,
     Running,
 }
@@ -58,7 +65,8 @@ impl Pending {
     /// When to look again: a pause is not announced by anybody, so it is looked at often.
     pub(super) fn due(&self, now: Moment, look_every: Duration) -> Moment {
         match self.goal {
-            Goal::Down | Goal::Ready => self.end,
+            // Their effects are announced.
+            Goal::Down | Goal::Ready | Goal::Drained | Goal::Returned => self.end,
             Goal::Paused | Goal::Running => now + look_every,
         }
     }
@@ -127,20 +135,22 @@ impl Supervisor {
     /// Begins an order.
     pub(super) fn take(&mut self, given: Given) {
         let Given { order, reply } = given;
-        let Some(index) = self.nodes.iter().position(|it| it.name == order.node) else {
-            let names: Vec<&str> = self.nodes.iter().map(|it| it.name.as_str()).collect();
-            let hint = format!("the nodes are {}", names.join(", "));
-            let message = format!("no node is called {:?}", order.node);
-            return answer(reply, Answer::refused(message, Some(hint)));
-        };
         if self.is_draining {
             let hint = "start the tree again with `tollgate up`".to_owned();
             return answer(reply, Answer::refused("the tree is being drained", Some(hint)));
         }
+        let order = match order {
+            Order::Node(order) => order,
+            Order::Reload(order) => return self.begin_reload(&order, reply),
+        };
+        let Some(index) = self.place(&order.node) else {
+            return answer(reply, self.unknown(&order.node));
+        };
         let start = match order.verb {
             Deed::Kill => self.begin_down(index, Why::Killed),
             Deed::Stop => self.begin_down(index, Why::Stopped),
             Deed::Start => self.begin_start(index),
+            Deed::Drain => self.begin_drain(index),
             Deed::Pause => self.begin_pause(index),
             Deed::Resume => self.begin_resume(index),
         };
@@ -173,7 +183,7 @@ impl Supervisor {
             return Start::Refused(format!("{} is paused", node.name), Some(hint));
         }
         match node.life.phase() {
-            Phase::Ready { .. } => return Start::Held,
+            Phase::Ready { .. } => return self.begin_return(index),
             Phase::Starting { .. } => {}
             Phase::Ending(_) => {
                 let hint = "try again when it is down".to_owned();
@@ -182,6 +192,36 @@ impl Supervisor {
             Phase::Down(_) | Phase::Waiting { .. } => self.start(index),
         }
         Start::Pending(Goal::Ready, end)
+    }
+
+    fn begin_return(&mut self, index: usize) -> Start {
+        if self.nodes[index].rotation.place == Place::In {
+            return Start::Held;
+        }
+        self.turn(index, false);
+        Start::Pending(Goal::Returned, net::clock::now() + TURN_TIME_MAX)
+    }
+
+    fn begin_drain(&mut self, index: usize) -> Start {
+        let node = &self.nodes[index];
+        if node.is_paused {
+            let hint = format!("let it go on with `tollgate node {} resume`", node.name);
+            return Start::Refused(format!("{} is paused", node.name), Some(hint));
+        }
+        match node.life.phase() {
+            Phase::Ready { .. } => {}
+            Phase::Starting { .. } | Phase::Waiting { .. } => {
+                let hint = "try again when it is ready".to_owned();
+                return Start::Refused(format!("{} is still starting", node.name), Some(hint));
+            }
+            Phase::Down(_) | Phase::Ending(_) => return not_running(&node.name),
+        }
+        match node.rotation.place {
+            Place::Out => return Start::Held,
+            Place::Leaving => {}
+            Place::In | Place::Returning | Place::Stuck(_) => self.turn(index, true),
+        }
+        Start::Pending(Goal::Drained, self.drain_end(index) + TURN_TIME_MAX)
     }
 
     fn begin_pause(&mut self, index: usize) -> Start {
@@ -231,11 +271,21 @@ impl Supervisor {
         let is_reached = match it.goal {
             Goal::Down => node.process.is_none(),
             Goal::Ready => matches!(node.life.phase(), Phase::Ready { .. }),
+            Goal::Drained => node.rotation.place == Place::Out,
+            Goal::Returned => node.rotation.place == Place::In,
             Goal::Paused => stops(true),
             Goal::Running => stops(false),
         };
         if is_reached {
             return Some(self.done(it.index, true));
+        }
+        if let (Goal::Drained | Goal::Returned, Place::Stuck(why)) = (it.goal, &node.rotation.place)
+        {
+            return Some(Answer::refused(format!("{}: {why}", node.name), None));
+        }
+        if it.goal == Goal::Drained && !node.rotation.is_out() {
+            let message = format!("{} was put back in rotation, or ended", node.name);
+            return Some(Answer::refused(message, None));
         }
         let phase = node.life.phase();
         let is_failed = it.goal == Goal::Ready && !matches!(phase, Phase::Starting { .. });
@@ -274,12 +324,27 @@ impl Supervisor {
     }
 }
 
+impl Supervisor {
+    /// The place of a node that is of the tree.
+    pub(super) fn place(&self, name: &str) -> Option<usize> {
+        self.nodes.iter().position(|it| it.name == name && !it.is_removed)
+    }
+
+    /// The refusal of an order for a node that there is not.
+    pub(super) fn unknown(&self, name: &str) -> Answer {
+        let present = self.nodes.iter().filter(|it| !it.is_removed);
+        let names: Vec<&str> = present.map(|it| it.name.as_str()).collect();
+        let hint = format!("the nodes are {}", names.join(", "));
+        Answer::refused(format!("no node is called {name:?}"), Some(hint))
+    }
+}
+
 fn not_running(name: &str) -> Start {
     let hint = format!("start it with `tollgate node {name} start`");
     Start::Refused(format!("{name} is not running"), Some(hint))
 }
 
-fn answer(reply: oneshot::Sender<Answer>, answer: Answer) {
+pub(super) fn answer(reply: oneshot::Sender<Answer>, answer: Answer) {
     // A command that was interrupted does not wait for it.
     drop(reply.send(answer));
 }

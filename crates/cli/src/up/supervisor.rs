@@ -5,12 +5,15 @@ use super::{
     child::{self, Announced, Process, Word},
     life::{Life, Phase, Why},
     orders::{self, Given, Pending},
+    reload::Reloading,
+    rotation::Rotation,
 };
 use crate::{
+    control::NodeReload,
     data::{Data, NodeState, TreeState},
     error::CliError,
     terminal::tell,
-    topology::{Topology, elements::role::RoleName},
+    topology::{Node, Topology, elements::role::RoleName},
 };
 use rustix::process::Signal;
 use std::{
@@ -39,11 +42,14 @@ const LOOK_EVERY: Duration = Duration::from_millis(5);
 pub(super) struct Supervised {
     pub(super) name: String,
     role: RoleName,
-    drain: Duration,
+    pub(super) drain: Duration,
     pub(super) life: Life,
     pub(super) process: Option<Process>,
     pub(super) is_paused: bool,
-    announced: Announced,
+    pub(super) rotation: Rotation,
+    pub(super) announced: Announced,
+    /// No longer of the tree: it is down, and only its place is left.
+    pub(super) is_removed: bool,
 }
 
 /// The tree of this `up`.
@@ -51,7 +57,9 @@ pub(super) struct Supervised {
 pub(super) struct Supervisor {
     pub(super) data: Data,
     program: PathBuf,
-    config: PathBuf,
+    pub(super) config: PathBuf,
+    /// What is in force of it.
+    pub(super) topology: Topology,
     /// As in `tree.json`, its nodes brought up to date before each write.
     tree: TreeState,
     written: Option<TreeState>,
@@ -59,10 +67,14 @@ pub(super) struct Supervisor {
     /// Places in `nodes`, from the leaves up.
     tiers: Vec<Vec<usize>>,
     words: mpsc::Receiver<(usize, Word)>,
-    word_sender: mpsc::Sender<(usize, Word)>,
+    pub(super) word_sender: mpsc::Sender<(usize, Word)>,
     orders: mpsc::Receiver<Given>,
     stop: Stop,
     pub(super) pending: Vec<Pending>,
+    pub(super) reloading: Option<Reloading>,
+    /// What nodes made of a reload.
+    reports: mpsc::Receiver<Vec<NodeReload>>,
+    pub(super) report_sender: mpsc::Sender<Vec<NodeReload>>,
     /// Every tier has been started.
     is_up: bool,
     pub(super) is_draining: bool,
@@ -92,25 +104,8 @@ impl Supervisor {
         let (word_sender, words) = mpsc::channel(QUEUE_MAX);
         let (order_sender, orders) = mpsc::channel(QUEUE_MAX);
         orders::listen(data, order_sender).map_err(failed)?;
-        let runnable = tree.nodes.iter().filter(|it| it.role.name() != RoleName::Monitor);
-        let nodes: Vec<Supervised> = runnable
-            .map(|node| Supervised {
-                name: node.name.clone(),
-                role: node.role.name(),
-                drain: node.drain,
-                life: Life::new(),
-                process: None,
-                is_paused: false,
-                announced: Announced {
-                    http: node.role.http(),
-                    trunk: node.role.trunk(),
-                    admin: node.admin,
-                },
-            })
-            .collect();
-        let place = |name: &str| nodes.iter().position(|it| it.name == name);
-        let tiers = tree.tiers().into_iter();
-        let tiers = tiers.map(|tier| tier.iter().filter_map(|it| place(&it.name)).collect());
+        let (report_sender, reports) = mpsc::channel(QUEUE_MAX);
+        let nodes: Vec<Supervised> = runnable(tree).map(Supervised::new).collect();
         Ok(Supervisor {
             data: data.clone(),
             program,
@@ -119,19 +114,23 @@ impl Supervisor {
                 pid: std::process::id(),
                 config: config.clone(),
                 is_own: config == absolute(&data.topology()).map_err(failed)?,
-                edge: tree.entrance().map(|it| format!("http://{it}")),
+                edge: edge_of(tree),
                 api_key: absolute(&tree.api_key).map_err(failed)?,
                 nodes: Vec::new(),
             },
             config,
+            topology: tree.clone(),
             written: None,
-            tiers: tiers.collect(),
+            tiers: places(tree, &nodes),
             nodes,
             words,
             word_sender,
             orders,
             stop: Stop::listen().map_err(failed)?,
             pending: Vec::new(),
+            reloading: None,
+            reports,
+            report_sender,
             is_up: false,
             is_draining: false,
         })
@@ -213,18 +212,21 @@ impl Supervisor {
         tokio::select! {
             Some((index, word)) = self.words.recv() => self.hear(index, word),
             Some(given) = self.orders.recv() => self.take(given),
+            Some(results) = self.reports.recv() => self.reported(results),
             () = self.stop.wanted() => return Step::Stop,
             () = tokio::time::sleep(wait) => {}
         }
         self.look_at_time();
         self.settle_orders();
+        self.settle_reload();
         Step::Went
     }
 
     fn due(&self, now: Moment) -> Option<Moment> {
         let lives = self.nodes.iter().filter_map(|node| node.life.due()).min();
         let orders = self.pending.iter().map(|it| it.due(now, LOOK_EVERY)).min();
-        lives.into_iter().chain(orders).min()
+        let reload = self.reloading.as_ref().map(Reloading::due);
+        lives.into_iter().chain(orders).chain(reload).min()
     }
 
     fn hear(&mut self, index: usize, word: Word) {
@@ -241,7 +243,12 @@ impl Supervisor {
                 if node.life.restarts() != 0 && was != node.life.phase() {
                     tell!("{} is ready again", node.name);
                 }
+                if node.rotation.is_out() {
+                    // It ended by itself: what was ordered of it before still holds.
+                    self.turn(index, true);
+                }
             }
+            Word::Turned(turn, result) => self.turned(index, turn, result),
             Word::Ended(how) => {
                 node.process = None;
                 node.is_paused = false;
@@ -296,6 +303,7 @@ impl Supervisor {
     pub(super) fn order_down(&mut self, index: usize, why: Why) {
         let node = &mut self.nodes[index];
         node.life.ordered_down(why);
+        node.rotation.reset();
         if let Some(process) = &node.process {
             if why == Why::Killed {
                 process.signal(Signal::KILL);
@@ -309,7 +317,30 @@ impl Supervisor {
 
     /// When an order to end has to be reached; after that the node is killed.
     pub(super) fn drain_end(&self, index: usize) -> Moment {
-        net::clock::now() + self.nodes[index].drain + DRAIN_GRACE
+        net::clock::now() + self.drain_max(index)
+    }
+
+    /// How long a node may take to finish what it has.
+    pub(super) fn drain_max(&self, index: usize) -> Duration {
+        self.nodes[index].drain + DRAIN_GRACE
+    }
+
+    /// Goes by another topology from now on. Its new nodes have places, and are not started yet.
+    pub(super) fn go_by(&mut self, tree: Topology) {
+        for node in runnable(&tree) {
+            match self.nodes.iter_mut().find(|it| it.name == node.name) {
+                Some(known) if !known.is_removed => known.drain = node.drain,
+                Some(known) => *known = Supervised::new(node),
+                None => self.nodes.push(Supervised::new(node)),
+            }
+        }
+        self.tiers = places(&tree, &self.nodes);
+        self.tree.name.clone_from(&tree.name);
+        self.tree.edge = edge_of(&tree);
+        if let Ok(api_key) = absolute(&tree.api_key) {
+            self.tree.api_key = api_key;
+        }
+        self.topology = tree;
     }
 
     fn hopeless(&self) -> Option<CliError> {
@@ -324,7 +355,8 @@ impl Supervisor {
 
     /// Brings `tree.json` up to date, where there is anything new.
     fn write_down(&mut self) {
-        self.tree.nodes = self.nodes.iter().map(Supervised::state).collect();
+        let present = self.nodes.iter().filter(|node| !node.is_removed);
+        self.tree.nodes = present.map(Supervised::state).collect();
         if self.written.as_ref() == Some(&self.tree) {
             return;
         }
@@ -340,7 +372,50 @@ impl Supervisor {
     }
 }
 
+/// Where clients connect, as a URL.
+fn edge_of(tree: &Topology) -> Option<String> {
+    tree.entrance().map(|it| format!("http://{it}"))
+}
+
+/// The nodes that this version can run.
+pub(super) fn runnable(tree: &Topology) -> impl Iterator<Item = &Node> {
+    tree.nodes.iter().filter(|it| it.role.name() != RoleName::Monitor)
+}
+
+/// The places of a tree's nodes, by tiers from the leaves up. What is on its way out comes last,
+/// and so is the first to be drained.
+fn places(tree: &Topology, nodes: &[Supervised]) -> Vec<Vec<usize>> {
+    let place = |name: &str| nodes.iter().position(|it| it.name == name && !it.is_removed);
+    let tiers = tree.tiers().into_iter();
+    let mut tiers: Vec<Vec<usize>> =
+        tiers.map(|tier| tier.iter().filter_map(|it| place(&it.name)).collect()).collect();
+    let others: Vec<usize> =
+        (0..nodes.len()).filter(|index| !tiers.iter().any(|it| it.contains(index))).collect();
+    if !others.is_empty() {
+        tiers.push(others);
+    }
+    tiers
+}
+
 impl Supervised {
+    fn new(node: &Node) -> Supervised {
+        Supervised {
+            name: node.name.clone(),
+            role: node.role.name(),
+            drain: node.drain,
+            life: Life::new(),
+            process: None,
+            is_paused: false,
+            rotation: Rotation::default(),
+            announced: Announced {
+                http: node.role.http(),
+                trunk: node.role.trunk(),
+                admin: node.admin,
+            },
+            is_removed: false,
+        }
+    }
+
     fn state(&self) -> NodeState {
         let mut out = NodeState::new(&self.name, self.role);
         self.text().clone_into(&mut out.state);
@@ -354,7 +429,14 @@ impl Supervised {
 
     /// Its state in one word.
     pub(super) fn text(&self) -> &'static str {
-        if self.is_paused { "paused" } else { self.life.text() }
+        match self.life.phase() {
+            Phase::Ready { .. } if self.is_paused => "paused",
+            Phase::Ready { .. } => self.rotation.text().unwrap_or(self.life.text()),
+            Phase::Starting { .. } | Phase::Ending(_) if self.is_paused => "paused",
+            Phase::Starting { .. } | Phase::Ending(_) | Phase::Down(_) | Phase::Waiting { .. } => {
+                self.life.text()
+            }
+        }
     }
 }
 

@@ -94,6 +94,11 @@ impl ConnState {
         self.tick.get() - tick
     }
 
+    /// Requests that are not answered to the last byte.
+    pub(super) fn busy(&self) -> u32 {
+        self.busy.get()
+    }
+
     /// Whether the client lets us wait for longer than it may.
     pub(super) fn is_overdue(&self) -> bool {
         let sweeps = self.sweeps_since(self.since.get());

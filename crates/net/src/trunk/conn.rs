@@ -2,7 +2,7 @@
 
 use super::{
     greeting::Peer,
-    limits::{CLIENT_OUT_BYTES_MAX, PING_TICKS, QUIET_TICKS_MAX, TICK},
+    limits::{CLIENT_OUT_BYTES_MAX, KEEPALIVE_TICKS, PING_TICKS, QUIET_TICKS_MAX, TICK},
     outbox::Outbox,
     slots::{Found, Slots},
 };
@@ -250,6 +250,8 @@ impl<P: Pending> Conn<P> {
                 if PING_TICKS < quiet {
                     missed_check();
                 }
+                self.outbox.append(|out| append_ping(out, tick));
+            } else if tick.is_multiple_of(KEEPALIVE_TICKS) {
                 self.outbox.append(|out| append_ping(out, tick));
             }
         }

@@ -19,6 +19,9 @@ pub const TICK: Duration = Duration::from_millis(50);
 /// Ticks without a byte after which a client pings, and again: from the second time on the ping
 /// before was not answered.
 pub const PING_TICKS: u64 = 10;
+/// Ticks after which a client pings whatever it hears: a server that tells its load all the time
+/// would otherwise hear nothing of an idle client, and cut it off.
+pub const KEEPALIVE_TICKS: u64 = 40;
 /// Ticks without a byte after which a client takes the connection for lost.
 pub const QUIET_TICKS_MAX: u64 = 60;
 /// Silence after which a server cuts off a client, which would have pinged long before.
@@ -43,6 +46,7 @@ const _: () = {
     assert!(MESSAGE_BYTES_MAX < SERVER_OUT_BYTES_MAX);
     assert!(SERVER_OUT_BYTES_PAUSE < SERVER_OUT_BYTES_MAX);
     assert!(PING_TICKS * 2 < QUIET_TICKS_MAX);
+    assert!(KEEPALIVE_TICKS as u128 * TICK.as_millis() * 3 < CLIENT_QUIET_MAX.as_millis());
     // An idle peer that reports is never pinged.
     assert!((REPORT_IDLE_TICKS as u64) < PING_TICKS);
 };

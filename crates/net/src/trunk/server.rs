@@ -49,6 +49,12 @@ struct Shared {
     owners: RefCell<Option<Vec<(PartitionId, Epoch)>>>,
     load: RefCell<Option<Rc<LoadSource>>>,
     draining: Cell<bool>,
+    /// Requests that came, all in all.
+    taken: Cell<u64>,
+    /// Out of rotation: load reports say so.
+    retired: Cell<bool>,
+    /// Every peer, present and to come, is asked to go elsewhere.
+    away: Cell<bool>,
     /// After the grace of a drain: new requests get 503.
     refusing: Cell<bool>,
     /// Told when a connection ends.
@@ -130,6 +136,9 @@ impl Server {
             owners: RefCell::default(),
             load: RefCell::default(),
             draining: Cell::new(false),
+            taken: Cell::new(0),
+            retired: Cell::new(false),
+            away: Cell::new(false),
             refusing: Cell::new(false),
             ended: Notify::new(),
         };
@@ -155,6 +164,11 @@ impl Server {
         self.shared.conns.borrow().iter().map(|conn| conn.in_flight.get()).sum()
     }
 
+    /// Requests that were received since the start.
+    pub fn taken(&self) -> u64 {
+        self.shared.taken.get()
+    }
+
     /// Tells every peer, present and to come, what this node owns.
     pub fn set_owner_map(&self, owners: Vec<(PartitionId, Epoch)>) {
         for conn in &*self.shared.conns.borrow() {
@@ -171,7 +185,8 @@ impl Server {
         let draining = Weak::clone(&shared);
         let source: Rc<LoadSource> = Rc::new(move || {
             let report = load();
-            let drains = draining.upgrade().is_some_and(|shared| shared.draining.get());
+            let leaves = |it: Rc<Shared>| it.draining.get() || it.retired.get();
+            let drains = draining.upgrade().is_some_and(leaves);
             LoadReport { draining: report.draining || drains, ..report }
         });
         for conn in &*self.shared.conns.borrow() {
@@ -181,6 +196,26 @@ impl Server {
         let before = self.shared.load.replace(Some(source));
         if before.is_none() {
             drop(spawn_local(remind(shared)));
+        }
+    }
+
+    /// Tells every peer, in its load reports and the first of them now, to send nothing more, or
+    /// to send again. What comes all the same is served.
+    pub fn retire(&self, on: bool) {
+        self.shared.retired.set(on);
+        for conn in &*self.shared.conns.borrow() {
+            conn.report();
+        }
+    }
+
+    /// Asks every peer, present and to come, to go elsewhere, until it is turned off. For servers
+    /// whose peers do not go by load reports.
+    pub fn turn_away(&self, on: bool) {
+        let was = self.shared.away.replace(on);
+        if on && !was {
+            for conn in &*self.shared.conns.borrow() {
+                conn.outbox.append(|out| append_going_away(out, "out of rotation"));
+            }
         }
     }
 
@@ -253,7 +288,7 @@ impl Shared {
             conn.outbox.append(|out| append_owner_map(out, owners));
         }
         conn.report();
-        if self.draining.get() {
+        if self.draining.get() || self.away.get() {
             conn.outbox.append(|out| append_going_away(out, "draining"));
         }
         self.conns.borrow_mut().push(Rc::clone(&conn));
@@ -339,6 +374,7 @@ impl Shared {
             return Err(Flaw("more requests in flight than the hello allowed"));
         }
         conn.in_flight.set(conn.in_flight.get() + 1);
+        self.taken.set(self.taken.get() + 1);
         let reply = ReplyTo::new(Rc::clone(conn), request.id);
         if self.refusing.get() {
             reply.send(ResponseRef::new(503, &self.identity.node, &[]));

@@ -2,23 +2,22 @@
 
 use super::plan::Plan;
 use crate::config::BalancerConfig;
-use balance::{Outcome, breaker::Phase};
+use balance::{Outcome, Policy, breaker::Phase};
 use net::{
     admin::{Exposition, Source},
+    control::Errors,
     counters::Counter,
 };
 use serde::Serialize;
-use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use wire::frame::LoadReport;
 
 /// The counters of all workers.
 #[derive(Debug)]
 pub(super) struct Board {
     node: Arc<str>,
-    policy: &'static str,
+    /// Of each worker's router; the first one to hear of another sets it.
+    policy: Mutex<&'static str>,
     plan: Plan,
     workers: Vec<Arc<WorkerCounters>>,
 }
@@ -68,7 +67,6 @@ pub(super) struct EndpointCounters {
     reported_latency_us: Counter,
     reported_limit_permille: Counter,
     reported_draining: Counter,
-    latencies: Latencies,
 }
 
 impl WorkerCounters {
@@ -96,14 +94,24 @@ impl WorkerCounters {
 
 impl EndpointCounters {
     /// Counts the end of a request.
-    pub(super) fn count(&self, outcome: Outcome, latency: Duration) {
+    pub(super) fn count(&self, outcome: Outcome) {
         match outcome {
-            Outcome::Answered => self.latencies.count(latency),
+            Outcome::Answered => (), // The latencies count it.
             Outcome::Shed => self.shed.add(1),
             Outcome::Failed => self.failed.add(1),
             Outcome::Lost => self.lost.add(1),
             Outcome::Elsewhere => self.elsewhere.add(1),
             Outcome::Abandoned => self.abandoned.add(1),
+        }
+    }
+
+    /// What went wrong by the endpoint's own fault, and what nobody waited for.
+    pub(super) fn errors(&self) -> Errors {
+        Errors {
+            lost: self.lost.get(),
+            shed: self.shed.get(),
+            failed: self.failed.get(),
+            late: self.abandoned.get(),
         }
     }
 
@@ -123,43 +131,19 @@ impl EndpointCounters {
     }
 }
 
-/// Powers of two of microseconds, up to an hour.
-const LATENCY_BUCKETS: usize = 32;
-
-/// Latencies of answers, each known up to a factor of two.
-#[derive(Debug, Default)]
-struct Latencies([Counter; LATENCY_BUCKETS]);
-
-impl Latencies {
-    fn count(&self, latency: Duration) {
-        let us = u64::try_from(latency.as_micros()).unwrap_or(u64::MAX);
-        let bucket = usize::try_from((us | 1).ilog2()).unwrap_or(LATENCY_BUCKETS);
-        self.0[bucket.min(LATENCY_BUCKETS - 1)].add(1);
-    }
-}
-
-/// The least power of two of microseconds that `permille` of the answers took less than; 0 where
-/// nothing was answered.
-fn quantile_us(counts: &[u64; LATENCY_BUCKETS], permille: u64) -> u64 {
-    let total: u64 = counts.iter().sum();
-    let mut seen = 0;
-    for (bucket, count) in counts.iter().enumerate() {
-        seen += count;
-        if 0 < seen && total * permille <= seen * 1_000 {
-            return 2 << bucket;
-        }
-    }
-    0
-}
-
 impl Board {
     pub(super) fn new(config: &BalancerConfig, plan: Plan) -> Board {
         Board {
             node: Arc::clone(&config.node.name),
-            policy: config.policy.text(),
+            policy: Mutex::new(config.policy.text()),
             plan,
             workers: (0..config.workers).map(|_| Arc::default()).collect(),
         }
+    }
+
+    /// Another policy is in force.
+    pub(super) fn set_policy(&self, policy: Policy) {
+        *self.policy.lock().unwrap_or_else(PoisonError::into_inner) = policy.text();
     }
 
     pub(super) fn worker(&self, index: usize) -> Arc<WorkerCounters> {
@@ -197,16 +181,6 @@ impl Row {
         self.workers.iter().map(|it| of(it).get()).max().unwrap_or(0)
     }
 
-    fn quantile_us(&self, permille: u64) -> u64 {
-        let mut counts = [0; LATENCY_BUCKETS];
-        for worker in &self.workers {
-            for (sum, count) in counts.iter_mut().zip(&worker.latencies.0) {
-                *sum += count.get();
-            }
-        }
-        quantile_us(&counts, permille)
-    }
-
     /// The worst of what the breakers of the workers do.
     fn breaker(&self) -> &'static str {
         match self.max(|it| &it.phase) {
@@ -237,8 +211,6 @@ impl Row {
             weight: self.max(|it| &it.weight),
             in_flight: self.sum(|it| &it.in_flight),
             requests: self.sum(|it| &it.requests),
-            latency_p50_us: self.quantile_us(500),
-            latency_p99_us: self.quantile_us(990),
             lost: self.sum(|it| &it.lost),
             shed: self.sum(|it| &it.shed),
             failed: self.sum(|it| &it.failed),
@@ -280,9 +252,6 @@ struct EndpointStatus<'a> {
     weight: u64,
     in_flight: u64,
     requests: u64,
-    /// Of answers since the start, up to a factor of two.
-    latency_p50_us: u64,
-    latency_p99_us: u64,
     lost: u64,
     shed: u64,
     failed: u64,
@@ -363,7 +332,7 @@ impl Source for Board {
         let status = Status {
             node: &self.node,
             role: "balancer",
-            policy: self.policy,
+            policy: *self.policy.lock().unwrap_or_else(PoisonError::into_inner),
             workers: self.workers.len(),
             requests: self.sum(|it| &it.requests),
             repeats: self.sum(|it| &it.repeats),
@@ -372,25 +341,5 @@ impl Source for Board {
             endpoints: rows.iter().map(Row::status).collect(),
         };
         serde_json::to_string(&status).expect("numbers and strings are JSON")
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn quantiles_are_the_next_power_of_two() {
-        let latencies = Latencies::default();
-        let counts = |it: &Latencies| it.0.each_ref().map(Counter::get);
-        assert_eq!(quantile_us(&counts(&latencies), 500), 0);
-        for us in [3, 3, 3, 1_000] {
-            latencies.count(Duration::from_micros(us));
-        }
-        assert_eq!(quantile_us(&counts(&latencies), 500), 4);
-        assert_eq!(quantile_us(&counts(&latencies), 990), 1_024);
-        latencies.count(Duration::MAX);
-        latencies.count(Duration::ZERO);
-        assert_eq!(counts(&latencies)[0], 1);
     }
 }

@@ -81,7 +81,7 @@ impl HttpFront {
         shed: &Cell<bool>,
     ) -> Result<Answer, Failure> {
         let router = &self.router;
-        let expires = clock::now() + router.deadline;
+        let expires = clock::now() + router.deadline.get();
         let hash = router.hash_of(&request.target);
         let (mut excluded, mut refusals, mut fulls) = (None, 0, 0);
         loop {

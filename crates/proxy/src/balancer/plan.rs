@@ -28,6 +28,15 @@ impl Plan {
         self.endpoints.send_replace(endpoints.into());
     }
 
+    /// Replaces the list by that of a file, which says nothing of who is out of rotation by order.
+    pub(super) fn take(&self, endpoints: &[EndpointConfig]) {
+        let before = self.endpoints();
+        let drained = |name: &str| before.iter().any(|it| it.drained && *it.name == *name);
+        let mut list = endpoints.to_vec();
+        list.iter_mut().for_each(|it| it.drained |= drained(&it.name));
+        self.set(list);
+    }
+
     /// Takes an endpoint out of rotation or back in; false when there is none of this name.
     pub fn set_drained(&self, name: &str, drained: bool) -> bool {
         self.edit(name, |endpoint| endpoint.drained = drained)

@@ -1,5 +1,7 @@
 //! The way from one worker to the endpoints, and the choice between them.
 
+mod views;
+
 use super::{
     blame,
     board::WorkerCounters,
@@ -70,11 +72,11 @@ pub(super) struct Router {
     /// Itself: links hold it for their events.
     me: Weak<Router>,
     pub(super) node: Arc<str>,
-    pub(super) deadline: Duration,
+    pub(super) deadline: Cell<Duration>,
     pub(super) counters: Arc<WorkerCounters>,
     identity: Identity,
-    policy: Policy,
-    hash: HashBy,
+    policy: Cell<Policy>,
+    hash: RefCell<HashBy>,
     pool: RefCell<Pool>,
     rng: RefCell<Rng>,
     budget: RefCell<Budget>,
@@ -101,11 +103,11 @@ impl Router {
         let router = Rc::new_cyclic(|me| Router {
             me: Weak::clone(me),
             node: Arc::clone(&config.node.name),
-            deadline: config.deadline,
+            deadline: Cell::new(config.deadline),
             counters,
             identity: identity.clone(),
-            policy: config.policy,
-            hash: config.hash.clone(),
+            policy: Cell::new(config.policy),
+            hash: RefCell::new(config.hash.clone()),
             pool: RefCell::new(Pool::with(config.policy)),
             rng: RefCell::new(Rng::new(ids::seed())),
             budget: RefCell::new(Budget::new(RETRY_SHARE_PERMILLE, RETRY_FLOOR_PER_SECOND)),
@@ -130,6 +132,12 @@ impl Router {
                 |it: &&EndpointConfig| it.name == way.config.name && it.reach == way.config.reach;
             match list.iter().find(stays) {
                 Some(config) => {
+                    if way.config.drained != config.drained {
+                        let turn = if config.drained { "out of" } else { "back in" };
+                        way.note(format!("{turn} rotation by order"));
+                    } else if way.config.weight != config.weight {
+                        way.note(format!("weight {} by order", config.weight));
+                    }
                     way.config.clone_from(config);
                     self.pool.borrow_mut().set_weight(index, config.weight);
                 }
@@ -187,8 +195,8 @@ impl Router {
 
     /// What decides where a request goes, where the policy asks for it.
     pub(super) fn hash_of(&self, target: &Target<'_>) -> u64 {
-        match self.policy {
-            Policy::Hash => hashing::of_request(&self.hash, target),
+        match self.policy.get() {
+            Policy::Hash => hashing::of_request(&self.hash.borrow(), target),
             Policy::LeastLoad | Policy::LeastRequests | Policy::RoundRobin | Policy::Weighted => 0,
         }
     }
@@ -265,7 +273,10 @@ impl Router {
         let ways = self.ways.borrow();
         let counters = &ways[index].counters;
         counters.in_flight.set(in_flight);
-        counters.count(outcome, now.since(ticket.sent_at));
+        counters.count(outcome);
+        if outcome == Outcome::Answered {
+            ways[index].latency.borrow_mut().record(now, now.since(ticket.sent_at));
+        }
         if before != after {
             self.turned(&ways[index], before, after, "requests failed");
         }
@@ -284,6 +295,11 @@ impl Router {
     /// Tells of a breaker that changed its phase.
     fn turned(&self, way: &Way, before: Phase, after: Phase, cause: &str) {
         way.counters.set_phase(after);
+        way.note(match after {
+            Phase::Passing => "its breaker passes again".to_owned(),
+            Phase::Probing => "its breaker probes".to_owned(),
+            Phase::Tripped => format!("its breaker tripped: {cause}"),
+        });
         let endpoint = &**way.name();
         match (before, after) {
             (Phase::Passing, Phase::Tripped) => {
@@ -342,6 +358,7 @@ impl Router {
         let ways = self.ways.borrow();
         let Some(way) = ways.get(index).filter(|way| !way.gone) else { return };
         way.connected.set(connected);
+        way.note(if connected { "connected" } else { "it is going away" });
         self.show_state(index, way);
     }
 
@@ -398,6 +415,7 @@ impl LinkEvents for Router {
         let (now, ways) = (clock::now(), self.ways.borrow());
         let Some(way) = ways.get(index).filter(|way| !way.gone) else { return };
         way.connected.set(false);
+        way.note("its connection was lost");
         let before = self.pool.borrow().phase(index);
         self.pool.borrow_mut().lost(now, &mut self.rng.borrow_mut(), index);
         let after = self.pool.borrow().phase(index);
@@ -411,6 +429,10 @@ impl LinkEvents for Router {
         let ways = self.ways.borrow();
         let Some(way) = ways.get(index).filter(|way| !way.gone) else { return };
         way.counters.reported(report);
+        if way.said_draining.replace(report.draining) != report.draining {
+            let what = if report.draining { "drains" } else { "takes requests again" };
+            way.note(format!("it says that it {what}"));
+        }
         drop(ways);
         let LoadReport { in_flight, limit_permille, draining, .. } = report;
         let report = Report { in_flight, latency: report.latency(), limit_permille, draining };

@@ -3,11 +3,20 @@
 use super::{board::EndpointCounters, router::Hop};
 use crate::config::{EndpointConfig, Reach};
 use net::{
+    clock,
+    latency::LatencyWindow,
     node,
     trunk::{Answer, Identity, Link, LinkConfig, LinkEvents, Loss, Refused, call},
 };
-use std::{cell::Cell, rc::Rc, sync::Arc};
-use wire::frame::{Patch, RequestRef};
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+    sync::Arc,
+};
+use wire::{
+    Timestamp,
+    frame::{Patch, RequestRef},
+};
 
 /// The way to an endpoint.
 pub(super) struct Way {
@@ -17,6 +26,12 @@ pub(super) struct Way {
     pub(super) gone: bool,
     /// Whether its connection takes requests.
     pub(super) connected: Cell<bool>,
+    /// It said in its last report that it drains.
+    pub(super) said_draining: Cell<bool>,
+    /// Of what it answered lately.
+    pub(super) latency: RefCell<LatencyWindow>,
+    /// When and why it last changed.
+    pub(super) changed: RefCell<Option<(Timestamp, String)>>,
     transport: Transport,
 }
 
@@ -41,7 +56,21 @@ impl Way {
                 Transport::Trunk(Link::open(config, events))
             }
         };
-        Way { config, counters, gone: false, connected: Cell::new(false), transport }
+        Way {
+            config,
+            counters,
+            gone: false,
+            connected: Cell::new(false),
+            said_draining: Cell::new(false),
+            latency: RefCell::default(),
+            changed: RefCell::default(),
+            transport,
+        }
+    }
+
+    /// Remembers what happened to it.
+    pub(super) fn note(&self, why: impl Into<String>) {
+        self.changed.replace(Some((clock::wall(), why.into())));
     }
 
     pub(super) fn name(&self) -> &Arc<str> {

@@ -122,7 +122,7 @@ impl Ask {
         let mut request = RequestRef::new(target, deadline_ms, &self.body);
         request.attempt = self.attempts_before.saturating_add(attempts);
         request.trace = &self.trace;
-        let answer = trunk::call(service.link(node), &request);
+        let answer = trunk::call(&service.link(node), &request);
         async move {
             match answer.await {
                 Ok(answer) => read(&answer),

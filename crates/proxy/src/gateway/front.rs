@@ -15,7 +15,7 @@ use net::{
     ids,
     trunk::{Handler, ReplyTo},
 };
-use std::{rc::Rc, sync::Arc, time::Duration};
+use std::{cell::Cell, rc::Rc, sync::Arc, time::Duration};
 use tokio::task::spawn_local;
 use wire::{
     Code, Reply,
@@ -29,7 +29,7 @@ pub(super) struct Front {
     pub(super) node: Arc<str>,
     pub(super) desk: Desk,
     /// Of a request that comes over HTTP.
-    pub(super) deadline: Duration,
+    pub(super) deadline: Cell<Duration>,
     pub(super) board: Arc<WorkerBoard>,
     pub(super) load: Rc<Load>,
 }
@@ -72,7 +72,8 @@ impl Handler for TrunkFront {
                 let front = Rc::clone(front);
                 drop(spawn_local(async move {
                     let answer = taken.below(job.answer()).await;
-                    let decided_by = job.blamed(answer.status).unwrap_or(&front.node);
+                    let blamed = job.blamed(answer.status);
+                    let decided_by = blamed.as_deref().unwrap_or(&front.node);
                     taken.answered(answer.status);
                     front.send(answer, decided_by, reply);
                 }));
@@ -176,7 +177,7 @@ impl Front {
             minted: key.is_some_and(|key| key.minted),
             request_id: request_id.to_str().expect("front::request_id() gives only ASCII"),
             attempts: 0,
-            left: self.deadline,
+            left: self.deadline.get(),
             trace: front::trace(headers),
         });
         let answer = match step {

@@ -8,7 +8,7 @@ use super::{
     render::Page,
     service::Service,
 };
-use std::rc::Rc;
+use std::{borrow::Cow, rc::Rc};
 use wire::{AccountId, PartitionId, Posting, Reply, call::Failure, query::Filter};
 
 /// One request to the ledger.
@@ -42,12 +42,12 @@ impl Job {
     }
 
     /// Who behind this gateway is to blame for an answer of this status, if anybody is.
-    pub(super) fn blamed(&self, status: u16) -> Option<&str> {
+    pub(super) fn blamed(&self, status: u16) -> Option<Cow<'_, str>> {
         match self.ask.blamed() {
             Blame::Here => None,
             Blame::Service | Blame::Node(_) if status < 500 => None,
-            Blame::Service => Some(&self.service.name),
-            Blame::Node(node) => Some(self.service.node_name(node)),
+            Blame::Service => Some(Cow::Borrowed(&self.service.name)),
+            Blame::Node(node) => Some(Cow::Owned(self.service.node_name(node).as_ref().to_owned())),
         }
     }
 

@@ -12,7 +12,7 @@ use super::{
     service::{self, Service},
 };
 use net::{clock, ids};
-use std::{rc::Rc, time::Duration};
+use std::{cell::RefCell, rc::Rc, time::Duration};
 use wire::{
     AccountId, Action, Call, Caller, Code, Command, Fingerprint, KeyHash, Timestamp,
     command::KeyOrigin,
@@ -48,7 +48,8 @@ pub(super) enum Step {
 
 /// What a request is checked against.
 pub(super) struct Desk {
-    pub(super) api_key: ApiKey,
+    /// Another one after a reload.
+    pub(super) api_key: RefCell<ApiKey>,
     pub(super) services: Vec<Rc<Service>>,
 }
 
@@ -69,7 +70,7 @@ impl Desk {
     /// The order of the rungs is part of the contract: the first that fails is the answer.
     fn check(&self, request: &Request<'_>) -> Result<Job, NotAsked> {
         let (path, query) = request.path.split_once('?').unwrap_or((request.path, ""));
-        let caller = self.api_key.authenticate(request.headers)?;
+        let caller = self.api_key.borrow().authenticate(request.headers)?;
         let route = Route::of(path).ok_or_else(|| {
             Mistake::new(Code::NoSuchRoute, format!("there is nothing at {:?}", clip(path)))
         })?;

@@ -9,6 +9,7 @@ use crate::config::ServiceConfig;
 use balance::Budget;
 use net::{
     clock,
+    node::Endpoint,
     trunk::{CallSlot, Identity, Link, LinkConfig, LinkEvents},
 };
 use std::{
@@ -26,12 +27,21 @@ pub(super) struct Service {
     pub(super) name: Box<str>,
     pub(super) tag: ServiceTag,
     pub(super) partitions: u16,
-    links: Vec<Link<CallSlot>>,
-    names: Vec<Arc<str>>,
+    identity: Identity,
+    nodes: RefCell<Vec<Way>>,
     /// Requests for each partition.
     in_flight: Vec<Cell<u32>>,
     budget: RefCell<Budget>,
     ownership: Rc<Ownership>,
+}
+
+/// The way to one node of the service.
+struct Way {
+    endpoint: Endpoint,
+    link: Link<CallSlot>,
+    /// No longer of the service; its place stays taken, so that no late word of it is taken for
+    /// another's.
+    gone: bool,
 }
 
 /// Who owns what, and a bell for those who wait for that to change.
@@ -56,31 +66,65 @@ impl Service {
             changed: Notify::new(),
             board,
         });
-        let link = |(index, endpoint): (NodeIndex, &net::node::Endpoint)| {
-            let config =
-                LinkConfig { identity: identity.clone(), endpoint: endpoint.clone(), index };
-            let events: Rc<dyn LinkEvents> = ownership.clone();
-            Link::open(config, events)
-        };
-        Service {
+        let service = Service {
             name: config.name.as_str().into(),
             tag: ServiceTag::of(&config.name),
             partitions: config.partitions,
-            links: config.nodes.iter().enumerate().map(link).collect(),
-            names: config.nodes.iter().map(|node| Arc::clone(&node.name)).collect(),
+            identity: identity.clone(),
+            nodes: RefCell::default(),
             in_flight: (0..config.partitions).map(|_| Cell::new(0)).collect(),
             budget: RefCell::new(Budget::new(RETRY_SHARE_PERMILLE, RETRY_FLOOR_PER_SECOND)),
             ownership,
+        };
+        service.set_nodes(&config.nodes);
+        service
+    }
+
+    /// Makes the nodes of the service those of the list: connects to new ones and asks those that
+    /// are not in it nothing more. What is in flight to them may still be answered.
+    pub(super) fn set_nodes(&self, list: &[Endpoint]) {
+        let mut nodes = self.nodes.borrow_mut();
+        for (node, way) in nodes.iter_mut().enumerate().filter(|(_, way)| !way.gone) {
+            if !list.contains(&way.endpoint) {
+                way.gone = true;
+                let was_connected = way.link.is_connected();
+                way.link.close();
+                if was_connected {
+                    self.ownership.lost(node);
+                }
+            }
+        }
+        for endpoint in list {
+            if nodes.iter().any(|way| !way.gone && way.endpoint == *endpoint) {
+                continue;
+            }
+            let config = LinkConfig {
+                identity: self.identity.clone(),
+                endpoint: endpoint.clone(),
+                index: nodes.len(),
+            };
+            let events: Rc<dyn LinkEvents> = self.ownership.clone();
+            let link = Link::open(config, events);
+            nodes.push(Way { endpoint: endpoint.clone(), link, gone: false });
         }
     }
 
     /// The way to a node.
-    pub(super) fn link(&self, node: NodeIndex) -> &Link<CallSlot> {
-        &self.links[node]
+    pub(super) fn link(&self, node: NodeIndex) -> Link<CallSlot> {
+        self.nodes.borrow()[node].link.clone()
     }
 
-    pub(super) fn node_name(&self, node: NodeIndex) -> &str {
-        &self.names[node]
+    /// Every node of the service, whether it is connected, and what is in flight to it.
+    pub(super) fn nodes(&self) -> Vec<(Endpoint, bool, usize)> {
+        let nodes = self.nodes.borrow();
+        let present = nodes.iter().filter(|way| !way.gone);
+        present
+            .map(|way| (way.endpoint.clone(), way.link.is_connected(), way.link.in_flight()))
+            .collect()
+    }
+
+    pub(super) fn node_name(&self, node: NodeIndex) -> Arc<str> {
+        Arc::clone(&self.nodes.borrow()[node].endpoint.name)
     }
 
     /// Counts a request for `partition` for as long as what is returned is held; `None` when too
@@ -139,9 +183,7 @@ impl Service {
 
     /// Sends nothing more.
     pub(super) fn close(&self) {
-        for link in &self.links {
-            link.close();
-        }
+        self.nodes.borrow().iter().for_each(|way| way.link.close());
     }
 }
 

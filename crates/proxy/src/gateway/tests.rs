@@ -138,8 +138,8 @@ fn gateway(nodes: &[&Rc<Node>], deadline: Duration) -> Rc<Front> {
     let config = ServiceConfig { name: "a".to_owned(), partitions: PARTITIONS, nodes };
     let identity = identity("gateway-1");
     let service = Rc::new(Service::open(&config, &identity, Arc::default()));
-    let desk = Desk { api_key: ApiKey::new("secret"), services: vec![service] };
-    let (board, load) = (Arc::default(), Rc::default());
+    let desk = Desk { api_key: RefCell::new(ApiKey::new("secret")), services: vec![service] };
+    let (deadline, board, load) = (Cell::new(deadline), Arc::default(), Rc::default());
     Rc::new(Front { node: "gateway-1".into(), desk, deadline, board, load })
 }
 
@@ -156,7 +156,7 @@ async fn ask(gateway: &Front, method: &str, path: &str, body: &str) -> (u16, Str
         minted: false,
         request_id: "req_1",
         attempts: 0,
-        left: gateway.deadline,
+        left: gateway.deadline.get(),
         trace: "",
     });
     let answer = match step {

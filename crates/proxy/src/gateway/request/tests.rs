@@ -18,7 +18,10 @@ fn desk() -> Desk {
         let config = crate::config::ServiceConfig { name: name.to_owned(), partitions, nodes };
         Rc::new(Service::open(&config, &identity, Arc::default()))
     };
-    Desk { api_key: ApiKey::new(KEY), services: vec![service("a", 16), service("b", 4)] }
+    Desk {
+        api_key: RefCell::new(ApiKey::new(KEY)),
+        services: vec![service("a", 16), service("b", 4)],
+    }
 }
 
 #[derive(Clone)]

@@ -1,0 +1,289 @@
+//! What a changed file means for one running node: what it can take at once, and what only a
+//! restart brings.
+//!
+//! Everything that a file can say is named here once, so that a new key cannot be forgotten.
+
+use super::{Door, Node, Role, Service, ServiceKind, Topology};
+use std::{fmt::Display, net::SocketAddr};
+
+/// The difference between two files, for one node. Both lists are lines for people.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Difference {
+    /// What the node takes while it runs.
+    pub(crate) changes: Vec<String>,
+    /// What it cannot take; if there is any, it takes nothing.
+    pub(crate) restarts: Vec<String>,
+}
+
+/// What `new` changes for the running node of this name.
+pub(crate) fn difference(old: &Topology, new: &Topology, name: &str) -> Difference {
+    let mut out = Difference::default();
+    match (old.node(name), new.node(name)) {
+        (Some(was), Some(is)) => {
+            out.tree(old, new, is);
+            out.node(was, is);
+            out.role((old, &was.role), (new, &is.role), &format!("nodes[{name}]"));
+        }
+        (_, None) => {
+            let text = format!("nodes[{name}] is no longer in the file: stop it");
+            out.restarts.push(text);
+        }
+        (None, Some(_)) => out.restarts.push(format!("nodes[{name}] is new: start it")),
+    }
+    out
+}
+
+impl Difference {
+    fn change<T: Display>(&mut self, key: impl Display, was: T, is: T) {
+        if was.to_string() != is.to_string() {
+            self.changes.push(format!("{key}: {was} to {is}"));
+        }
+    }
+
+    fn restart<T: Display>(&mut self, key: impl Display, was: T, is: T) {
+        if was.to_string() != is.to_string() {
+            self.restarts.push(format!("{key}: {was} to {is} needs a restart"));
+        }
+    }
+
+    fn tree(&mut self, old: &Topology, new: &Topology, node: &Node) {
+        // Services, routes and nodes count where a role has to do with them.
+        let Topology { name, cluster_key, api_key, services: _, routes, nodes: _ } = new;
+        self.restart("name", &old.name, name);
+        self.restart("cluster_key", old.cluster_key.display(), cluster_key.display());
+        if node.role.is_gateway() {
+            self.change("api_key", old.api_key.display(), api_key.display());
+            let paths = |routes: &[super::Route]| -> Vec<String> {
+                routes.iter().map(|it| format!("{} to {}", it.path, it.service)).collect()
+            };
+            self.list("routes", &paths(&old.routes), &paths(routes));
+        }
+    }
+
+    fn node(&mut self, was: &Node, is: &Node) {
+        let Node { name, role: _, admin, drain } = is;
+        let key = |of: &str| format!("nodes[{name}].{of}");
+        self.restart(key("admin"), shown(was.admin), shown(*admin));
+        self.change(key("drain"), format!("{:?}", was.drain), format!("{drain:?}"));
+    }
+
+    fn role(&mut self, (old, was): (&Topology, &Role), (new, is): (&Topology, &Role), at: &str) {
+        match (was, is) {
+            (
+                Role::Balancer { door: old_door, endpoints: old_endpoints, policy: old_policy },
+                Role::Balancer { door, endpoints, policy },
+            ) => {
+                self.door(old_door, door, at);
+                self.change(format!("{at}.policy"), old_policy.text(), policy.text());
+                let reached = |tree: &Topology, names: &[String]| -> Vec<String> {
+                    names.iter().map(|name| format!("{name} at {}", reach(tree, name))).collect()
+                };
+                let (was, is) = (reached(old, old_endpoints), reached(new, endpoints));
+                self.list(&format!("{at}.endpoints"), &was, &is);
+            }
+            (Role::Gateway { door: old_door }, Role::Gateway { door }) => {
+                self.door(old_door, door, at);
+                self.services(old, new);
+            }
+            (
+                Role::Account { service: old_service, trunk: old_trunk },
+                Role::Account { service, trunk },
+            ) => {
+                self.restart(format!("{at}.service"), old_service, service);
+                self.restart(format!("{at}.trunk"), old_trunk, trunk);
+                self.store(old, new, service);
+            }
+            (Role::Monitor { http: old_http, beat: old_beat }, Role::Monitor { http, beat }) => {
+                self.restart(format!("{at}.http"), old_http, http);
+                let (was, is) = (format!("{old_beat:?}"), format!("{beat:?}"));
+                self.restart(format!("{at}.beat"), was, is);
+            }
+            (
+                Role::Balancer { .. }
+                | Role::Gateway { .. }
+                | Role::Account { .. }
+                | Role::Monitor { .. },
+                _,
+            ) => self.restart(format!("{at}.role"), was.name().text(), is.name().text()),
+        }
+    }
+
+    fn door(&mut self, was: &Door, is: &Door, at: &str) {
+        let Door { http, trunk, workers, deadline } = is;
+        self.restart(format!("{at}.http"), shown(was.http), shown(*http));
+        self.restart(format!("{at}.trunk"), shown(was.trunk), shown(*trunk));
+        let threads =
+            |it: Option<usize>| it.map_or("as many as cores".to_owned(), |it| it.to_string());
+        self.restart(format!("{at}.workers"), threads(was.workers), threads(*workers));
+        let (was, is) = (format!("{:?}", was.deadline), format!("{deadline:?}"));
+        self.change(format!("{at}.deadline"), was, is);
+    }
+
+    /// The account services as a gateway sees them: their nodes may come and go.
+    fn services(&mut self, old: &Topology, new: &Topology) {
+        for service in &old.services {
+            if account(service).is_some() && !new.services.iter().any(|it| it.name == service.name)
+            {
+                self.restarts.push(format!("services.{} is gone: needs a restart", service.name));
+            }
+        }
+        for service in &new.services {
+            let Some(partitions) = account(service) else { continue };
+            let name = &service.name;
+            let was = old.services.iter().find(|it| it.name == *name).and_then(account);
+            let Some(was) = was else {
+                self.restarts.push(format!("services.{name} is new: needs a restart"));
+                continue;
+            };
+            self.restart(format!("services.{name}.partitions"), was, partitions);
+            let nodes = |tree: &Topology| -> Vec<String> {
+                tree.nodes_of(name).map(|(node, at)| format!("{} at {at}", node.name)).collect()
+            };
+            self.list(&format!("nodes of {name}"), &nodes(old), &nodes(new));
+        }
+    }
+
+    /// An account node's service: where its books are, and who else keeps them.
+    fn store(&mut self, old: &Topology, new: &Topology, service: &str) {
+        let of = |tree: &Topology| -> Option<String> {
+            let found = tree.services.iter().find(|it| it.name == service)?;
+            match &found.kind {
+                ServiceKind::Account { engines, partitions } => {
+                    let engines: Vec<String> = engines.iter().map(ToString::to_string).collect();
+                    Some(format!("{partitions} partitions on {}", engines.join(", ")))
+                }
+                ServiceKind::Http { urls: _ } => None,
+            }
+        };
+        let none = || "none".to_owned();
+        let (was, is) = (of(old).unwrap_or_else(none), of(new).unwrap_or_else(none));
+        self.restart(format!("services.{service}"), was, is);
+        // Partitions are dealt by a node's place in this list.
+        let names = |tree: &Topology| -> Vec<String> {
+            tree.nodes_of(service).map(|(node, _)| node.name.clone()).collect()
+        };
+        let (was, is) = (names(old).join(", "), names(new).join(", "));
+        self.restart(format!("nodes of {service}"), was, is);
+    }
+
+    fn list(&mut self, key: &str, was: &[String], is: &[String]) {
+        for gone in was.iter().filter(|it| !is.contains(it)) {
+            self.changes.push(format!("{key}: without {gone}"));
+        }
+        for new in is.iter().filter(|it| !was.contains(it)) {
+            self.changes.push(format!("{key}: with {new}"));
+        }
+    }
+}
+
+/// Where the tier above finds a node.
+fn reach(tree: &Topology, name: &str) -> String {
+    shown(tree.node(name).and_then(|node| node.role.trunk()))
+}
+
+fn shown(address: Option<SocketAddr>) -> String {
+    address.map_or("none".to_owned(), |it| it.to_string())
+}
+
+/// The partitions of an account service.
+fn account(service: &Service) -> Option<u16> {
+    match &service.kind {
+        ServiceKind::Account { engines: _, partitions } => Some(*partitions),
+        ServiceKind::Http { urls: _ } => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    const FILE: &str = r#"
+name = "x"
+[services.a]
+engine = "sqlite:a"
+[[nodes]]
+name = "edge"
+role = "balancer"
+http = "127.0.0.1:1"
+endpoints = ["g-1", "g-2"]
+[[nodes]]
+name = "g-1"
+role = "gateway"
+trunk = "127.0.0.1:2"
+[[nodes]]
+name = "g-2"
+role = "gateway"
+trunk = "127.0.0.1:3"
+[[nodes]]
+name = "a-1"
+role = "account"
+service = "a"
+trunk = "127.0.0.1:4"
+"#;
+
+    fn differs(node: &str, from: &str, to: &str) -> Difference {
+        let parse = |text: &str| Topology::parse(text, Path::new("/")).unwrap();
+        assert!(FILE.contains(from), "{from}");
+        difference(&parse(FILE), &parse(&FILE.replacen(from, to, 1)), node)
+    }
+
+    #[track_caller]
+    fn changes(node: &str, from: &str, to: &str, expected: &[&str]) {
+        let difference = differs(node, from, to);
+        assert_eq!(
+            (difference.changes, difference.restarts.len()),
+            (expected.iter().map(|&it| it.to_owned()).collect(), 0)
+        );
+    }
+
+    #[track_caller]
+    fn restarts(node: &str, from: &str, to: &str, expected: &str) {
+        assert_eq!(differs(node, from, to).restarts, [expected]);
+    }
+
+    #[test]
+    fn what_a_running_node_takes() {
+        let endpoints = r#"endpoints = ["g-1", "g-2"]"#;
+        let without = ["nodes[edge].endpoints: without g-2 at 127.0.0.1:3"];
+        changes("edge", endpoints, r#"endpoints = ["g-1"]"#, &without);
+        let slow = format!("{endpoints}\ndrain = \"1s\"\ndeadline = \"2s\"\npolicy = \"hash\"");
+        let expected = [
+            "nodes[edge].drain: 10s to 1s",
+            "nodes[edge].deadline: 10s to 2s",
+            "nodes[edge].policy: least-load to hash",
+        ];
+        changes("edge", endpoints, &slow, &expected);
+        changes("g-1", endpoints, &slow, &[]);
+        let key = "name = \"x\"\napi_key = \"other\"";
+        changes("g-1", "name = \"x\"", key, &["api_key: /admin.key to /other"]);
+        changes("edge", "name = \"x\"", key, &[]);
+        let moved =
+            ["nodes of a: without a-1 at 127.0.0.1:4", "nodes of a: with a-1 at 127.0.0.1:9"];
+        changes("g-2", "127.0.0.1:4", "127.0.0.1:9", &moved);
+    }
+
+    #[test]
+    fn what_needs_a_restart_is_named() {
+        let moved = "nodes[g-1].trunk: 127.0.0.1:2 to 127.0.0.1:9 needs a restart";
+        restarts("g-1", "127.0.0.1:2", "127.0.0.1:9", moved);
+        let split = "engine = \"sqlite:a\"\npartitions = 4";
+        let partitions = "services.a.partitions: 16 to 4 needs a restart";
+        restarts("g-1", "engine = \"sqlite:a\"", split, partitions);
+        let store = "services.a: 16 partitions on sqlite:/a to 4 partitions on sqlite:/a \
+                     needs a restart";
+        restarts("a-1", "engine = \"sqlite:a\"", split, store);
+        restarts("g-2", "name = \"x\"", "name = \"y\"", "name: x to y needs a restart");
+        let gone = "nodes[g-2] is no longer in the file: stop it";
+        let file = FILE.replacen(r#"["g-1", "g-2"]"#, r#"["g-1"]"#, 1);
+        let (from, to) = (
+            file.find("[[nodes]]\nname = \"g-2\"").unwrap(),
+            file.find("[[nodes]]\nname = \"a-1\"").unwrap(),
+        );
+        let parse = |text: &str| Topology::parse(text, Path::new("/")).unwrap();
+        let less = format!("{}{}", &file[..from], &file[to..]);
+        assert_eq!(difference(&parse(FILE), &parse(&less), "g-2").restarts, [gone]);
+        let same = difference(&parse(FILE), &parse(FILE), "g-2");
+        assert_eq!(same, Difference::default());
+    }
+}

@@ -1,0 +1,85 @@
+//! Where a worker of the gateway gets its orders.
+
+use super::{
+    front::{Front, HttpFront},
+    headers::ApiKey,
+};
+use crate::config::GatewayConfig;
+use net::{
+    control::{self, EndpointState, EndpointView, Errors, Order, View},
+    edge::Edge,
+    latency::LatencyCounts,
+    trunk::Server,
+};
+use std::{cell::Cell, rc::Rc, time::Duration};
+
+/// Applies orders to one worker.
+pub(super) struct Post {
+    pub(super) front: Rc<Front>,
+    pub(super) edge: Edge<HttpFront>,
+    pub(super) trunk: Server,
+    /// How long the drain at the end may take.
+    pub(super) drain_max: Rc<Cell<Duration>>,
+}
+
+impl Post {
+    /// Takes what of a configuration may change while the gateway runs. Its services are the same:
+    /// whoever sent it has seen to that.
+    fn take(&self, config: &GatewayConfig) {
+        self.drain_max.set(config.node.drain_max);
+        self.front.deadline.set(config.deadline);
+        self.front.desk.api_key.replace(ApiKey::new(&config.api_key));
+        for service in &self.front.desk.services {
+            if let Some(config) = config.services.iter().find(|it| *it.name == *service.name) {
+                service.set_nodes(&config.nodes);
+            }
+        }
+    }
+
+    /// The account nodes. Which of them is asked is no choice of the gateway's: the owner is.
+    fn endpoints(&self) -> Vec<EndpointView> {
+        let services = self.front.desk.services.iter();
+        let nodes = services.flat_map(|service| service.nodes());
+        nodes
+            .map(|(endpoint, connected, in_flight)| EndpointView {
+                name: endpoint.name,
+                addr: endpoint.addr.to_string(),
+                kind: "trunk",
+                state: if connected { EndpointState::Passing } else { EndpointState::Down },
+                weight: 1,
+                in_flight: u64::try_from(in_flight).unwrap_or(u64::MAX),
+                load: None,
+                latency: LatencyCounts::default(),
+                requests: 0,
+                errors: Errors::default(),
+                breaker: None,
+                changed: None,
+            })
+            .collect()
+    }
+}
+
+impl control::Post<GatewayConfig> for Post {
+    fn apply(&self, order: &Order<GatewayConfig>) {
+        match order {
+            Order::Config(config) => self.take(config),
+            Order::Draining(on) => {
+                self.edge.retire(*on);
+                self.trunk.retire(*on);
+            }
+            // Refused before: an owner cannot be passed over.
+            Order::Endpoint(_) | Order::Look => (),
+        }
+    }
+
+    fn view(&self) -> View {
+        let relayed = u64::from(self.trunk.in_flight());
+        View {
+            in_flight: relayed + self.edge.in_flight(),
+            unfinished: relayed + u64::try_from(self.edge.retiring()).unwrap_or(u64::MAX),
+            relayed: self.trunk.taken(),
+            endpoints: self.endpoints(),
+            fixed: Some("a gateway asks whoever owns the account: nodes cannot be passed over"),
+        }
+    }
+}
