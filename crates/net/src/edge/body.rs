@@ -42,9 +42,9 @@ impl Body for BodyStream {
         loop {
             let polled = Pin::new(&mut self.incoming).poll_frame(cx);
             self.awaited.set_waiting(polled.is_pending());
-            match polled {
-                Poll::Ready(Some(Ok(frame))) if frame.is_trailers() => (),
-                polled => return polled,
+            let is_trailers = matches!(&polled, Poll::Ready(Some(Ok(it))) if it.is_trailers());
+            if !is_trailers {
+                return polled;
             }
         }
     }
