@@ -3,7 +3,8 @@
 //!
 //! Everything that a file can say is named here once, so that a new key cannot be forgotten.
 
-use super::{Door, Node, Role, Service, ServiceKind, Topology};
+use super::{Door, Node, Role, Service, ServiceKind, Topology, elements::endpoint::EndpointRef};
+use proxy::config::HashBy;
 use std::{fmt::Display, net::SocketAddr};
 
 /// The difference between two files, for one node. Both lists are lines for people.
@@ -70,16 +71,33 @@ impl Difference {
     fn role(&mut self, (old, was): (&Topology, &Role), (new, is): (&Topology, &Role), at: &str) {
         match (was, is) {
             (
-                Role::Balancer { door: old_door, endpoints: old_endpoints, policy: old_policy },
-                Role::Balancer { door, endpoints, policy },
+                Role::Balancer {
+                    door: old_door,
+                    endpoints: old_endpoints,
+                    policy: old_policy,
+                    hash: old_hash,
+                },
+                Role::Balancer { door, endpoints, policy, hash },
             ) => {
                 self.door(old_door, door, at);
                 self.change(format!("{at}.policy"), old_policy.text(), policy.text());
-                let reached = |tree: &Topology, names: &[String]| -> Vec<String> {
-                    names.iter().map(|name| format!("{name} at {}", reach(tree, name))).collect()
+                self.change(format!("{at}.hash"), by(old_hash), by(hash));
+                let reached = |tree: &Topology, all: &[EndpointRef]| -> Vec<String> {
+                    let shown =
+                        |it: &EndpointRef| format!("{} at {}", it.node, reach(tree, &it.node));
+                    all.iter().map(shown).collect()
                 };
                 let (was, is) = (reached(old, old_endpoints), reached(new, endpoints));
                 self.list(&format!("{at}.endpoints"), &was, &is);
+                for EndpointRef { node, weight } in endpoints {
+                    if let Some(was) = old_endpoints.iter().find(|it| it.node == *node) {
+                        self.change(
+                            format!("{at}.endpoints: weight of {node}"),
+                            was.weight,
+                            *weight,
+                        );
+                    }
+                }
             }
             (Role::Gateway { door: old_door }, Role::Gateway { door }) => {
                 self.door(old_door, door, at);
@@ -176,6 +194,13 @@ impl Difference {
     }
 }
 
+fn by(hash: &HashBy) -> String {
+    match hash {
+        HashBy::Account => "account".to_owned(),
+        HashBy::Header(name) => format!("header:{name}"),
+    }
+}
+
 /// Where the tier above finds a node.
 fn reach(tree: &Topology, name: &str) -> String {
     shown(tree.node(name).and_then(|node| node.role.trunk()))
@@ -255,6 +280,8 @@ trunk = "127.0.0.1:4"
         ];
         changes("edge", endpoints, &slow, &expected);
         changes("g-1", endpoints, &slow, &[]);
+        let heavy = r#"endpoints = ["g-1", { node = "g-2", weight = 3 }]"#;
+        changes("edge", endpoints, heavy, &["nodes[edge].endpoints: weight of g-2: 1 to 3"]);
         let key = "name = \"x\"\napi_key = \"other\"";
         changes("g-1", "name = \"x\"", key, &["api_key: /admin.key to /other"]);
         changes("edge", "name = \"x\"", key, &[]);

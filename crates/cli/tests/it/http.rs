@@ -55,7 +55,10 @@ impl Client {
         headers: &[(&str, &str)],
         body: &[u8],
     ) -> io::Result<Answer> {
-        let mut head = format!("{method} {path} HTTP/1.1\r\nHost: tollgate\r\n");
+        let mut head = format!("{method} {path} HTTP/1.1\r\n");
+        if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host")) {
+            head.push_str("Host: localhost\r\n");
+        }
         if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("authorization")) {
             head.push_str(&format!("Authorization: Bearer {}\r\n", self.key));
         }

@@ -1,6 +1,6 @@
 //! A whole tree in a folder of its own: the real binary, real processes, a real disk.
 
-use crate::http::Client;
+use crate::http::{Answer, Client};
 use serde_json::Value;
 use std::{
     fs,
@@ -15,6 +15,38 @@ use std::{
 
 /// A debug build on a busy machine is given this long before a test gives up on it.
 const READY_MAX: Duration = Duration::from_secs(120);
+
+/// How often a condition is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+/// The admin address of one node; a connection for each request.
+pub(crate) struct Admin {
+    addr: SocketAddr,
+}
+
+impl Admin {
+    pub(crate) fn get(&self, path: &str) -> Answer {
+        self.send("GET", path, &[])
+    }
+
+    pub(crate) fn post(&self, path: &str, body: &str) -> Answer {
+        let mut client = Client::connect(self.addr, "none").unwrap();
+        let headers = [("X-Tollgate", "1")];
+        client.send("POST", path, &headers, body.as_bytes()).unwrap()
+    }
+
+    /// Without a body; the headers come on top of those that let an order pass.
+    pub(crate) fn send(&self, method: &str, path: &str, headers: &[(&str, &str)]) -> Answer {
+        let mut client = Client::connect(self.addr, "none").unwrap();
+        let mut all = vec![("X-Tollgate", "1")];
+        all.extend_from_slice(headers);
+        client.send(method, path, &all, b"").unwrap()
+    }
+
+    pub(crate) fn status(&self) -> Value {
+        self.get("/admin/status").json()
+    }
+}
 
 /// A running `tollgate up`; everything ends and the folder goes when it is dropped.
 pub(crate) struct Tree {
@@ -97,6 +129,50 @@ impl Tree {
     #[track_caller]
     pub(crate) fn status(&self) -> Value {
         serde_json::from_str(&self.ok(&["status", "--json"])).unwrap()
+    }
+
+    /// The state of a node, as `status` shows it.
+    #[track_caller]
+    pub(crate) fn state(&self, name: &str) -> String {
+        self.node(name)["state"].as_str().unwrap().to_owned()
+    }
+
+    #[track_caller]
+    fn node(&self, name: &str) -> Value {
+        let status = self.status();
+        let found = status["nodes"].as_array().unwrap().iter().find(|it| it["name"] == name);
+        found.unwrap_or_else(|| panic!("no {name}: {status}")).clone()
+    }
+
+    /// The admin address of a node.
+    #[track_caller]
+    pub(crate) fn admin(&self, name: &str) -> Admin {
+        let addr = self.node(name)["admin"].as_str().unwrap().parse().unwrap();
+        Admin { addr }
+    }
+
+    /// Sends a signal to a node's process, behind the back of `up`.
+    pub(crate) fn signal(&self, name: &str, signal: &str) {
+        let pid = self.node(name)["pid"].as_u64().unwrap().to_string();
+        assert!(Command::new("kill").args(["-s", signal, &pid]).status().unwrap().success());
+    }
+
+    /// `kill -9`, as a machine would; `up` starts it again.
+    pub(crate) fn kill(&self, name: &str) {
+        self.signal(name, "KILL");
+    }
+
+    /// Looks until something is so.
+    #[track_caller]
+    pub(crate) fn until(&self, what: &str, mut is_so: impl FnMut(&Tree) -> bool) {
+        let looks_max = READY_MAX.as_millis() / LOOK_EVERY.as_millis();
+        for _ in 0..looks_max {
+            if is_so(self) {
+                return;
+            }
+            thread::sleep(LOOK_EVERY);
+        }
+        panic!("never: {what}");
     }
 
     /// Process ids of all nodes.

@@ -37,6 +37,8 @@ fn without_a_tree_there_is_a_hint() {
                   hint: start it with `tollgate up`, or name its folder with --data DIR\n";
     folder.tollgate(["status"]).fails(1, stderr);
     folder.tollgate(["node", "a-1", "kill"]).fails(1, stderr);
+    folder.tollgate(["node", "a-1", "drain"]).fails(1, stderr);
+    folder.tollgate(["reload"]).fails(1, stderr);
     folder.tollgate(["account", "show", "alice"]).fails(
         1,
         "error: no tree is known in tollgate-data\n\n\
@@ -54,15 +56,6 @@ fn nobody_listening_is_told() {
     let ran = folder.tollgate(["account", "show", "alice", "--url", url, "--key-file", "key"]);
     assert_eq!(ran.code, Some(1));
     assert!(ran.stderr.starts_with(&format!("error: no answer from {url}: ")), "{}", ran.stderr);
-}
-
-#[test]
-fn drain_comes_later_and_says_so() {
-    Folder::new("drain").tollgate(["node", "a-1", "drain"]).fails(
-        1,
-        "error: drain comes with a later version\n\n\
-         hint: `tollgate node a-1 stop` drains the node and ends it\n",
-    );
 }
 
 #[test]
