@@ -8,6 +8,7 @@
 mod body;
 mod conn;
 mod farewell;
+mod frames;
 mod h1;
 mod h2;
 pub mod limits;

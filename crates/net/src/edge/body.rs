@@ -42,7 +42,10 @@ impl Body for BodyStream {
         loop {
             let polled = Pin::new(&mut self.incoming).poll_frame(cx);
             self.awaited.set_waiting(polled.is_pending());
-            let is_trailers = matches!(&polled, Poll::Ready(Some(Ok(it))) if it.is_trailers());
+            let is_trailers = match &polled {
+                Poll::Ready(Some(Ok(frame))) => frame.is_trailers(),
+                Poll::Ready(Some(Err(_)) | None) | Poll::Pending => false,
+            };
             if !is_trailers {
                 return polled;
             }

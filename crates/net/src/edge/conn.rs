@@ -90,6 +90,11 @@ impl ConnState {
         self.since.set(self.tick.get());
     }
 
+    /// Sweeps so far.
+    pub(super) fn now(&self) -> u64 {
+        self.tick.get()
+    }
+
     fn sweeps_since(&self, tick: u64) -> u64 {
         self.tick.get() - tick
     }

@@ -2,10 +2,12 @@
 
 use super::{
     Service, Shared,
-    conn::{ConnState, InHand},
+    conn::{ConnState, InHand, Phase},
     farewell,
+    frames::{self, Guard, Reason},
     reply::{Body, Outgoing},
     request::{self, Client},
+    sniff,
     stream::Stream,
 };
 use bytes::Bytes;
@@ -23,7 +25,7 @@ use std::{
     io,
     pin::{Pin, pin},
     rc::Rc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
@@ -50,9 +52,14 @@ pub(super) async fn serve<S: Service>(
     client: Client,
     state: &Rc<ConnState>,
 ) {
-    let stream = Rc::new(RefCell::new(stream));
+    state.enter(Phase::Idle);
+    let below = Rc::new(RefCell::new(Below {
+        stream,
+        guard: Guard::new(sniff::PREFACE.len(), state.now()),
+        stopped: None,
+    }));
     let ended = {
-        let io = Watched { stream: Rc::clone(&stream), state: Rc::clone(state) };
+        let io = Watched { below: Rc::clone(&below), state: Rc::clone(state) };
         let service = service_fn(|request: http::Request<Incoming>| {
             let (shared, state) = (Rc::clone(shared), Rc::clone(state));
             let in_hand = InHand::new(Rc::clone(&state));
@@ -85,8 +92,11 @@ pub(super) async fn serve<S: Service>(
     if let Err(err) = ended {
         tracing::debug!(peer = %client.peer, %err, "connection failed");
     }
-    if let Some(stream) = Rc::into_inner(stream) {
-        drop(farewell::end(stream.into_inner(), &[], true).await);
+    if let Some(below) = Rc::into_inner(below) {
+        let Below { stream, guard, stopped } = below.into_inner();
+        let reason = stopped.or_else(|| state.is_cut().then_some(Reason::NoError));
+        let words = reason.map(|reason| frames::going_away(guard.highest(), reason));
+        drop(farewell::end(stream, &words.unwrap_or_default(), true).await);
     }
 }
 
@@ -104,10 +114,17 @@ fn without_body(response: &mut Response<Body>, is_head: bool) {
     }
 }
 
-/// The stream below HTTP/2. It stays open when hyper is done with it, so that a client that is
-/// still sending gets to read why.
+/// What is below hyper's HTTP/2. It outlives that, so that a client that is still sending gets to
+/// read why the connection ends.
+struct Below {
+    stream: Stream,
+    guard: Guard,
+    /// Why nothing more is read.
+    stopped: Option<Reason>,
+}
+
 struct Watched {
-    stream: Rc<RefCell<Stream>>,
+    below: Rc<RefCell<Below>>,
     state: Rc<ConnState>,
 }
 
@@ -117,7 +134,19 @@ impl AsyncRead for Watched {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut *self.stream.borrow_mut()).poll_read(cx, buf)
+        let below = &mut *self.below.borrow_mut();
+        if below.stopped.is_some() {
+            return Poll::Ready(Ok(()));
+        }
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut below.stream).poll_read(cx, buf))?;
+        if let Err((passing, reason)) = below.guard.scan(&buf.filled()[before..], self.state.now())
+        {
+            tracing::debug!(?reason, "frames against the rules");
+            buf.set_filled(before + passing);
+            below.stopped = Some(reason);
+        }
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -127,13 +156,17 @@ impl AsyncWrite for Watched {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut *self.stream.borrow_mut()).poll_write(cx, buf);
+        let below = &mut *self.below.borrow_mut();
+        if below.stopped.is_some() {
+            return Poll::Ready(Ok(buf.len())); // h2's own words: ours are the last.
+        }
+        let written = Pin::new(&mut below.stream).poll_write(cx, buf);
         self.state.set_blocked(written.is_pending());
         written
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut *self.stream.borrow_mut()).poll_flush(cx)
+        Pin::new(&mut self.below.borrow_mut().stream).poll_flush(cx)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -6,7 +6,7 @@ use std::io;
 use tokio::io::AsyncReadExt;
 
 /// What a client says first that speaks HTTP/2 without asking (RFC 9113 §3.4).
-const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+pub(super) const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Bytes of it that no HTTP/1 request begins with: `PRI` is reserved.
 const TELLING_BYTES: usize = 14;
 

@@ -1,5 +1,10 @@
 //! The HTTP edge against clients that keep the rules and clients that do not.
 
+mod frames;
+mod h2_case;
+mod h2_frames;
+mod h2_heads;
+
 use crate::harness::{PATIENCE, run};
 use bytes::Bytes;
 use http::{Response, request::Parts};
