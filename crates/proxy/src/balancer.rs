@@ -11,6 +11,7 @@ pub mod limits;
 mod plan;
 mod post;
 mod relay;
+mod relay_stream;
 mod router;
 mod verdict;
 mod way;

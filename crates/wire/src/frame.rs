@@ -11,18 +11,21 @@ pub mod limits;
 mod message;
 mod request;
 mod response;
+mod stream;
 #[cfg(test)]
 mod tests;
 
 pub use self::{
     buffer::FrameBuffer,
-    control::{LoadReport, OwnerMap, append_going_away, append_load_report},
-    control::{append_owner_map, append_ping, append_pong},
+    control::{Farewell, LoadReport, OwnerMap, ResetReason, append_going_away},
+    control::{append_load_report, append_owner_map, append_ping, append_pong},
+    control::{append_reset, append_window},
     headers::{HeaderList, Headers},
     hello::{Hello, HelloLimits, Proof, Side},
-    message::{Assembler, Part},
-    request::{Patch, RequestRef, Target, append_forwarded_request},
-    response::{ResponseRef, append_forwarded_response},
+    message::{Part, append_data},
+    request::{Patch, RequestRef, Target, append_forwarded_request, append_request_part},
+    response::{ResponseRef, append_forwarded_response, append_response_part},
+    stream::{Inflow, Outflow},
 };
 
 use crate::{Decoder, Encoder, Flaw};
@@ -41,6 +44,8 @@ enum Kind {
     OwnerMap = 8,
     GoingAway = 9,
     LoadReport = 10,
+    Reset = 11,
+    Window = 12,
 }
 
 /// One frame, borrowed from the bytes it was read from.
@@ -54,16 +59,21 @@ pub enum Frame<'a> {
     Request(Part<'a>),
     /// A response, or the first part of a long one.
     Response(Part<'a>),
-    /// A further part of a long message in the same direction.
-    Data { id: u32, bytes: &'a [u8] },
+    /// A further part of a long message in the same direction, the last one if `end`.
+    Data { id: u32, end: bool, bytes: &'a [u8] },
+    /// From the side that asks: nobody wants the answer any more. From the side that answers: there
+    /// is none, or no more of it, and the id is free.
+    Reset { id: u32, reason: ResetReason },
+    /// So many bytes more of the message from the other side may be sent.
+    Window { id: u32, credit: u32 },
     /// To be answered by a pong of the same number.
     Ping(u64),
     /// The answer to a ping.
     Pong(u64),
     /// What an account node owns, all of it.
     OwnerMap(OwnerMap<'a>),
-    /// The sender takes no new requests on this connection; why, in words.
-    GoingAway(&'a str),
+    /// The sender wants to be rid of this connection; why, and in words.
+    GoingAway { why: Farewell, reason: &'a str },
     /// What the sender says of its load.
     LoadReport(LoadReport),
 }
@@ -87,16 +97,26 @@ impl<'a> Frame<'a> {
             kind if kind == Kind::Hello as u8 => Frame::Hello(Hello::read(&mut decoder)?),
             kind if kind == Kind::Proof as u8 => Frame::Proof(Proof(decoder.array()?)),
             kind if kind == Kind::Data as u8 => {
-                let id = decoder.u32()?;
+                let (id, end) = (decoder.u32()?, decoder.bool()?);
                 let bytes = decoder.rest();
                 decoder.raw(bytes.len())?;
-                Frame::Data { id, bytes }
+                if bytes.is_empty() && !end {
+                    return Err(Flaw("data without bytes"));
+                }
+                Frame::Data { id, end, bytes }
+            }
+            kind if kind == Kind::Reset as u8 => {
+                Frame::Reset { id: decoder.u32()?, reason: ResetReason::read(&mut decoder)? }
+            }
+            kind if kind == Kind::Window as u8 => {
+                Frame::Window { id: decoder.u32()?, credit: decoder.u32()? }
             }
             kind if kind == Kind::Ping as u8 => Frame::Ping(decoder.u64()?),
             kind if kind == Kind::Pong as u8 => Frame::Pong(decoder.u64()?),
             kind if kind == Kind::OwnerMap as u8 => Frame::OwnerMap(OwnerMap::read(&mut decoder)?),
             kind if kind == Kind::GoingAway as u8 => {
-                Frame::GoingAway(text(&mut decoder, limits::REASON_BYTES_MAX)?)
+                let why = Farewell::read(&mut decoder)?;
+                Frame::GoingAway { why, reason: text(&mut decoder, limits::REASON_BYTES_MAX)? }
             }
             kind if kind == Kind::LoadReport as u8 => {
                 Frame::LoadReport(LoadReport::read(&mut decoder)?)

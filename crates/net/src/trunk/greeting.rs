@@ -10,7 +10,7 @@ use tokio::{
 };
 use wire::{
     Flaw,
-    frame::{Frame, FrameBuffer, Hello, HelloLimits, Proof, Side, append_going_away},
+    frame::{Farewell, Frame, FrameBuffer, Hello, HelloLimits, Proof, Side, append_going_away},
 };
 
 /// Who this node is, to its peers.
@@ -40,8 +40,17 @@ pub(super) struct Peer {
     pub(super) node: String,
     /// What it takes without answering.
     pub(super) in_flight_max: u32,
+    /// Window of each stream to it at its start, in bytes.
+    pub(super) stream_window: u32,
     /// May hold the first frames that followed the greeting.
     pub(super) buffer: FrameBuffer,
+}
+
+impl Peer {
+    fn new(node: String, limits: HelloLimits, buffer: FrameBuffer) -> Peer {
+        let HelloLimits { in_flight, stream_window, .. } = limits;
+        Peer { node, in_flight_max: in_flight, stream_window, buffer }
+    }
 }
 
 /// Why there is no connection.
@@ -84,15 +93,15 @@ async fn greet_server(
 
     let mut buffer = FrameBuffer::new();
     let key = &identity.cluster_key.0;
-    let (node, in_flight_max, proof, proof_wanted) = {
+    let (node, limits, proof, proof_wanted) = {
         let frame = next(stream, &mut buffer).await?;
-        if let Frame::GoingAway(reason) = frame {
+        if let Frame::GoingAway { reason, .. } = frame {
             return Err(GreetingError::Refused(reason.to_owned()));
         }
         let Frame::Hello(theirs) = frame else { return Err(Flaw("no hello").into()) };
         let proof = Proof::new(key, Side::Client, &ours, &theirs);
         let wanted = Proof::new(key, Side::Server, &ours, &theirs);
-        (theirs.node.to_owned(), theirs.limits.in_flight, proof, wanted)
+        (theirs.node.to_owned(), theirs.limits, proof, wanted)
     };
     // Sent before theirs is looked at, so that a peer of another cluster can say so in its log.
     out.clear();
@@ -102,7 +111,7 @@ async fn greet_server(
     if node != expected {
         return Err(GreetingError::Name(node));
     }
-    Ok(Peer { node, in_flight_max, buffer })
+    Ok(Peer::new(node, limits, buffer))
 }
 
 /// Answers the greeting of a node that connected.
@@ -115,7 +124,7 @@ pub(super) async fn as_server(
         .unwrap_or(Err(GreetingError::Late));
     if let Err(GreetingError::Flaw(flaw)) = &greeted {
         let mut out = Vec::new();
-        append_going_away(&mut out, flaw.0);
+        append_going_away(&mut out, Farewell::Breach, flaw.0);
         // Best effort: the peer may be no node at all.
         drop(stream.try_write(&out));
     }
@@ -127,18 +136,18 @@ async fn greet_client(stream: &mut TcpStream, identity: &Identity) -> Result<Pee
     let mut buffer = FrameBuffer::new();
     let key = &identity.cluster_key.0;
     let mut out = Vec::new();
-    let (node, in_flight_max, proof_wanted) = {
+    let (node, limits, proof_wanted) = {
         let Frame::Hello(theirs) = next(stream, &mut buffer).await? else {
             return Err(Flaw("no hello").into());
         };
         ours.append(&mut out);
         Proof::new(key, Side::Server, &theirs, &ours).append(&mut out);
         let wanted = Proof::new(key, Side::Client, &theirs, &ours);
-        (theirs.node.to_owned(), theirs.limits.in_flight, wanted)
+        (theirs.node.to_owned(), theirs.limits, wanted)
     };
     stream.write_all(&out).await?;
     check_proof(stream, &mut buffer, &proof_wanted).await?;
-    Ok(Peer { node, in_flight_max, buffer })
+    Ok(Peer::new(node, limits, buffer))
 }
 
 async fn check_proof(

@@ -1,14 +1,20 @@
 //! The side that is asked.
 
 use super::{
+    conn::{Ending, Loss},
+    duties::{Duties, Hook, Tag},
     greeting::{self, Identity, Peer},
     limits::{
-        CLIENT_QUIET_MAX, DRAIN_GRACE, REPORT_IDLE_TICKS, REPORT_TICK, SERVER_OUT_BYTES_MAX,
-        SERVER_OUT_BYTES_PAUSE,
+        CLIENT_QUIET_MAX, DRAIN_GRACE, FAREWELL_MAX, LEAVING_MAX, REPORT_IDLE_TICKS, REPORT_TICK,
+        SERVED_AGE_MAX, SERVER_OUT_BYTES_MAX, SERVER_OUT_BYTES_PAUSE,
     },
     outbox::Outbox,
+    rare::RareFrames,
     reply::ReplyTo,
+    stream::{End, StreamReader, Ungathered},
+    streams::Streams,
 };
+use crate::clock;
 use std::{
     cell::{Cell, RefCell},
     rc::{Rc, Weak},
@@ -16,17 +22,17 @@ use std::{
     time::Duration,
 };
 use tokio::{
-    io::AsyncReadExt,
-    net::{TcpStream, tcp::OwnedReadHalf},
+    io::{AsyncRead, AsyncReadExt},
+    net::TcpStream,
     sync::Notify,
     task::spawn_local,
-    time::{MissedTickBehavior, timeout},
+    time::{MissedTickBehavior, sleep, timeout},
 };
 use wire::{
     Epoch, Flaw, PartitionId,
     frame::{
-        Assembler, Frame, LoadReport, RequestRef, ResponseRef, append_going_away,
-        append_load_report, append_owner_map, append_pong, limits::IN_FLIGHT_MAX,
+        Farewell, Frame, FrameBuffer, LoadReport, Part, RequestRef, ResetReason, ResponseRef,
+        append_going_away, append_load_report, append_owner_map, append_pong, append_reset,
     },
 };
 
@@ -34,6 +40,37 @@ use wire::{
 pub trait Handler: 'static {
     /// A request is here; it lives as long as the call, `reply` as long as it takes.
     fn request(&self, request: RequestRef<'_>, reply: ReplyTo);
+
+    /// The first part of a long request is here; it lives as long as the call. Unless it is
+    /// implemented the request is put together and then [`Handler::request`]. One that is too long
+    /// gets a bodyless 413; one that does not come in time, or finds no room, a bodyless 503.
+    fn stream(self: Rc<Self>, head: RequestRef<'_>, body: StreamReader, reply: ReplyTo) {
+        let first = head.message().to_vec();
+        let began = clock::now();
+        drop(spawn_local(async move {
+            let node = reply.node();
+            let refuse = |reply: ReplyTo, status| reply.send(ResponseRef::new(status, &node, &[]));
+            match body.gather(&first).await {
+                Ok(message) => match RequestRef::read(&message) {
+                    Ok(mut request) => {
+                        let spent = clock::now().since(began).as_millis();
+                        let spent_ms = u32::try_from(spent).unwrap_or(u32::MAX);
+                        request.deadline_ms = request.deadline_ms.saturating_sub(spent_ms);
+                        self.request(request, reply);
+                    }
+                    Err(_) => refuse(reply, 503),
+                },
+                Err(Ungathered::TooLong) => refuse(reply, 413),
+                Err(Ungathered::Full | Ungathered::Lost(_)) => refuse(reply, 503),
+            }
+        }));
+    }
+
+    /// A request was given up whose [`ReplyTo::on_cancel`] was told this tag: its answer will not
+    /// be sent. What may already be executed is not undone.
+    fn cancelled(&self, tag: Tag) {
+        _ = tag;
+    }
 }
 
 /// Serves the trunk on one thread. Clones share it.
@@ -72,7 +109,9 @@ pub(super) struct ServerConn {
     load: RefCell<Option<Rc<LoadSource>>>,
     /// Ticks since the last load report; the next answer brings one if there are any.
     report_age: Cell<u32>,
-    in_flight: Cell<u32>,
+    duties: Duties,
+    streams: Streams,
+    rare: RareFrames,
     open: Cell<bool>,
     /// Told when the connection is to be cut.
     cut: Notify,
@@ -83,8 +122,12 @@ impl ServerConn {
         self.open.get()
     }
 
-    pub(super) fn node(&self) -> &str {
+    pub(super) fn node(&self) -> &Arc<str> {
         &self.node
+    }
+
+    pub(super) fn duties(&self) -> &Duties {
+        &self.duties
     }
 
     /// Appends a load report if there is one to give.
@@ -107,22 +150,82 @@ impl ServerConn {
         }
     }
 
-    /// Appends an answer, unless nobody is there to get it.
+    /// Appends an answer, or to one that nobody wants any more that the request is over. What
+    /// `append` returns says whether that was all of it; otherwise a stream follows.
     pub(super) fn answer(
         &self,
-        append: impl FnOnce(&mut Vec<u8>) -> Result<(), Flaw>,
+        id: u32,
+        append: impl FnOnce(&mut Vec<u8>) -> Result<bool, Flaw>,
     ) -> Result<(), Flaw> {
+        let mut is_whole = true;
         if self.open.get() {
-            self.outbox.append(append)?;
+            if self.duties.is_wanted(id) {
+                is_whole = self.outbox.append(|out| self.append_first(out, append))?;
+            } else {
+                self.outbox.append(|out| append_reset(out, id, ResetReason::Cancelled));
+            }
             if SERVER_OUT_BYTES_MAX < self.outbox.len() {
                 self.cut.notify_one();
             }
         }
-        self.in_flight.set(self.in_flight.get().saturating_sub(1));
+        if is_whole {
+            self.settle(id);
+        }
+        Ok(())
+    }
+
+    fn append_first(
+        &self,
+        out: &mut Vec<u8>,
+        append: impl FnOnce(&mut Vec<u8>) -> Result<bool, Flaw>,
+    ) -> Result<bool, Flaw> {
+        let start = out.len();
+        let is_whole = append(out)?;
+        if !is_whole && self.streams.is_full() {
+            out.truncate(start);
+            return Err(Flaw("too many streams"));
+        }
+        Ok(is_whole)
+    }
+
+    /// The request is over.
+    fn settle(&self, id: u32) {
+        self.duties.finish(id);
+        if !self.streams.is_empty() {
+            self.streams.close(id, Loss::Reset);
+        }
         if self.report_age.get() != 0 && self.open.get() {
             self.report();
         }
-        Ok(())
+    }
+}
+
+impl End for ServerConn {
+    fn outbox(&self) -> &Outbox {
+        &self.outbox
+    }
+
+    fn streams(&self) -> &Streams {
+        &self.streams
+    }
+
+    /// The rest of a request is not needed for its answer.
+    fn unread(&self, id: u32) {
+        self.streams.discard(id);
+    }
+
+    fn written(&self, id: u32) {
+        self.streams.close_out(id);
+        self.settle(id);
+    }
+
+    fn unwritten(&self, id: u32) {
+        let is_wanted = self.duties.is_wanted(id);
+        let reason = if is_wanted { ResetReason::Aborted } else { ResetReason::Cancelled };
+        if self.open.get() {
+            self.outbox.append(|out| append_reset(out, id, reason));
+        }
+        self.settle(id);
     }
 }
 
@@ -161,7 +264,7 @@ impl Server {
 
     /// Requests that were received and not answered yet.
     pub fn in_flight(&self) -> u32 {
-        self.shared.conns.borrow().iter().map(|conn| conn.in_flight.get()).sum()
+        self.shared.conns.borrow().iter().map(|conn| conn.duties.len()).sum()
     }
 
     /// Requests that were received since the start.
@@ -214,7 +317,7 @@ impl Server {
         let was = self.shared.away.replace(on);
         if on && !was {
             for conn in &*self.shared.conns.borrow() {
-                conn.outbox.append(|out| append_going_away(out, "out of rotation"));
+                conn.outbox.append(|out| append_going_away(out, Farewell::Draining, "out of rotation"));
             }
         }
     }
@@ -225,7 +328,7 @@ impl Server {
         let shared = &self.shared;
         shared.draining.set(true);
         for conn in &*shared.conns.borrow() {
-            conn.outbox.append(|out| append_going_away(out, "draining"));
+            conn.outbox.append(|out| append_going_away(out, Farewell::Draining, "draining"));
         }
         if timeout(DRAIN_GRACE.min(max), shared.emptied()).await.is_ok() {
             return;
@@ -280,7 +383,9 @@ impl Shared {
             node: Arc::clone(&self.identity.node),
             load: RefCell::new(self.load.borrow().clone()),
             report_age: Cell::new(0),
-            in_flight: Cell::new(0),
+            duties: Duties::default(),
+            streams: Streams::new(peer.stream_window),
+            rare: RareFrames::new(),
             open: Cell::new(true),
             cut: Notify::new(),
         });
@@ -289,77 +394,120 @@ impl Shared {
         }
         conn.report();
         if self.draining.get() || self.away.get() {
-            conn.outbox.append(|out| append_going_away(out, "draining"));
+            conn.outbox.append(|out| append_going_away(out, Farewell::Draining, "draining"));
         }
         self.conns.borrow_mut().push(Rc::clone(&conn));
         let (read, write) = stream.into_split();
         let mut writer = spawn_local(Rc::clone(&conn.outbox).write_out(write));
         let (reader_shared, reader_conn) = (Rc::clone(self), Rc::clone(&conn));
         let mut reader =
-            spawn_local(async move { reader_shared.read_in(&reader_conn, read, peer).await });
-        let why = tokio::select! {
-            why = &mut reader => why.unwrap_or_else(|err| err.to_string()),
+            spawn_local(
+                async move { reader_shared.read_in(&reader_conn, read, peer.buffer).await },
+            );
+        let ending: Ending = tokio::select! {
+            ending = &mut reader => ending.unwrap_or_else(Ending::from),
             written = &mut writer => match written {
-                Ok(Ok(())) => "finished".to_owned(),
-                Ok(Err(err)) => err.to_string(),
-                Err(err) => err.to_string(),
+                Ok(Ok(())) => "finished".into(),
+                Ok(Err(err)) => err.into(),
+                Err(err) => err.into(),
             },
-            () = conn.cut.notified() => "cut off".to_owned(),
+            () = conn.cut.notified() => "cut off".into(),
+            () = grow_old(&conn.outbox) => "it was told to leave and did not".into(),
         };
         reader.abort();
+        self.give_up(&conn);
+        if let Some((why, reason)) = ending.farewell
+            && !writer.is_finished()
+        {
+            conn.outbox.append(|out| append_going_away(out, why, &reason));
+            conn.outbox.finish();
+            // Best effort: who broke the protocol may read nothing either.
+            drop(timeout(FAREWELL_MAX, &mut writer).await);
+        }
         writer.abort();
-        conn.open.set(false);
         self.conns.borrow_mut().retain(|it| !Rc::ptr_eq(it, &conn));
         self.ended.notify_one();
-        why
+        ending.why
     }
 
-    async fn read_in(&self, conn: &Rc<ServerConn>, mut half: OwnedReadHalf, peer: Peer) -> String {
-        let mut buffer = peer.buffer;
-        let mut assembler = Assembler::default();
+    /// The peer is gone, and with it everybody who waits for an answer on the connection.
+    fn give_up(&self, conn: &ServerConn) {
+        conn.open.set(false);
+        conn.streams.close_all(Loss::ConnectionLost);
+        for hook in conn.duties.cancel_all() {
+            self.tell_cancelled(hook);
+        }
+    }
+
+    fn tell_cancelled(&self, hook: Hook) {
+        match hook {
+            Hook::Nobody => (),
+            Hook::Handler(tag) => self.handler.cancelled(tag),
+            Hook::Task(waker) => waker.wake(),
+        }
+    }
+
+    async fn read_in(
+        &self,
+        conn: &Rc<ServerConn>,
+        mut half: impl AsyncRead + Unpin,
+        mut buffer: FrameBuffer,
+    ) -> Ending {
         loop {
             loop {
                 match buffer.next_frame() {
-                    Ok(Some(frame)) => match self.take_frame(conn, &mut assembler, frame) {
+                    Ok(Some(frame)) => match self.take_frame(conn, frame) {
                         Ok(()) => (),
-                        Err(flaw) => return format!("it broke the protocol: {flaw}"),
+                        Err(flaw) => return Ending::breach(flaw),
                     },
                     Ok(None) => break,
-                    Err(flaw) => return format!("it broke the protocol: {flaw}"),
+                    Err(flaw) => return Ending::breach(flaw),
                 }
             }
             // Who does not read its answers is asked nothing more until it does.
             conn.outbox.shrunk_to(SERVER_OUT_BYTES_PAUSE).await;
             let count = match timeout(CLIENT_QUIET_MAX, half.read(buffer.space())).await {
-                Ok(Ok(0)) => return "it closed the connection".to_owned(),
+                Ok(Ok(0)) => return "it closed the connection".into(),
                 Ok(Ok(count)) => count,
-                Ok(Err(err)) => return err.to_string(),
-                Err(_) => return format!("it was silent for {CLIENT_QUIET_MAX:?}"),
+                Ok(Err(err)) => return err.into(),
+                Err(_) => return Ending::silence(CLIENT_QUIET_MAX),
             };
             buffer.filled(count);
         }
     }
 
-    fn take_frame(
-        &self,
-        conn: &Rc<ServerConn>,
-        assembler: &mut Assembler,
-        frame: Frame<'_>,
-    ) -> Result<(), Flaw> {
+    fn take_frame(&self, conn: &Rc<ServerConn>, frame: Frame<'_>) -> Result<(), Flaw> {
         match frame {
             Frame::Request(part) => match part.whole() {
                 Some(message) => self.ask(conn, message)?,
-                None => assembler.begin(part)?,
+                None => self.begin(conn, part)?,
             },
-            Frame::Data { id, bytes } => {
-                if let Some(message) = assembler.add(id, bytes)? {
-                    self.ask(conn, &message)?;
+            Frame::Data { id, end, bytes } => _ = conn.streams.take_data(id, end, bytes)?,
+            Frame::Window { id, credit } => {
+                if !conn.streams.widen(id, credit)? {
+                    conn.rare.count()?;
                 }
             }
-            Frame::Ping(number) => conn.outbox.append(|out| append_pong(out, number)),
-            Frame::Pong(_) => (),
+            Frame::Reset { id, .. } => match conn.duties.cancel(id) {
+                Some(hook) => {
+                    if !conn.streams.is_empty() {
+                        conn.streams.give_up(id, Loss::Reset);
+                    }
+                    self.tell_cancelled(hook);
+                }
+                // It crossed the answer.
+                None => conn.rare.count()?,
+            },
+            Frame::Ping(number) => {
+                conn.rare.count()?;
+                conn.outbox.append(|out| append_pong(out, number));
+            }
+            Frame::Pong(_) => conn.rare.count()?,
             // A client that goes away closes the connection once it has its answers.
-            Frame::GoingAway(_) => (),
+            Frame::GoingAway { why, reason } => {
+                conn.rare.count()?;
+                tracing::info!(?why, reason, "a trunk peer says goodbye");
+            }
             Frame::Hello(_) | Frame::Proof(_) => return Err(Flaw("a second greeting")),
             Frame::Response(_) => return Err(Flaw("an answer from the side that asks")),
             Frame::OwnerMap(_) => return Err(Flaw("an owner map from the side that asks")),
@@ -370,10 +518,7 @@ impl Shared {
 
     fn ask(&self, conn: &Rc<ServerConn>, message: &[u8]) -> Result<(), Flaw> {
         let request = RequestRef::read(message)?;
-        if IN_FLIGHT_MAX <= conn.in_flight.get() {
-            return Err(Flaw("more requests in flight than the hello allowed"));
-        }
-        conn.in_flight.set(conn.in_flight.get() + 1);
+        conn.duties.begin(request.id)?;
         self.taken.set(self.taken.get() + 1);
         let reply = ReplyTo::new(Rc::clone(conn), request.id);
         if self.refusing.get() {
@@ -383,4 +528,30 @@ impl Shared {
         }
         Ok(())
     }
+
+    /// The first part of a long request.
+    fn begin(&self, conn: &Rc<ServerConn>, part: Part<'_>) -> Result<(), Flaw> {
+        let head = RequestRef::read(part.bytes)?;
+        conn.duties.begin(part.id)?;
+        self.taken.set(self.taken.get() + 1);
+        let inward = conn.streams.open_in(&part)?;
+        let end = Rc::clone(conn) as Rc<dyn End>;
+        let left = Duration::from_millis(head.deadline_ms.into());
+        let body = StreamReader::new(part.id, inward, end, left);
+        let reply = ReplyTo::new(Rc::clone(conn), part.id);
+        if self.refusing.get() {
+            reply.send(ResponseRef::new(503, &self.identity.node, &[]));
+        } else {
+            Rc::clone(&self.handler).stream(head, body, reply);
+        }
+        Ok(())
+    }
+}
+
+/// Asks the client to replace the connection when it is old; returns when it has not left it long
+/// after.
+async fn grow_old(outbox: &Outbox) {
+    sleep(SERVED_AGE_MAX).await;
+    outbox.append(|out| append_going_away(out, Farewell::Aged, "the connection is old"));
+    sleep(LEAVING_MAX).await;
 }

@@ -1,13 +1,10 @@
 //! Requests that wait for their answers, found by number without a search.
 
-use wire::frame::limits::IN_FLIGHT_MAX;
+use wire::frame::limits::{IN_FLIGHT_MAX, SLOT_BITS};
 
-/// Low bits of a request's number: its slot. The others count how often the slot was used, so
-/// that an answer to an earlier request is not taken for one to the present.
-const INDEX_BITS: u32 = IN_FLIGHT_MAX.ilog2();
+/// Of a request's number: its slot. The bits above count how often the slot was used, so that an
+/// answer to an earlier request is not taken for one to the present.
 const INDEX_MASK: u32 = IN_FLIGHT_MAX - 1;
-
-const _: () = assert!(IN_FLIGHT_MAX.is_power_of_two());
 
 #[derive(Debug)]
 pub(super) struct Slots<P> {
@@ -28,7 +25,9 @@ struct Slot<P> {
 enum State<P> {
     Free,
     Waiting(P),
-    /// Past its deadline: keeps the slot until the peer, which is still at it, has answered.
+    /// The first part of its answer is here.
+    Streaming,
+    /// Given up: keeps the slot until the peer, which is still at it, has said that it is over.
     Abandoned,
 }
 
@@ -36,6 +35,7 @@ enum State<P> {
 #[derive(Debug)]
 pub(super) enum Found<P> {
     Waiting(P),
+    Streaming,
     Abandoned,
     /// The peer answers what was never asked, or twice.
     Nothing,
@@ -57,7 +57,7 @@ impl<P> Slots<P> {
     /// When all slots are taken, which the caller has seen to.
     pub(super) fn next_id(&self) -> u32 {
         match self.free.last() {
-            Some(&index) => self.slots[at(index)].id.wrapping_add(1 << INDEX_BITS),
+            Some(&index) => self.slots[at(index)].id.wrapping_add(1 << SLOT_BITS),
             None => {
                 let index = u32::try_from(self.slots.len()).expect("below the limit");
                 assert!(index < IN_FLIGHT_MAX);
@@ -76,30 +76,63 @@ impl<P> Slots<P> {
         }
     }
 
-    /// Frees the slot of an answered request.
+    /// Frees the slot of an exchange that is over.
     pub(super) fn remove(&mut self, id: u32) -> Found<P> {
-        let index = id & INDEX_MASK;
-        let Some(slot) = self.slots.get_mut(at(index)) else { return Found::Nothing };
-        if slot.id != id {
-            return Found::Nothing;
-        }
+        let Some(slot) = self.slot(id) else { return Found::Nothing };
         let found = match std::mem::replace(&mut slot.state, State::Free) {
             State::Free => return Found::Nothing,
             State::Waiting(pending) => Found::Waiting(pending),
+            State::Streaming => Found::Streaming,
             State::Abandoned => Found::Abandoned,
         };
-        self.free.push(index);
+        self.free.push(id & INDEX_MASK);
         found
     }
 
+    /// The first part of a long answer is here. Also returns the tick of the deadline.
+    pub(super) fn begin(&mut self, id: u32) -> (Found<P>, u64) {
+        let Some(slot) = self.slot(id) else { return (Found::Nothing, 0) };
+        let found = match std::mem::replace(&mut slot.state, State::Streaming) {
+            State::Waiting(pending) => Found::Waiting(pending),
+            State::Streaming => Found::Streaming,
+            State::Abandoned => {
+                slot.state = State::Abandoned;
+                Found::Abandoned
+            }
+            State::Free => {
+                slot.state = State::Free;
+                Found::Nothing
+            }
+        };
+        (found, slot.expires)
+    }
+
+    /// Nobody waits any more: the slot is kept until the peer has said that it is over.
+    pub(super) fn abandon(&mut self, id: u32) -> Found<P> {
+        let Some(slot) = self.slot(id) else { return Found::Nothing };
+        match std::mem::replace(&mut slot.state, State::Abandoned) {
+            State::Waiting(pending) => Found::Waiting(pending),
+            State::Streaming => Found::Streaming,
+            State::Abandoned => Found::Abandoned,
+            State::Free => {
+                slot.state = State::Free;
+                Found::Nothing
+            }
+        }
+    }
+
+    fn slot(&mut self, id: u32) -> Option<&mut Slot<P>> {
+        self.slots.get_mut(at(id & INDEX_MASK)).filter(|slot| slot.id == id)
+    }
+
     /// Gives up on what has passed its deadline, and adds it to `expired`.
-    pub(super) fn expire(&mut self, tick: u64, expired: &mut Vec<P>) {
+    pub(super) fn expire(&mut self, tick: u64, expired: &mut Vec<(u32, P)>) {
         for slot in &mut self.slots {
             if tick < slot.expires || !matches!(slot.state, State::Waiting(_)) {
                 continue;
             }
             if let State::Waiting(it) = std::mem::replace(&mut slot.state, State::Abandoned) {
-                expired.push(it);
+                expired.push((slot.id, it));
             }
         }
     }
@@ -109,7 +142,7 @@ impl<P> Slots<P> {
         self.free.clear();
         let waiting = self.slots.drain(..).filter_map(|slot| match slot.state {
             State::Waiting(pending) => Some(pending),
-            State::Free | State::Abandoned => None,
+            State::Free | State::Streaming | State::Abandoned => None,
         });
         waiting.collect()
     }
@@ -150,8 +183,30 @@ mod tests {
         slots.insert('b', 2);
         slots.expire(1, &mut expired);
         slots.expire(1, &mut expired);
-        assert_eq!((expired, slots.len()), (vec!['a'], 2));
+        assert_eq!((expired, slots.len()), (vec![(soon, 'a')], 2));
         assert!(matches!(slots.remove(soon), Found::Abandoned));
         assert_eq!((slots.drain(), slots.len()), (vec!['b'], 0));
+    }
+
+    #[test]
+    fn a_slot_that_was_given_up_is_freed_once_and_by_the_peer() {
+        let mut slots = Slots::new();
+        let id = slots.next_id();
+        slots.insert('a', 7);
+        assert!(matches!(slots.abandon(id), Found::Waiting('a')));
+        assert!(matches!(slots.abandon(id), Found::Abandoned));
+        assert!(matches!(slots.begin(id), (Found::Abandoned, 7)));
+        assert_eq!(slots.len(), 1);
+        assert!(matches!(slots.remove(id), Found::Abandoned));
+        assert!(matches!(slots.remove(id), Found::Nothing));
+        assert!(matches!(slots.abandon(id), Found::Nothing));
+        assert!(matches!(slots.begin(id), (Found::Nothing, 7)));
+        assert_eq!(slots.len(), 0);
+        let next = slots.next_id();
+        slots.insert('b', 8);
+        assert!(matches!(slots.abandon(id), Found::Nothing));
+        assert!(matches!(slots.begin(next), (Found::Waiting('b'), 8)));
+        assert!(matches!(slots.begin(next), (Found::Streaming, 8)));
+        assert!(matches!(slots.remove(next), Found::Streaming));
     }
 }

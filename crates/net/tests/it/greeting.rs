@@ -90,7 +90,40 @@ fn a_reflected_proof_is_refused() {
     });
 }
 
-async fn next(stream: &mut TcpStream, buffer: &mut FrameBuffer) {
+/// Greets like the node `echo`, with the usual key, a link that has connected.
+pub(crate) async fn greet_as_server(stream: &mut TcpStream) -> FrameBuffer {
+    let mut buffer = FrameBuffer::new();
+    next(stream, &mut buffer).await;
+    let ours = Hello { node: "echo", boot: 1, challenge: [2; 32], limits: HelloLimits::OURS };
+    let mut out = Vec::new();
+    ours.append(&mut out);
+    let Some(Frame::Hello(theirs)) = buffer.next_frame().unwrap() else { panic!("no hello") };
+    Proof::new(b"key", Side::Server, &theirs, &ours).append(&mut out);
+    stream.write_all(&out).await.unwrap();
+    next(stream, &mut buffer).await;
+    assert!(matches!(buffer.next_frame().unwrap(), Some(Frame::Proof(_))));
+    buffer
+}
+
+/// Greets a node as a link would, with the usual key.
+pub(crate) async fn greet_as_client(stream: &mut TcpStream) -> FrameBuffer {
+    let ours = Hello { node: "test", boot: 1, challenge: [1; 32], limits: HelloLimits::OURS };
+    let mut out = Vec::new();
+    ours.append(&mut out);
+    stream.write_all(&out).await.unwrap();
+    let mut buffer = FrameBuffer::new();
+    next(stream, &mut buffer).await;
+    let Some(Frame::Hello(theirs)) = buffer.next_frame().unwrap() else { panic!("no hello") };
+    out.clear();
+    Proof::new(b"key", Side::Client, &ours, &theirs).append(&mut out);
+    stream.write_all(&out).await.unwrap();
+    next(stream, &mut buffer).await;
+    assert!(matches!(buffer.next_frame().unwrap(), Some(Frame::Proof(_))));
+    buffer
+}
+
+/// Reads until a frame is there.
+pub(crate) async fn next(stream: &mut TcpStream, buffer: &mut FrameBuffer) {
     while !buffer.holds_frame().unwrap() {
         let count = stream.read(buffer.space()).await.unwrap();
         assert_ne!(count, 0);
@@ -105,20 +138,11 @@ fn an_answer_to_nothing_ends_the_connection() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (link, mut events) = link(listener.local_addr().unwrap(), "key");
         let (mut stream, _) = listener.accept().await.unwrap();
-        let mut buffer = FrameBuffer::new();
-        next(&mut stream, &mut buffer).await;
-        let ours = Hello { node: "echo", boot: 1, challenge: [2; 32], limits: HelloLimits::OURS };
-        let mut out = Vec::new();
-        ours.append(&mut out);
-        let Some(Frame::Hello(theirs)) = buffer.next_frame().unwrap() else { panic!("no hello") };
-        Proof::new(b"key", Side::Server, &theirs, &ours).append(&mut out);
-        stream.write_all(&out).await.unwrap();
+        greet_as_server(&mut stream).await;
         assert_eq!(events.recv().await, Some(Event::Connected));
         assert!(link.is_connected());
-        next(&mut stream, &mut buffer).await;
-        assert!(matches!(buffer.next_frame().unwrap(), Some(Frame::Proof(_))));
+        let mut out = Vec::new();
         // A request from the side that answers.
-        out.clear();
         let request: RequestRef<'_> = crate::harness::request("/", b"");
         request.append(&mut out).unwrap();
         stream.write_all(&out).await.unwrap();

@@ -2,7 +2,7 @@
 
 use net::{
     node::{ClusterKey, Endpoint},
-    trunk::{CallSlot, Handler, Identity, Link, LinkConfig, LinkEvents, ReplyTo, Server},
+    trunk::{CallSlot, Handler, Identity, Link, LinkConfig, LinkEvents, Pending, ReplyTo, Server},
 };
 use std::{cell::RefCell, net::SocketAddr, rc::Rc, thread, time::Duration};
 use tokio::{
@@ -213,6 +213,14 @@ pub(crate) fn link(
     addr: SocketAddr,
     key: &str,
 ) -> (Link<CallSlot>, mpsc::UnboundedReceiver<Event>) {
+    link_of(addr, key)
+}
+
+/// As [`link`], for any kind of pending.
+pub(crate) fn link_of<P: Pending>(
+    addr: SocketAddr,
+    key: &str,
+) -> (Link<P>, mpsc::UnboundedReceiver<Event>) {
     let (sender, events) = mpsc::unbounded_channel();
     let config = LinkConfig {
         identity: identity("test", key),

@@ -2,9 +2,13 @@
 
 #![expect(clippy::unwrap_used, reason = "what fails in a helper fails the test")]
 
+mod age;
+mod cancel;
 mod edge;
 mod exchange;
 mod greeting;
 mod harness;
 mod load;
+mod local;
 mod loss;
+mod streams;

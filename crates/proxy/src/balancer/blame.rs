@@ -25,7 +25,9 @@ pub(super) fn lost(loss: Loss) -> Outcome {
         // It takes no more: as good as its own refusal.
         Loss::Full => Outcome::Shed,
         // Nothing was asked of it, or nobody waited long enough.
-        Loss::NotConnected | Loss::TooLong | Loss::DeadlinePassed => Outcome::Abandoned,
+        Loss::NotConnected | Loss::TooLong | Loss::DeadlinePassed | Loss::Reset => {
+            Outcome::Abandoned
+        }
     }
 }
 

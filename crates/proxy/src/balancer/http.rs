@@ -119,6 +119,10 @@ impl HttpFront {
                     sent.lost(loss);
                     return Err(Failure::Late);
                 }
+                Err(loss @ Loss::Reset) => {
+                    sent.lost(loss);
+                    return Err(Failure::Unknown);
+                }
                 Err(loss @ Loss::ConnectionLost) => {
                     sent.lost(loss);
                     let may_repeat = !repeated && nature.repeatable;

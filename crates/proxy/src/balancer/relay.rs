@@ -6,6 +6,7 @@ use super::{
         ATTEMPTS_MAX, FULL_MAX, SPARE_BUFFER_BYTES_MAX, SPARE_BUFFERS_MAX, UNSENT_WAIT_MAX,
         WAITING_MAX, WAITING_TICK,
     },
+    relay_stream::{self, StreamRelay},
     router::{Hop, Router},
     verdict::{Failure, Nature, is_definite},
 };
@@ -13,10 +14,11 @@ use crate::problem::{self, Problem};
 use balance::{Ask, Outcome, Ticket};
 use net::{
     clock,
-    trunk::{Handler, Loss, Refused, ReplyTo},
+    trunk::{self, Handler, Loss, Refused, ReplyTo, StreamReader, Tag},
 };
 use std::{collections::VecDeque, rc::Rc, time::Duration};
 use stdx::Moment;
+use tokio::task::spawn_local;
 use wire::{
     Code,
     frame::{HeaderList, Patch, RequestRef, ResponseRef, Target},
@@ -54,6 +56,16 @@ impl Handler for TrunkFront {
             waits_until: Moment::ZERO,
         };
         relay.dispatch(None);
+    }
+
+    fn stream(self: Rc<Self>, head: RequestRef<'_>, body: StreamReader, reply: ReplyTo) {
+        let router = &self.router;
+        router.requested(clock::now());
+        StreamRelay::new(Rc::clone(router), &head).start(body, reply);
+    }
+
+    fn cancelled(&self, tag: Tag) {
+        self.router.cancel(tag);
     }
 }
 
@@ -129,12 +141,37 @@ impl Relay {
         keep_buffer(&self.router, self.message);
     }
 
+    /// The request is on its way, and is given up there when it is given up here.
+    pub(super) fn sent(&self, ticket: trunk::Ticket) {
+        let Some(endpoint) = self.ticket.map(|it| it.choice.endpoint) else { return };
+        let way = u32::try_from(endpoint).expect("endpoints are few");
+        self.reply.on_cancel(Tag { way, ticket });
+    }
+
+    /// The answer is long: it is passed on as it comes.
+    pub(super) fn streamed(mut self, head: ResponseRef<'_>, body: StreamReader) {
+        if let Some(ticket) = self.ticket.take() {
+            self.router.answered(ticket, &head);
+        }
+        if self.repeated && !self.nature.reads && !is_definite(head.status, head.body) {
+            return self.fail(Failure::Unknown, Some(head.decided_by));
+        }
+        if let Some(writer) = self.reply.begin_forward(head.message()) {
+            drop(spawn_local(relay_stream::pipe(body, writer)));
+        }
+        keep_buffer(&self.router, self.message);
+    }
+
     pub(super) fn lost(mut self, loss: Loss) {
         let endpoint = self.ended(blame::lost(loss));
         let name = endpoint.map(|endpoint| self.router.name(endpoint));
         match loss {
             Loss::DeadlinePassed => self.fail(Failure::Late, name.as_deref()),
             Loss::NotConnected | Loss::Full | Loss::TooLong => self.fail(Failure::Unsent, None),
+            // Nobody hears what is answered to a request that was given up.
+            Loss::Reset if !self.reply.is_wanted() => keep_buffer(&self.router, self.message),
+            // The endpoint gave up in the middle of its answer.
+            Loss::Reset => self.fail(Failure::Unknown, name.as_deref()),
             Loss::ConnectionLost => {
                 let may_repeat = self.nature.repeatable && !self.repeated;
                 if !may_repeat || ATTEMPTS_MAX <= self.attempt + 1 || !self.router.may_repeat() {
@@ -158,7 +195,7 @@ impl Relay {
         let patience = if self.repeated { self.expires } else { now + UNSENT_WAIT_MAX };
         self.waits_until = patience.min(self.expires);
         if waiting.is_empty() {
-            drop(tokio::task::spawn_local(give_up_in_time(Rc::clone(&router))));
+            drop(spawn_local(give_up_in_time(Rc::clone(&router))));
         }
         waiting.push_back(self);
         drop(waiting);
@@ -176,18 +213,28 @@ impl Relay {
             Failure::Unknown | Failure::Late => counters.unknown.add(1),
         }
         let (code, detail) = failure.verdict(self.nature);
-        let request_id = match RequestRef::read(&self.message).map(|request| request.target) {
-            Ok(Target::Http { headers, .. }) => headers.get("x-request-id").unwrap_or_default(),
-            Ok(Target::Ledger { .. }) | Err(_) => &[],
-        };
-        let request_id = std::str::from_utf8(request_id).unwrap_or_default();
         let node = blamed.unwrap_or(&self.router.node);
-        answer_problem(self.reply, node, code, detail, request_id);
+        answer_problem(self.reply, node, code, detail, request_id(&self.message));
         keep_buffer(&self.router, self.message);
     }
 }
 
-fn answer_problem(reply: ReplyTo, node: &str, code: Code, detail: &str, request_id: &str) {
+/// The id of a request; empty when it has none.
+pub(super) fn request_id(message: &[u8]) -> &str {
+    let id = match RequestRef::read(message).map(|request| request.target) {
+        Ok(Target::Http { headers, .. }) => headers.get("x-request-id").unwrap_or_default(),
+        Ok(Target::Ledger { .. }) | Err(_) => &[],
+    };
+    std::str::from_utf8(id).unwrap_or_default()
+}
+
+pub(super) fn answer_problem(
+    reply: ReplyTo,
+    node: &str,
+    code: Code,
+    detail: &str,
+    request_id: &str,
+) {
     let body = Problem { code, detail, field: None, request_id }.body();
     let mut headers = HeaderList::new();
     let pairs = [("content-type", Some(problem::CONTENT_TYPE))];

@@ -15,7 +15,10 @@ use crate::config::{BalancerConfig, EndpointConfig, HashBy};
 use balance::{Ask, Budget, Outcome, Policy, Pool, Report, Spec, State, Ticket, breaker::Phase};
 use net::{
     clock, ids,
-    trunk::{Answer, CallSlot, Identity, LinkEvents, Loss, Pending, Refused},
+    trunk::{
+        self, Answer, CallSlot, Exchange, Identity, LinkEvents, Loss, Pending, Refused,
+        StreamReader, StreamWriter, Tag,
+    },
 };
 use std::{
     cell::{Cell, RefCell},
@@ -53,6 +56,20 @@ impl Hop {
 }
 
 impl Pending for Hop {
+    fn sent(&self, ticket: trunk::Ticket) {
+        match self {
+            Hop::Call(slot) => slot.sent(ticket),
+            Hop::Relay(relay) => relay.sent(ticket),
+        }
+    }
+
+    fn streamed(self, head: ResponseRef<'_>, body: StreamReader) {
+        match self {
+            Hop::Call(slot) => slot.streamed(head, body),
+            Hop::Relay(relay) => relay.streamed(head, body),
+        }
+    }
+
     fn answered(self, response: ResponseRef<'_>) {
         match self {
             Hop::Call(slot) => slot.answered(response),
@@ -260,6 +277,24 @@ impl Router {
         relay: Relay,
     ) -> Result<(), Refused<Hop>> {
         self.ways.borrow()[endpoint].forward(patch, Hop::Relay(relay))
+    }
+
+    /// Sends the first part of a request that was received to the endpoint.
+    pub(super) fn forward_stream(
+        &self,
+        endpoint: usize,
+        patch: Patch,
+        part: &[u8],
+    ) -> Result<(StreamWriter, Exchange<Hop>), Loss> {
+        self.ways.borrow()[endpoint].forward_stream(patch, part)
+    }
+
+    /// A request was given up that was passed on as `tag` says.
+    pub(super) fn cancel(&self, tag: Tag) {
+        let ways = self.ways.borrow();
+        if let Some(way) = usize::try_from(tag.way).ok().and_then(|at| ways.get(at)) {
+            way.cancel(tag.ticket);
+        }
     }
 
     /// What was sent came to its end.

@@ -6,7 +6,10 @@ use net::{
     clock,
     latency::LatencyWindow,
     node,
-    trunk::{Answer, Identity, Link, LinkConfig, LinkEvents, Loss, Refused, call},
+    trunk::{
+        Answer, Exchange, Identity, Link, LinkConfig, LinkEvents, Loss, Refused, StreamWriter,
+        Ticket, call, forward_stream,
+    },
 };
 use std::{
     cell::{Cell, RefCell},
@@ -91,6 +94,24 @@ impl Way {
     pub(super) fn forward(&self, patch: Patch, hop: Hop) -> Result<(), Refused<Hop>> {
         match &self.transport {
             Transport::Trunk(link) => link.forward(patch, hop, Hop::message),
+        }
+    }
+
+    /// Sends the first part of a request that was received, as it was but for the patch.
+    pub(super) fn forward_stream(
+        &self,
+        patch: Patch,
+        part: &[u8],
+    ) -> Result<(StreamWriter, Exchange<Hop>), Loss> {
+        match &self.transport {
+            Transport::Trunk(link) => forward_stream(link, patch, part),
+        }
+    }
+
+    /// Gives up a request that was forwarded.
+    pub(super) fn cancel(&self, ticket: Ticket) {
+        match &self.transport {
+            Transport::Trunk(link) => link.cancel(ticket),
         }
     }
 

@@ -108,7 +108,7 @@ impl Attempts {
                 | Reply::Trial(_),
             )
             | Attempt::Garbled
-            | Attempt::Lost(Loss::DeadlinePassed) => self.fail_unknown(),
+            | Attempt::Lost(Loss::DeadlinePassed | Loss::Reset) => self.fail_unknown(),
             Attempt::TurnedAway | Attempt::Lost(Loss::NotConnected) => self.again(),
             Attempt::Lost(Loss::Full) => self.fail(Failure::Overloaded),
             Attempt::Lost(Loss::TooLong) => self.fail(Failure::Malformed),
@@ -126,7 +126,9 @@ impl Attempts {
             Attempt::Replied(reply) => Next::Report(Ok(reply)),
             Attempt::Garbled | Attempt::Lost(Loss::TooLong) => self.fail(Failure::Malformed),
             Attempt::Lost(Loss::Full) => self.fail(Failure::Overloaded),
-            Attempt::Lost(Loss::DeadlinePassed) => self.fail(Failure::EngineUnavailable),
+            Attempt::Lost(Loss::DeadlinePassed | Loss::Reset) => {
+                self.fail(Failure::EngineUnavailable)
+            }
         }
     }
 

@@ -56,10 +56,76 @@ pub fn append_pong(out: &mut Vec<u8>, number: u64) {
     append(out, Kind::Pong, |encoder| encoder.u64(number));
 }
 
-/// Appends a farewell; a longer reason is cut.
-pub fn append_going_away(out: &mut Vec<u8>, reason: &str) {
+/// Why somebody wants to be rid of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Farewell {
+    /// It ends, or was told to drain: nothing new is to be asked on any connection.
+    Draining = 1,
+    /// The connection is old: another one is to take its place, and then it is to be left.
+    Aged = 2,
+    /// The peer was silent for too long. The connection ends with this frame.
+    Silent = 3,
+    /// The peer broke the protocol or a limit. The connection ends with this frame.
+    Breach = 4,
+}
+
+impl Farewell {
+    pub(super) fn read(decoder: &mut Decoder<'_>) -> Result<Farewell, Flaw> {
+        match decoder.u8()? {
+            1 => Ok(Farewell::Draining),
+            2 => Ok(Farewell::Aged),
+            3 => Ok(Farewell::Silent),
+            4 => Ok(Farewell::Breach),
+            _ => Err(Flaw("a farewell for an unknown cause")),
+        }
+    }
+}
+
+/// Appends a farewell; longer words are cut.
+pub fn append_going_away(out: &mut Vec<u8>, why: Farewell, reason: &str) {
     append(out, Kind::GoingAway, |encoder| {
+        encoder.u8(why as u8);
         encoder.short(clip(reason, REASON_BYTES_MAX).as_bytes());
+    });
+}
+
+/// Why a request is given up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum ResetReason {
+    /// Whoever asked is gone. As an answer: it was given up, as asked.
+    Cancelled = 1,
+    /// Its deadline has passed.
+    Late = 2,
+    /// The sender could not bring its own part to an end.
+    Aborted = 3,
+}
+
+impl ResetReason {
+    pub(super) fn read(decoder: &mut Decoder<'_>) -> Result<ResetReason, Flaw> {
+        match decoder.u8()? {
+            1 => Ok(ResetReason::Cancelled),
+            2 => Ok(ResetReason::Late),
+            3 => Ok(ResetReason::Aborted),
+            _ => Err(Flaw("a reset for an unknown cause")),
+        }
+    }
+}
+
+/// Appends that a request is given up.
+pub fn append_reset(out: &mut Vec<u8>, id: u32, reason: ResetReason) {
+    append(out, Kind::Reset, |encoder| {
+        encoder.u32(id);
+        encoder.u8(reason as u8);
+    });
+}
+
+/// Appends that so many bytes more of a message may be sent.
+pub fn append_window(out: &mut Vec<u8>, id: u32, credit: u32) {
+    append(out, Kind::Window, |encoder| {
+        encoder.u32(id);
+        encoder.u32(credit);
     });
 }
 

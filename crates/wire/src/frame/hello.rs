@@ -25,6 +25,8 @@ pub struct HelloLimits {
     pub in_flight: u32,
     pub frame_bytes: u32,
     pub message_bytes: u32,
+    /// Window of each stream at its start, in bytes.
+    pub stream_window: u32,
 }
 
 impl HelloLimits {
@@ -33,6 +35,7 @@ impl HelloLimits {
         in_flight: limits::IN_FLIGHT_MAX,
         frame_bytes: 64 * 1024,
         message_bytes: 8 * 1024 * 1024,
+        stream_window: limits::STREAM_WINDOW_BYTES,
     };
 }
 
@@ -57,6 +60,7 @@ impl<'a> Hello<'a> {
                 in_flight: decoder.u32()?,
                 frame_bytes: decoder.u32()?,
                 message_bytes: decoder.u32()?,
+                stream_window: decoder.u32()?,
             },
         };
         if hello.node.is_empty() || hello.limits.in_flight == 0 {
@@ -66,6 +70,10 @@ impl<'a> Hello<'a> {
             || hello.limits.message_bytes < HelloLimits::OURS.message_bytes
         {
             return Err(Flaw("a peer that takes less than this version sends"));
+        }
+        let window = usize::try_from(hello.limits.stream_window).unwrap_or(usize::MAX);
+        if window == 0 || limits::WINDOW_BYTES_MAX < window {
+            return Err(Flaw("a window of no bytes, or too wide"));
         }
         Ok(hello)
     }
@@ -88,6 +96,7 @@ impl<'a> Hello<'a> {
         encoder.u32(self.limits.in_flight);
         encoder.u32(self.limits.frame_bytes);
         encoder.u32(self.limits.message_bytes);
+        encoder.u32(self.limits.stream_window);
     }
 }
 

@@ -3,7 +3,8 @@
 use super::{
     Headers, Kind,
     limits::{METHOD_BYTES_MAX, PATH_BYTES_MAX, TRACE_BYTES_MAX},
-    message, put_u32, short, text,
+    message::{self, Length},
+    put_u32, short, text,
 };
 use crate::{
     Decoder, Encoder, Flaw, PartitionId,
@@ -81,8 +82,20 @@ impl<'a> RequestRef<'a> {
         self.message
     }
 
-    /// Appends the request as one or more frames; nothing when a field is over its limit.
-    pub fn append(&self, out: &mut Vec<u8>) -> Result<(), Flaw> {
+    /// Appends the first frame of the request; nothing when a field is over its limit. Returns how
+    /// much of the body is in it, which is all of it unless it is long: the rest is to follow as
+    /// data frames.
+    pub fn append(&self, out: &mut Vec<u8>) -> Result<usize, Flaw> {
+        self.append_first(out, Length::Known)
+    }
+
+    /// As [`RequestRef::append`] for a request whose body has no known end: data frames follow in
+    /// any case. What is here of the body is to fit the first one; 4 KiB always do.
+    pub fn append_open(&self, out: &mut Vec<u8>) -> Result<(), Flaw> {
+        self.append_first(out, Length::Open).map(|_| ())
+    }
+
+    fn append_first(&self, out: &mut Vec<u8>, length: Length) -> Result<usize, Flaw> {
         self.check()?;
         let head = |encoder: &mut Encoder<'_>| {
             encoder.u32(self.deadline_ms);
@@ -92,7 +105,7 @@ impl<'a> RequestRef<'a> {
             encoder.short(self.trace.as_bytes());
             self.target.write(encoder);
         };
-        message::append(out, Kind::Request, self.id, head, self.body)
+        message::append(out, Kind::Request, self.id, length, head, self.body)
     }
 
     fn check(&self) -> Result<(), Flaw> {
@@ -158,12 +171,31 @@ pub struct Patch {
     pub attempt: u8,
 }
 
-/// Appends a request that was read ([`RequestRef::message`]) under another id.
+/// Appends the first frame of a request that was read or gathered whole ([`RequestRef::message`])
+/// under another id. Returns how many of its bytes are in the frame: the rest is to follow as data.
 ///
 /// # Panics
 /// When `message` is not a request's.
-pub fn append_forwarded_request(out: &mut Vec<u8>, id: u32, patch: Patch, message: &[u8]) {
-    let at = message::append_forwarded(out, Kind::Request, id, message);
-    put_u32(out, at + DEADLINE_AT, patch.deadline_ms);
-    out[at + ATTEMPT_AT] = patch.attempt;
+pub fn append_forwarded_request(out: &mut Vec<u8>, id: u32, patch: Patch, message: &[u8]) -> usize {
+    let (at, first) = message::append_forwarded(out, Kind::Request, id, message);
+    message::put_total(out, at, message.len());
+    patch.put(out, at);
+    first
+}
+
+/// Appends the first part of a request ([`super::Part::bytes`]) as it came, under another id: the
+/// data frames that follow it are to be passed on, too.
+///
+/// # Panics
+/// When `part` is not a request's.
+pub fn append_request_part(out: &mut Vec<u8>, id: u32, patch: Patch, part: &[u8]) {
+    let (at, _) = message::append_forwarded(out, Kind::Request, id, part);
+    patch.put(out, at);
+}
+
+impl Patch {
+    fn put(self, out: &mut [u8], at: usize) {
+        put_u32(out, at + DEADLINE_AT, self.deadline_ms);
+        out[at + ATTEMPT_AT] = self.attempt;
+    }
 }

@@ -1,6 +1,10 @@
 //! A response on the trunk.
 
-use super::{Headers, Kind, message, text};
+use super::{
+    Headers, Kind,
+    message::{self, Length},
+    text,
+};
 use crate::{Decoder, Encoder, Flaw, limits::NAME_BYTES_MAX};
 
 /// A response, borrowed: from the bytes it was read from, or from what its sender holds.
@@ -42,8 +46,20 @@ impl<'a> ResponseRef<'a> {
         self.message
     }
 
-    /// Appends the response as one or more frames; nothing when a field is over its limit.
-    pub fn append(&self, out: &mut Vec<u8>) -> Result<(), Flaw> {
+    /// Appends the first frame of the response; nothing when a field is over its limit. Returns how
+    /// much of the body is in it, which is all of it unless it is long: the rest is to follow as
+    /// data frames.
+    pub fn append(&self, out: &mut Vec<u8>) -> Result<usize, Flaw> {
+        self.append_first(out, Length::Known)
+    }
+
+    /// As [`ResponseRef::append`] for a response whose body has no known end: data frames follow
+    /// in any case. What is here of the body is to fit the first one; 4 KiB always do.
+    pub fn append_open(&self, out: &mut Vec<u8>) -> Result<(), Flaw> {
+        self.append_first(out, Length::Open).map(|_| ())
+    }
+
+    fn append_first(&self, out: &mut Vec<u8>, length: Length) -> Result<usize, Flaw> {
         if NAME_BYTES_MAX < self.decided_by.len() || !(100..1_000).contains(&self.status) {
             return Err(Flaw("a name is too long, or a status is none"));
         }
@@ -52,14 +68,27 @@ impl<'a> ResponseRef<'a> {
             encoder.short(self.decided_by.as_bytes());
             self.headers.write(encoder);
         };
-        message::append(out, Kind::Response, self.id, head, self.body)
+        message::append(out, Kind::Response, self.id, length, head, self.body)
     }
 }
 
-/// Appends a response that was read ([`ResponseRef::message`]) under another id.
+/// Appends the first frame of a response that was read or gathered whole
+/// ([`ResponseRef::message`]) under another id. Returns how many of its bytes are in the frame: the
+/// rest is to follow as data.
 ///
 /// # Panics
 /// When `message` is not a response's.
-pub fn append_forwarded_response(out: &mut Vec<u8>, id: u32, message: &[u8]) {
-    message::append_forwarded(out, Kind::Response, id, message);
+pub fn append_forwarded_response(out: &mut Vec<u8>, id: u32, message: &[u8]) -> usize {
+    let (at, first) = message::append_forwarded(out, Kind::Response, id, message);
+    message::put_total(out, at, message.len());
+    first
+}
+
+/// Appends the first part of a response ([`super::Part::bytes`]) as it came, under another id: the
+/// data frames that follow it are to be passed on, too.
+///
+/// # Panics
+/// When `part` is not a response's.
+pub fn append_response_part(out: &mut Vec<u8>, id: u32, part: &[u8]) {
+    message::append_forwarded(out, Kind::Response, id, part);
 }

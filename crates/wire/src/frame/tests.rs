@@ -3,18 +3,40 @@
 use super::{limits::*, *};
 use crate::{Epoch, PartitionId, limits::PARTITIONS_MAX};
 use proptest::{collection::vec, prelude::*};
+use std::collections::BTreeMap;
+
+/// Long messages that are not whole yet.
+type Partial = BTreeMap<u32, Vec<u8>>;
+
+/// Appends what a first frame left of a message.
+fn append_rest(out: &mut Vec<u8>, id: u32, rest: &[u8]) {
+    let count = rest.chunks(DATA_BYTES_MAX).count();
+    for (index, piece) in rest.chunks(DATA_BYTES_MAX).enumerate() {
+        append_data(out, id, index + 1 == count, piece);
+    }
+}
+
+fn append_request(out: &mut Vec<u8>, request: &RequestRef<'_>) {
+    let sent = request.append(out).unwrap();
+    append_rest(out, request.id, &request.body[sent..]);
+}
+
+fn append_response(out: &mut Vec<u8>, response: &ResponseRef<'_>) {
+    let sent = response.append(out).unwrap();
+    append_rest(out, response.id, &response.body[sent..]);
+}
 
 /// Reads all frames of `bytes`, fed to the buffer `step` bytes at a time; returns their debug
 /// forms, and messages put together.
 fn read_all(bytes: &[u8], step: usize) -> Result<Vec<String>, Flaw> {
-    let (mut buffer, mut assembler) = (FrameBuffer::new(), Assembler::default());
+    let (mut buffer, mut partial) = (FrameBuffer::new(), Partial::new());
     let mut seen = Vec::new();
     for piece in bytes.chunks(step) {
         let mut piece = piece;
         while !piece.is_empty() {
             feed(&mut buffer, &mut piece);
             while let Some(frame) = buffer.next_frame()? {
-                seen.extend(show(frame, &mut assembler)?);
+                seen.extend(show(frame, &mut partial)?);
             }
         }
     }
@@ -31,7 +53,7 @@ fn feed(buffer: &mut FrameBuffer, piece: &mut &[u8]) {
     *piece = &piece[count..];
 }
 
-fn show(frame: Frame<'_>, assembler: &mut Assembler) -> Result<Option<String>, Flaw> {
+fn show(frame: Frame<'_>, partial: &mut Partial) -> Result<Option<String>, Flaw> {
     let whole = |kind: &str, message: &[u8]| -> Result<_, Flaw> {
         Ok(Some(match kind {
             "request" => show_request(&RequestRef::read(message)?),
@@ -40,22 +62,26 @@ fn show(frame: Frame<'_>, assembler: &mut Assembler) -> Result<Option<String>, F
     };
     match frame {
         Frame::Request(part) | Frame::Response(part) if part.whole().is_none() => {
-            assembler.begin(part)?;
+            partial.insert(part.id, part.bytes.to_vec());
             Ok(None)
         }
         Frame::Request(part) => whole("request", part.bytes),
         Frame::Response(part) => whole("response", part.bytes),
-        Frame::Data { id, bytes } => match assembler.add(id, bytes)? {
+        Frame::Data { id, end, bytes } => {
+            let message = partial.get_mut(&id).ok_or(Flaw("data for no message"))?;
+            message.extend_from_slice(bytes);
             // The tests tell the direction by the id.
-            Some(message) => whole(if id % 2 == 0 { "request" } else { "response" }, &message),
-            None => Ok(None),
-        },
+            let kind = if id % 2 == 0 { "request" } else { "response" };
+            if end { whole(kind, message) } else { Ok(None) }
+        }
         Frame::Hello(_)
         | Frame::Proof(_)
         | Frame::Ping(_)
         | Frame::Pong(_)
         | Frame::OwnerMap(_)
-        | Frame::GoingAway(_)
+        | Frame::GoingAway { .. }
+        | Frame::Reset { .. }
+        | Frame::Window { .. }
         | Frame::LoadReport(_) => Ok(Some(format!("{frame:?}"))),
     }
 }
@@ -102,7 +128,7 @@ proptest! {
         (request.id, request.attempt, request.minted) = (id & !1, attempt, minted);
         (request.key, request.trace) = (&key, &trace);
         let mut out = Vec::new();
-        request.append(&mut out).unwrap();
+        append_request(&mut out, &request);
         prop_assert_eq!(read_all(&out, step).unwrap(), [show_request(&request)]);
     }
 
@@ -114,12 +140,12 @@ proptest! {
         let mut response = ResponseRef::new(status, &node, &body);
         (response.id, response.headers) = (id | 1, headers.as_ref());
         let mut out = Vec::new();
-        response.append(&mut out).unwrap();
+        append_response(&mut out, &response);
         prop_assert_eq!(read_all(&out, step).unwrap(), [show_response(&response)]);
     }
 
     #[test]
-    fn arbitrary_bytes_never_panic(bytes in vec(any::<u8>(), 0..300), kind in 0_u8..12) {
+    fn arbitrary_bytes_never_panic(bytes in vec(any::<u8>(), 0..300), kind in 0_u8..14) {
         drop(read_all(&bytes, 64));
         // Behind a plausible length and kind the bytes get further.
         let mut framed = u32::try_from(bytes.len() + 1).unwrap().to_le_bytes().to_vec();
@@ -169,47 +195,82 @@ fn a_forwarded_message_differs_in_the_patch_only() {
         let mut request = example();
         (request.id, request.body) = (2, &body);
         let mut out = Vec::new();
-        request.append(&mut out).unwrap();
-        let mut message = Vec::new();
-        message.extend_from_slice(&assemble(&out));
+        append_request(&mut out, &request);
+        let message = gather(&out);
         let patch = Patch { deadline_ms: 5, attempt: 3 };
         let mut forwarded = Vec::new();
-        append_forwarded_request(&mut forwarded, 44, patch, &message);
+        let sent = append_forwarded_request(&mut forwarded, 44, patch, &message);
+        append_rest(&mut forwarded, 44, &message[sent..]);
         (request.id, request.deadline_ms, request.attempt) = (44, 5, 3);
         assert_eq!(read_all(&forwarded, 999).unwrap(), [show_request(&request)]);
 
         let mut response = ResponseRef::new(201, "a-1", &body);
         response.id = 1;
         out.clear();
-        response.append(&mut out).unwrap();
-        let message = assemble(&out);
+        append_response(&mut out, &response);
+        let message = gather(&out);
         forwarded.clear();
-        append_forwarded_response(&mut forwarded, 45, &message);
+        let sent = append_forwarded_response(&mut forwarded, 45, &message);
+        append_rest(&mut forwarded, 45, &message[sent..]);
         response.id = 45;
         assert_eq!(read_all(&forwarded, 999).unwrap(), [show_response(&response)]);
     }
 }
 
 /// The one message in `bytes`.
-fn assemble(bytes: &[u8]) -> Vec<u8> {
-    let (mut buffer, mut assembler) = (FrameBuffer::new(), Assembler::default());
+fn gather(bytes: &[u8]) -> Vec<u8> {
+    let (mut buffer, mut message) = (FrameBuffer::new(), Vec::new());
     let mut rest = bytes;
     while !rest.is_empty() {
         feed(&mut buffer, &mut rest);
         while let Some(frame) = buffer.next_frame().unwrap() {
             if let Frame::Request(part) | Frame::Response(part) = frame {
-                match part.whole() {
-                    Some(message) => return message.to_vec(),
-                    None => assembler.begin(part).unwrap(),
-                }
-            } else if let Frame::Data { id, bytes } = frame
-                && let Some(message) = assembler.add(id, bytes).unwrap()
-            {
-                return message;
+                message = part.bytes.to_vec();
+            } else if let Frame::Data { bytes, .. } = frame {
+                message.extend_from_slice(bytes);
+            } else {
+                panic!("{frame:?}");
             }
         }
     }
-    panic!("no whole message");
+    message
+}
+
+#[test]
+fn a_stream_says_that_its_end_is_not_known() {
+    let mut request = example();
+    request.id = 2;
+    let mut out = Vec::new();
+    request.append_open(&mut out).unwrap();
+    let Frame::Request(part) = Frame::read(&out[4..]).unwrap() else { panic!() };
+    assert_eq!((part.id, part.total, part.whole()), (2, None, None));
+    let head = RequestRef::read(part.bytes).unwrap();
+    assert_eq!(show_request(&head), show_request(&request));
+
+    // Passed on part by part it stays open, and once it was gathered it is like any other.
+    let patch = Patch { deadline_ms: 5, attempt: 3 };
+    let mut forwarded = Vec::new();
+    append_request_part(&mut forwarded, 4, patch, part.bytes);
+    let Frame::Request(passed) = Frame::read(&forwarded[4..]).unwrap() else { panic!() };
+    assert_eq!((passed.id, passed.total), (4, None));
+    let message = [part.bytes, b"and more"].concat();
+    forwarded.clear();
+    assert_eq!(append_forwarded_request(&mut forwarded, 4, patch, &message), message.len());
+    let Frame::Request(whole) = Frame::read(&forwarded[4..]).unwrap() else { panic!() };
+    assert_eq!(whole.whole().map(<[u8]>::len), Some(message.len()));
+
+    let body = [0; FRAME_BYTES_MAX];
+    request.body = &body;
+    out.clear();
+    assert!(request.append_open(&mut out).is_err() && out.is_empty());
+    let mut response = ResponseRef::new(200, "a-1", b"first");
+    response.id = 1;
+    response.append_open(&mut out).unwrap();
+    let Frame::Response(part) = Frame::read(&out[4..]).unwrap() else { panic!() };
+    forwarded.clear();
+    append_response_part(&mut forwarded, 9, part.bytes);
+    let Frame::Response(passed) = Frame::read(&forwarded[4..]).unwrap() else { panic!() };
+    assert_eq!((passed.id, passed.total, passed.bytes.len()), (9, None, part.bytes.len()));
 }
 
 #[test]
@@ -227,15 +288,26 @@ fn control_frames_are_read_as_written() {
     out.clear();
     append_ping(&mut out, 7);
     append_pong(&mut out, 8);
-    append_going_away(&mut out, &"é".repeat(200));
+    append_going_away(&mut out, Farewell::Aged, &"é".repeat(200));
     let report =
         LoadReport { in_flight: 9, latency_us: u32::MAX, limit_permille: 1_001, draining: true };
     append_load_report(&mut out, report);
     let seen = read_all(&out, 3).unwrap();
     assert_eq!(seen[0], "Ping(7)");
     assert_eq!(seen[1], "Pong(8)");
-    assert_eq!(seen[2], format!("GoingAway({:?})", "é".repeat(127)));
+    assert_eq!(seen[2], format!("GoingAway {{ why: Aged, reason: {:?} }}", "é".repeat(127)));
     assert_eq!(seen[3], format!("LoadReport({report:?})"));
+
+    out.clear();
+    append_reset(&mut out, 77, ResetReason::Late);
+    append_window(&mut out, 78, u32::MAX);
+    append_data(&mut out, 79, true, b"");
+    let seen = read_all(&out[..out.len() - 10], 3).unwrap();
+    assert_eq!(seen, ["Reset { id: 77, reason: Late }", "Window { id: 78, credit: 4294967295 }"]);
+    let Frame::Data { id: 79, end: true, bytes: b"" } = Frame::read(&out[out.len() - 6..]).unwrap()
+    else {
+        panic!();
+    };
 }
 
 #[test]
@@ -255,7 +327,10 @@ fn limits_are_kept_on_both_sides() {
     refused(&u32::MAX.to_le_bytes(), "a frame is too long");
     refused(&[0, 0, 0, 0], "an empty frame");
     refused(&[1, 0, 0, 0, 99], "a frame of an unknown kind");
-    refused(&[6, 0, 0, 0, 5, 1, 0, 0, 0, 0], "data for no message");
+    refused(&[6, 0, 0, 0, 5, 1, 0, 0, 0, 0], "data without bytes");
+    refused(&[7, 0, 0, 0, 5, 1, 0, 0, 0, 2, 0], "a flag is neither 0 nor 1");
+    refused(&[6, 0, 0, 0, 11, 1, 0, 0, 0, 9], "a reset for an unknown cause");
+    refused(&[4, 0, 0, 0, 9, 0, 0, 0], "a farewell for an unknown cause");
     // A message of 9 MiB in all.
     refused(&[9, 0, 0, 0, 3, 1, 0, 0, 0, 0, 0, 0x90, 0], "a message is too long");
     // One that holds more than it says.
@@ -270,19 +345,6 @@ fn limits_are_kept_on_both_sides() {
 
 fn flaw_of(text: &str) -> Flaw {
     Flaw(Box::leak(text.to_owned().into_boxed_str()))
-}
-
-#[test]
-fn incomplete_messages_are_bounded() {
-    let mut assembler = Assembler::default();
-    let part = |id| Part { id, total: 100, bytes: &[0; 10] };
-    for id in 0..u32::try_from(PARTIAL_MESSAGES_MAX).unwrap() {
-        assembler.begin(part(id)).unwrap();
-    }
-    assert!(assembler.begin(part(9_999)).is_err());
-    assert_eq!(assembler.add(0, &[0; 91]), Err(Flaw("a message is longer than it says")));
-    assert_eq!(assembler.add(0, &[1; 90]).unwrap().unwrap().len(), 100);
-    assembler.begin(part(9_999)).unwrap();
 }
 
 #[test]

@@ -1,0 +1,132 @@
+//! Connections that are replaced, and peers that are cut off.
+
+use crate::{
+    greeting::{greet_as_client, greet_as_server, next},
+    harness::{Event, Node, link, request, run},
+    local::Pair,
+};
+use net::trunk::{
+    call,
+    limits::{LEAVING_CONNS_MAX, RARE_FRAMES_MAX},
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    task::yield_now,
+};
+use wire::frame::{Farewell, Frame, FrameBuffer, ResponseRef, append_going_away, append_ping};
+
+#[test]
+fn a_connection_is_replaced_before_it_is_left() {
+    run(async {
+        let mut pair = Pair::start().await;
+        let held = call(&pair.link, &request("/", b"held"));
+        let (held_reply, _) = pair.request().await;
+        pair.link.renew();
+        // There is never a moment without a connection, and nothing is told of the change.
+        while pair.server.connections() == 1 {
+            let answer = call(&pair.link, &request("/", b"between"));
+            pair.request().await.0.send(ResponseRef::new(200, "echo", b"yes"));
+            assert_eq!(answer.await.unwrap().body(), "yes");
+        }
+        // The old one waits for what is in flight on it.
+        for _ in 0..100 {
+            let answer = call(&pair.link, &request("/", b"after"));
+            pair.request().await.0.send(ResponseRef::new(200, "echo", b"yes"));
+            answer.await.unwrap();
+        }
+        assert_eq!((pair.server.connections(), pair.link.in_flight()), (2, 1));
+        held_reply.send(ResponseRef::new(200, "echo", b"at last"));
+        assert_eq!(held.await.unwrap().body(), "at last");
+        while pair.server.connections() != 1 {
+            yield_now().await;
+        }
+        assert!(pair.link.is_connected());
+        assert!(pair.events.try_recv().is_err());
+    });
+}
+
+#[test]
+fn connections_that_are_being_left_are_bounded() {
+    run(async {
+        let mut pair = Pair::start().await;
+        let mut held = Vec::new();
+        for _ in 0..LEAVING_CONNS_MAX + 3 {
+            held.push(call(&pair.link, &request("/", b"held")));
+            held.push(call(&pair.link, &request("/", b"held")));
+            let (first, _) = pair.request().await;
+            let (second, _) = pair.request().await;
+            let before = pair.server.connections();
+            pair.link.renew();
+            while pair.server.connections() == before && before <= LEAVING_CONNS_MAX {
+                yield_now().await;
+            }
+            // Only the oldest is cut off, and only then do its calls hear of it.
+            std::mem::forget((first, second));
+            let answer = call(&pair.link, &request("/", b"between"));
+            pair.request().await.0.send(ResponseRef::new(200, "echo", b""));
+            answer.await.unwrap();
+        }
+        assert!(pair.server.connections() <= LEAVING_CONNS_MAX + 2);
+        held.remove(0).await.unwrap_err();
+    });
+}
+
+/// A server may ask for it, and serves on meanwhile.
+#[test]
+fn an_old_connection_is_replaced_when_the_server_asks() {
+    run(async {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (link, mut events) = link(listener.local_addr().unwrap(), "key");
+        let (mut old, _) = listener.accept().await.unwrap();
+        let mut buffer = greet_as_server(&mut old).await;
+        assert_eq!(events.recv().await, Some(Event::Connected));
+        let mut out = Vec::new();
+        append_going_away(&mut out, Farewell::Aged, "old");
+        old.write_all(&out).await.unwrap();
+
+        let (mut fresh, _) = listener.accept().await.unwrap();
+        // Until the fresh one has greeted, requests go where they went.
+        let answer = call(&link, &request("/", b"x"));
+        next(&mut old, &mut buffer).await;
+        let Some(Frame::Request(part)) = buffer.next_frame().unwrap() else { panic!() };
+        let mut response = ResponseRef::new(200, "echo", b"y");
+        (response.id, out) = (part.id, Vec::new());
+        response.append(&mut out).unwrap();
+        old.write_all(&out).await.unwrap();
+        assert_eq!(answer.await.unwrap().body(), "y");
+
+        greet_as_server(&mut fresh).await;
+        // The old one is closed once nothing is left to come on it.
+        assert_eq!(old.read(buffer.space()).await.unwrap(), 0);
+        assert!(link.is_connected());
+        assert!(events.try_recv().is_err());
+    });
+}
+
+#[test]
+fn who_sends_too_many_rare_frames_is_told_so_and_cut_off() {
+    run(async {
+        let node = Node::start();
+        let mut stream = TcpStream::connect(node.addr).await.unwrap();
+        let mut buffer = greet_as_client(&mut stream).await;
+        let mut out = Vec::new();
+        // More than two seconds' worth: one second may end in between.
+        (0..2 * RARE_FRAMES_MAX + 1).for_each(|at| append_ping(&mut out, at.into()));
+        stream.write_all(&out).await.unwrap();
+        assert_eq!(farewell(&mut stream, &mut buffer).await, Farewell::Breach);
+        node.kill();
+    });
+}
+
+/// Reads until the peer says goodbye.
+async fn farewell(stream: &mut TcpStream, buffer: &mut FrameBuffer) -> Farewell {
+    loop {
+        next(stream, buffer).await;
+        while let Some(frame) = buffer.next_frame().unwrap() {
+            if let Frame::GoingAway { why, .. } = frame {
+                return why;
+            }
+        }
+    }
+}
