@@ -71,7 +71,12 @@ impl Handler for TrunkFront {
             Step::Ask(job) => {
                 let front = Rc::clone(front);
                 drop(spawn_local(async move {
-                    let answer = taken.below(job.answer()).await;
+                    // Given up, the asking stops, and the account node is told: what it has not
+                    // begun it never will; what it has is stored under its key.
+                    let answer = tokio::select! {
+                        answer = taken.below(job.answer()) => answer,
+                        () = reply.cancelled() => return,
+                    };
                     let blamed = job.blamed(answer.status);
                     let decided_by = blamed.as_deref().unwrap_or(&front.node);
                     taken.answered(answer.status);

@@ -33,7 +33,7 @@ use wire::{
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 const ANY: &str = "127.0.0.1:0";
 
-fn key() -> ClusterKey {
+pub(crate) fn key() -> ClusterKey {
     ClusterKey(b"key"[..].into())
 }
 

@@ -6,3 +6,4 @@ mod admin;
 mod failure;
 mod harness;
 mod passing;
+mod streams;
