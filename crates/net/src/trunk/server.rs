@@ -317,7 +317,8 @@ impl Server {
         let was = self.shared.away.replace(on);
         if on && !was {
             for conn in &*self.shared.conns.borrow() {
-                conn.outbox.append(|out| append_going_away(out, Farewell::Draining, "out of rotation"));
+                conn.outbox
+                    .append(|out| append_going_away(out, Farewell::Draining, "out of rotation"));
             }
         }
     }
