@@ -9,8 +9,8 @@ use std::{
 };
 
 /// The crates, in the order of ARCHITECTURE.md: each may depend only on those before it.
-const CRATES: [&str; 9] =
-    ["stdx", "wire", "ledger", "balance", "net", "engine", "proxy", "account", "cli"];
+const CRATES: [&str; 10] =
+    ["stdx", "wire", "ledger", "balance", "net", "engine", "proxy", "account", "loadgen", "cli"];
 /// Crates that decide and know no clock, socket, disk, environment or randomness.
 const PURE: [&str; 4] = ["stdx", "wire", "ledger", "balance"];
 /// What a pure crate may not name, and why.

@@ -1,0 +1,166 @@
+//! Reads the bodies of the API's answers, as far as they matter here.
+
+use crate::{
+    audit::{Entry, Identity, Position, TrialLine},
+    work::Deed,
+};
+use serde::Deserialize;
+use std::borrow::Cow;
+use wire::Code;
+
+#[derive(Deserialize)]
+struct TransactionBody<'a> {
+    #[serde(borrow)]
+    id: Cow<'a, str>,
+    #[serde(borrow)]
+    account: Cow<'a, str>,
+    #[serde(borrow)]
+    kind: Cow<'a, str>,
+    amount: i64,
+    posted_after: i64,
+    version: u64,
+}
+
+#[derive(Deserialize)]
+struct BalanceBody<'a> {
+    #[serde(borrow)]
+    account: Cow<'a, str>,
+    posted: i64,
+    version: u64,
+}
+
+#[derive(Deserialize)]
+struct PageBody<'a> {
+    #[serde(borrow)]
+    data: Vec<TransactionBody<'a>>,
+    has_more: bool,
+    next_cursor: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct TrialBody {
+    balanced: bool,
+    currencies: Vec<TrialCurrency>,
+}
+
+#[derive(Deserialize)]
+struct TrialCurrency {
+    currency: String,
+    debits: i128,
+    credits: i128,
+    sum: i128,
+}
+
+#[derive(Deserialize)]
+struct ProblemBody<'a> {
+    #[serde(borrow)]
+    code: Cow<'a, str>,
+}
+
+/// Who a transaction is: its id, hashed, for ids of other makers may be of any form.
+pub(crate) fn identity(id: &str) -> Identity {
+    let hash = blake3::hash(id.as_bytes());
+    let bytes = hash.as_bytes().first_chunk().expect("a hash has 32 bytes");
+    Identity(u128::from_le_bytes(*bytes))
+}
+
+/// A transaction of `account`; `None` when the body is none or of another account.
+pub(crate) fn transaction(body: &[u8], account: &str) -> Option<Entry> {
+    entry(&serde_json::from_slice(body).ok()?, account)
+}
+
+fn entry(body: &TransactionBody<'_>, account: &str) -> Option<Entry> {
+    let deed = match &*body.kind {
+        "debit" => Deed::Debit,
+        "credit" => Deed::Credit,
+        _ => return None,
+    };
+    (body.account == account).then(|| Entry {
+        id: identity(&body.id),
+        deed,
+        amount: body.amount,
+        after: Position { posted: body.posted_after, version: body.version },
+    })
+}
+
+/// A balance of `account`, likewise.
+pub(crate) fn balance(body: &[u8], account: &str) -> Option<Position> {
+    let body: BalanceBody<'_> = serde_json::from_slice(body).ok()?;
+    (body.account == account).then_some(Position { posted: body.posted, version: body.version })
+}
+
+/// A page of the history of `account`, and the cursor of the next.
+pub(crate) fn page(body: &[u8], account: &str) -> Option<(Vec<Entry>, Option<String>)> {
+    let page: PageBody<'_> = serde_json::from_slice(body).ok()?;
+    let rows = page.data.iter().map(|row| entry(row, account)).collect::<Option<Vec<_>>>()?;
+    match (page.has_more, page.next_cursor) {
+        (true, Some(cursor)) if !cursor.is_empty() => Some((rows, Some(cursor))),
+        (false, None) => Some((rows, None)),
+        (true | false, Some(_) | None) => None,
+    }
+}
+
+/// A service's books: whether it says that they balance, and its sums.
+pub(crate) fn trial(body: &[u8]) -> Option<(bool, Vec<TrialLine>)> {
+    let body: TrialBody = serde_json::from_slice(body).ok()?;
+    let line = |it: TrialCurrency| TrialLine {
+        currency: it.currency,
+        debits: it.debits,
+        credits: it.credits,
+        sum: it.sum,
+    };
+    Some((body.balanced, body.currencies.into_iter().map(line).collect()))
+}
+
+/// The code of a refusal; `None` when it has none that is in the list.
+pub(crate) fn code(body: &[u8]) -> Option<Code> {
+    let body: ProblemBody<'_> = serde_json::from_slice(body).ok()?;
+    Code::ALL.into_iter().find(|it| it.text() == body.code)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ROW: &str = r#"{"id":"tx_1","service":"a","account":"x","kind":"debit","amount":5,"currency":"EUR","posted_after":-7,"version":3,"reference":"caf\u00e9"}"#;
+
+    fn row() -> Entry {
+        let after = Position { posted: -7, version: 3 };
+        Entry { id: identity("tx_1"), deed: Deed::Debit, amount: 5, after }
+    }
+
+    #[test]
+    fn bodies_are_read_as_far_as_they_matter() {
+        assert_eq!(transaction(ROW.as_bytes(), "x"), Some(row()));
+        let text =
+            r#"{"account":"x","currency":"EUR","posted":9,"held":0,"available":9,"version":2}"#;
+        let position = Position { posted: 9, version: 2 };
+        assert_eq!(balance(text.as_bytes(), "x"), Some(position));
+        let last = format!(r#"{{"data":[{ROW}],"has_more":false,"next_cursor":null}}"#);
+        assert_eq!(page(last.as_bytes(), "x"), Some((vec![row()], None)));
+        let more = format!(r#"{{"data":[{ROW}],"has_more":true,"next_cursor":"c"}}"#);
+        assert_eq!(page(more.as_bytes(), "x"), Some((vec![row()], Some("c".to_owned()))));
+        assert_eq!(code(br#"{"type":"x","code":"overloaded"}"#), Some(Code::Overloaded));
+    }
+
+    #[test]
+    fn a_body_of_something_else_is_none() {
+        assert_eq!(transaction(ROW.as_bytes(), "y"), None);
+        assert_eq!(transaction(b"{}", "x"), None);
+        assert_eq!(balance(ROW.as_bytes(), "x"), None);
+        let lost = format!(r#"{{"data":[{ROW}],"has_more":true,"next_cursor":null}}"#);
+        assert_eq!(page(lost.as_bytes(), "x"), None, "more of what cannot be asked for");
+        assert_eq!(code(br#"{"code":"new"}"#), None);
+    }
+
+    #[test]
+    fn sums_are_wider_than_money() {
+        let big = i128::from(i64::MAX) * 1_000;
+        let text = format!(
+            r#"{{"service":"a","balanced":true,"currencies":[{{"currency":"EUR","debits":{big},"credits":{big},"sum":0}}],"heads":{{"0":17}}}}"#
+        );
+        let (balanced, lines) = trial(text.as_bytes()).unwrap();
+        assert!(balanced);
+        assert_eq!((lines[0].debits, lines[0].credits, lines[0].sum), (big, big, 0));
+    }
+}

@@ -1,0 +1,286 @@
+//! One connection: kept alive, one request at a time, opened again when it breaks.
+
+use crate::{
+    answer::{Answer, Parsed, parse},
+    job::End,
+    limits::{ANSWER_BYTES_MAX, CONNECT_TIME_MAX, RECONNECT_PAUSE},
+};
+use rustix::event::epoll::{self, EventData, EventFlags};
+use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+use std::{
+    io::{self, ErrorKind, Read, Write},
+    net::{SocketAddr, TcpStream},
+    os::fd::{BorrowedFd, OwnedFd},
+    time::Duration,
+};
+use stdx::Moment;
+
+const READING: EventFlags = EventFlags::IN.union(EventFlags::RDHUP);
+const WRITING: EventFlags = READING.union(EventFlags::OUT);
+
+/// Where a lane stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// Without a connection until then at least.
+    Down(Moment),
+    /// Since then.
+    Connecting(Moment),
+    Idle,
+    /// A request was sent, or a part of it, at that moment.
+    Busy(Moment),
+}
+
+/// What an event on the connection came to.
+pub(crate) enum Turn<'a> {
+    /// Nothing that anybody need know.
+    Quiet,
+    /// It may take a request now.
+    Ready,
+    /// The attempt to connect failed.
+    Refused,
+    /// The request ended.
+    Ended(End<'a>),
+}
+
+/// A connection and what is under way on it.
+#[derive(Debug)]
+pub(crate) struct Lane {
+    progress: Progress,
+    stream: Option<TcpStream>,
+    /// The request; reused.
+    pub(crate) out: Vec<u8>,
+    written: usize,
+    /// The beginning of an answer that did not come in one piece.
+    input: Vec<u8>,
+    /// It stands in the driver's queue of idle lanes.
+    pub(crate) is_queued: bool,
+}
+
+/// How far it has come.
+#[derive(Clone, Copy, Debug)]
+struct Progress {
+    phase: Phase,
+    /// Answers on this connection.
+    answered: u64,
+}
+
+impl Progress {
+    /// What the bytes so far come to.
+    fn conclude<'a>(
+        &mut self,
+        parsed: Parsed<'a>,
+        now: Moment,
+        stream: &mut Option<TcpStream>,
+    ) -> Turn<'a> {
+        match parsed {
+            Parsed::Part => Turn::Quiet,
+            Parsed::Garbled(why) => {
+                *stream = None;
+                self.phase = Phase::Down(now + RECONNECT_PAUSE);
+                Turn::Ended(End::Garbled(why))
+            }
+            Parsed::Whole(answer) => {
+                self.phase = Phase::Idle;
+                self.answered += 1;
+                Turn::Ended(End::Answer(answer))
+            }
+        }
+    }
+}
+
+impl Lane {
+    /// Without a connection.
+    pub(crate) fn new() -> Lane {
+        Lane {
+            progress: Progress { phase: Phase::Down(Moment::ZERO), answered: 0 },
+            stream: None,
+            out: Vec::new(),
+            written: 0,
+            input: Vec::new(),
+            is_queued: false,
+        }
+    }
+
+    pub(crate) fn phase(&self) -> Phase {
+        self.progress.phase
+    }
+
+    /// Begins to connect.
+    pub(crate) fn open(
+        &mut self,
+        now: Moment,
+        addr: SocketAddr,
+        poll: &OwnedFd,
+        number: u64,
+    ) -> io::Result<()> {
+        let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
+        socket.set_nonblocking(true)?;
+        socket.set_tcp_nodelay(true)?;
+        match socket.connect(&SockAddr::from(addr)) {
+            Ok(()) => (),
+            Err(err)
+                if err.raw_os_error() == Some(rustix::io::Errno::INPROGRESS.raw_os_error()) => {}
+            Err(err) => return Err(err),
+        }
+        let stream = TcpStream::from(socket);
+        epoll::add(poll, &stream, EventData::new_u64(number), WRITING)?;
+        self.stream = Some(stream);
+        self.input.clear();
+        self.progress.phase = Phase::Connecting(now);
+        self.progress.answered = 0;
+        Ok(())
+    }
+
+    /// Hangs up. A lane that got an answer on this connection may connect again at once.
+    pub(crate) fn close(&mut self, now: Moment) {
+        let pause = if 0 < self.progress.answered { Duration::ZERO } else { RECONNECT_PAUSE };
+        self.stream = None;
+        self.input = Vec::new();
+        self.progress.phase = Phase::Down(now + pause);
+    }
+
+    /// Sends what was written to `out`.
+    pub(crate) fn send(&mut self, now: Moment, poll: &OwnedFd, number: u64) -> Turn<'static> {
+        self.written = 0;
+        self.progress.phase = Phase::Busy(now);
+        match self.flush() {
+            Ok(true) => Turn::Quiet,
+            Ok(false) => match self.watch(poll, number, WRITING) {
+                Ok(()) => Turn::Quiet,
+                Err(_) => self.broken(now),
+            },
+            Err(_) => self.broken(now),
+        }
+    }
+
+    /// True when all is written.
+    fn flush(&mut self) -> io::Result<bool> {
+        let Some(stream) = &mut self.stream else { return Err(ErrorKind::NotConnected.into()) };
+        while self.written < self.out.len() {
+            match stream.write(&self.out[self.written..]) {
+                Ok(count) => self.written += count,
+                Err(err) if err.kind() == ErrorKind::WouldBlock => return Ok(false),
+                Err(err) if err.kind() == ErrorKind::Interrupted => (),
+                Err(err) => return Err(err),
+            }
+        }
+        Ok(true)
+    }
+
+    fn watch(&self, poll: &OwnedFd, number: u64, flags: EventFlags) -> io::Result<()> {
+        let Some(stream) = &self.stream else { return Err(ErrorKind::NotConnected.into()) };
+        Ok(epoll::modify(poll, stream, EventData::new_u64(number), flags)?)
+    }
+
+    fn broken(&mut self, now: Moment) -> Turn<'static> {
+        let end = if self.written == 0 { End::Unsent } else { End::Lost };
+        let phase = self.progress.phase;
+        self.close(now);
+        match phase {
+            Phase::Busy(_) => Turn::Ended(end),
+            Phase::Connecting(_) => Turn::Refused,
+            Phase::Idle | Phase::Down(_) => Turn::Quiet,
+        }
+    }
+
+    /// Something happened on the connection. `buffer` is where a read goes first.
+    pub(crate) fn turn<'a>(
+        &'a mut self,
+        now: Moment,
+        poll: BorrowedFd<'_>,
+        number: u64,
+        flags: EventFlags,
+        buffer: &'a mut [u8],
+    ) -> Turn<'a> {
+        match self.progress.phase {
+            Phase::Down(_) => Turn::Quiet,
+            Phase::Connecting(_) => {
+                let connected = self.stream.as_ref().is_some_and(|it| {
+                    matches!(it.take_error(), Ok(None)) && !flags.contains(EventFlags::HUP)
+                });
+                let data = EventData::new_u64(number);
+                match (&self.stream, connected) {
+                    (Some(stream), true) if epoll::modify(poll, stream, data, READING).is_ok() => {
+                        self.progress.phase = Phase::Idle;
+                        Turn::Ready
+                    }
+                    (Some(_) | None, _) => self.broken(now),
+                }
+            }
+            Phase::Idle => {
+                // Nothing was asked: whatever comes now is a farewell.
+                self.close(now);
+                Turn::Quiet
+            }
+            Phase::Busy(_) => {
+                if flags.contains(EventFlags::OUT) {
+                    match self.flush() {
+                        Ok(true) => {
+                            let data = EventData::new_u64(number);
+                            let quiet = self.stream.as_ref().is_some_and(|stream| {
+                                epoll::modify(poll, stream, data, READING).is_ok()
+                            });
+                            if !quiet {
+                                return self.broken(now);
+                            }
+                        }
+                        Ok(false) => (),
+                        Err(_) => return self.broken(now),
+                    }
+                }
+                if flags.intersects(READING | EventFlags::HUP | EventFlags::ERR) {
+                    return self.read(now, buffer);
+                }
+                Turn::Quiet
+            }
+        }
+    }
+
+    fn read<'a>(&'a mut self, now: Moment, buffer: &'a mut [u8]) -> Turn<'a> {
+        let Some(stream) = &mut self.stream else { return Turn::Quiet };
+        let count = match stream.read(buffer) {
+            Ok(0) => return self.broken(now),
+            Ok(count) => count,
+            Err(err) if matches!(err.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {
+                return Turn::Quiet;
+            }
+            Err(_) => return self.broken(now),
+        };
+        // The usual answer comes in one piece and is read where it lies.
+        if self.input.is_empty() {
+            let parsed = parse(&buffer[..count]);
+            if parsed == Parsed::Part {
+                self.input.extend_from_slice(&buffer[..count]);
+            }
+            return self.progress.conclude(parsed, now, &mut self.stream);
+        }
+        if ANSWER_BYTES_MAX < self.input.len() + count {
+            self.close(now);
+            return Turn::Ended(End::Garbled("longer than any answer"));
+        }
+        self.input.extend_from_slice(&buffer[..count]);
+        self.progress.conclude(parse(&self.input), now, &mut self.stream)
+    }
+
+    /// After an answer: forgets its bytes; hangs up where the peer or the plan wants it so.
+    pub(crate) fn settle(&mut self, now: Moment, closes: bool, requests_max: Option<u64>) {
+        self.input.clear();
+        if closes || requests_max.is_some_and(|max| max <= self.progress.answered) {
+            self.close(now);
+        }
+    }
+
+    /// True when it has waited longer than it may.
+    pub(crate) fn is_late(&self, now: Moment, answer_time_max: Duration) -> bool {
+        match self.progress.phase {
+            Phase::Busy(since) => answer_time_max < now.since(since),
+            Phase::Connecting(since) => CONNECT_TIME_MAX < now.since(since),
+            Phase::Idle | Phase::Down(_) => false,
+        }
+    }
+}
+
+/// True when the peer or either side hangs up after this.
+pub(crate) fn closes(end: &End<'_>) -> bool {
+    matches!(end, End::Answer(Answer { closes: true, .. }))
+}

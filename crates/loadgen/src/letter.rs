@@ -1,0 +1,208 @@
+//! Writes requests into a reused buffer, without a parse or an allocation.
+
+use crate::{
+    plan::{Keys, Plan},
+    work::{Deed, Op},
+};
+use std::io::Write as _;
+
+/// What every request of a run has in common.
+#[derive(Clone, Debug)]
+pub(crate) struct Letters {
+    services: Vec<String>,
+    run: String,
+    keys: Keys,
+    /// From the end of the path to the last header that all share.
+    head: Vec<u8>,
+}
+
+/// Which key a write bears.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Key {
+    /// Of ours: thread and number.
+    Ours(usize, u64),
+    /// Of the tree, as its answer told us.
+    Told(Box<str>),
+    /// None: the tree is to mint one.
+    None,
+}
+
+impl Letters {
+    pub(crate) fn new(plan: &Plan) -> Letters {
+        let (host, key) = (&plan.target.host, &plan.target.api_key);
+        let head = format!(" HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {key}\r\n");
+        Letters {
+            services: plan.services.clone(),
+            run: plan.run.clone(),
+            keys: plan.keys,
+            head: head.into_bytes(),
+        }
+    }
+
+    /// The key of a new write.
+    pub(crate) fn key(&self, thread: usize, number: u64) -> Key {
+        match self.keys {
+            Keys::Client => Key::Ours(thread, number),
+            Keys::Minted => Key::None,
+        }
+    }
+
+    /// The service that has this account.
+    pub(crate) fn service(&self, account: u32) -> &str {
+        let count = u32::try_from(self.services.len()).expect("a handful of services");
+        let place = usize::try_from(account % count).expect("below the count");
+        &self.services[place]
+    }
+
+    /// The account's id.
+    pub(crate) fn account(&self, account: u32) -> String {
+        format!("bench-{}-{account}", self.run)
+    }
+
+    /// A debit, a credit or a balance.
+    pub(crate) fn op(&self, out: &mut Vec<u8>, op: Op, key: &Key) {
+        let verb = match op.deed {
+            Deed::Debit => "debit",
+            Deed::Credit => "credit",
+            Deed::Read => "balance",
+        };
+        let (service, account, run) = (self.service(op.account), op.account, &self.run);
+        let method = if op.deed == Deed::Read { "GET" } else { "POST" };
+        put(out, format_args!("{method} /v1/{service}/accounts/bench-{run}-{account}/{verb}"));
+        out.extend_from_slice(&self.head);
+        match op.deed {
+            Deed::Read => out.extend_from_slice(b"\r\n"),
+            Deed::Debit | Deed::Credit => {
+                self.key_header(out, key);
+                let digits = 1 + op.amount.checked_ilog10().unwrap_or(0);
+                let length = r#"{"amount":,"currency":"EUR"}"#.len() as u128 + u128::from(digits);
+                put(
+                    out,
+                    format_args!("Content-Type: application/json\r\nContent-Length: {length}"),
+                );
+                put(out, format_args!("\r\n\r\n{{\"amount\":{},\"currency\":\"EUR\"}}", op.amount));
+            }
+        }
+    }
+
+    fn key_header(&self, out: &mut Vec<u8>, key: &Key) {
+        match key {
+            Key::Ours(thread, number) => {
+                put(out, format_args!("Idempotency-Key: {}-{thread}-{number}\r\n", self.run));
+            }
+            Key::Told(key) => put(out, format_args!("Idempotency-Key: {key}\r\n")),
+            Key::None => (),
+        }
+    }
+
+    /// Opens an account.
+    pub(crate) fn open(&self, out: &mut Vec<u8>, account: u32) {
+        let id = self.account(account);
+        let path = format!("/v1/{}/accounts", self.service(account));
+        let body = format!(r#"{{"id":"{id}","currency":"EUR"}}"#);
+        self.errand(out, &path, &format!("{}-open-{account}", self.run), &body);
+    }
+
+    /// Puts money on it.
+    pub(crate) fn fund(&self, out: &mut Vec<u8>, account: u32, amount: i64) {
+        let path =
+            format!("/v1/{}/accounts/{}/credit", self.service(account), self.account(account));
+        let body = format!(r#"{{"amount":{amount},"currency":"EUR"}}"#);
+        self.errand(out, &path, &format!("{}-fund-{account}", self.run), &body);
+    }
+
+    fn errand(&self, out: &mut Vec<u8>, path: &str, key: &str, body: &str) {
+        put(out, format_args!("POST {path}"));
+        out.extend_from_slice(&self.head);
+        put(out, format_args!("Idempotency-Key: {key}\r\nContent-Type: application/json\r\n"));
+        put(out, format_args!("Content-Length: {}\r\n\r\n{body}", body.len()));
+    }
+
+    /// A page of an account's history, after the page that ended with `cursor`.
+    pub(crate) fn history(&self, out: &mut Vec<u8>, account: u32, rows: usize, cursor: &str) {
+        let (service, id) = (self.service(account), self.account(account));
+        let after = if cursor.is_empty() { "" } else { "&starting_after=" };
+        self.get(
+            out,
+            format_args!(
+                "/v1/{service}/accounts/{id}/transactions?limit={rows}{after}{}",
+                escaped(cursor)
+            ),
+        );
+    }
+
+    /// A service's books.
+    pub(crate) fn trial(&self, out: &mut Vec<u8>, service: &str) {
+        self.get(out, format_args!("/v1/{service}/trial-balance"));
+    }
+
+    fn get(&self, out: &mut Vec<u8>, path: std::fmt::Arguments<'_>) {
+        put(out, format_args!("GET {path}"));
+        out.extend_from_slice(&self.head);
+        out.extend_from_slice(b"\r\n");
+    }
+}
+
+/// What a URL cannot bear, as percent and two digits.
+fn escaped(cursor: &str) -> String {
+    let plain = |it: u8| it.is_ascii_alphanumeric() || b"-_.~".contains(&it);
+    let escape = |it: u8| match plain(it) {
+        true => char::from(it).to_string(),
+        false => format!("%{it:02X}"),
+    };
+    cursor.bytes().map(escape).collect()
+}
+
+fn put(out: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
+    out.write_fmt(text).expect("a Vec takes everything");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tests::plan;
+
+    fn written(write: impl FnOnce(&Letters, &mut Vec<u8>)) -> String {
+        let mut out = Vec::new();
+        write(&Letters::new(&plan("127.0.0.1:1")), &mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn a_debit_says_how_long_its_body_is() {
+        for (amount, length) in [(1, 29), (10, 30), (99, 30), (1_000, 32)] {
+            let op = Op { account: 3, deed: Deed::Debit, amount };
+            assert_eq!(
+                written(|letters, out| letters.op(out, op, &Key::Ours(1, 22))),
+                format!(
+                    "POST /v1/b/accounts/bench-r-3/debit HTTP/1.1\r\nHost: tree\r\n\
+                     Authorization: Bearer secret\r\nIdempotency-Key: r-1-22\r\n\
+                     Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n\
+                     {{\"amount\":{amount},\"currency\":\"EUR\"}}"
+                )
+            );
+        }
+    }
+
+    #[test]
+    fn reads_have_no_body_and_no_key() {
+        let op = Op { account: 0, deed: Deed::Read, amount: 0 };
+        assert_eq!(
+            written(|letters, out| letters.op(out, op, &Key::None)),
+            "GET /v1/a/accounts/bench-r-0/balance HTTP/1.1\r\nHost: tree\r\n\
+             Authorization: Bearer secret\r\n\r\n"
+        );
+        let page = written(|letters, out| letters.history(out, 0, 1_000, "a+/="));
+        let path = "/v1/a/accounts/bench-r-0/transactions?limit=1000&starting_after=a%2B%2F%3D ";
+        assert!(page.starts_with(&format!("GET {path}")), "{page}");
+    }
+
+    #[test]
+    fn a_repeat_bears_the_key_that_the_tree_told() {
+        let op = Op { account: 0, deed: Deed::Credit, amount: 5 };
+        let told = written(|letters, out| letters.op(out, op, &Key::Told("tgk_1".into())));
+        assert!(told.contains("\r\nIdempotency-Key: tgk_1\r\n"), "{told}");
+        let fresh = written(|letters, out| letters.op(out, op, &Key::None));
+        assert!(!fresh.contains("Idempotency-Key"), "{fresh}");
+    }
+}

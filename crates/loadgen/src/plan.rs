@@ -1,0 +1,101 @@
+//! What a run is to do.
+
+use crate::{
+    limits::{ACCOUNTS_MAX, CONNECTIONS_MAX, RATE_MAX, THREADS_MAX, WINDOW_MIN},
+    work::Workload,
+};
+use std::{net::SocketAddr, time::Duration};
+
+/// Where the load goes, and as whom.
+#[derive(Clone, Debug)]
+pub struct Target {
+    pub addr: SocketAddr,
+    /// The `Host` of every request.
+    pub host: String,
+    pub api_key: String,
+}
+
+/// When an operation begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pace {
+    /// So many a second, whether or not those before have been answered. Latency counts from the
+    /// moment an operation was due, so a stall of the tree is charged to all that it delayed.
+    Open(u32),
+    /// On every connection as soon as the one before is answered: finds the peak, and hides stalls.
+    Closed,
+}
+
+/// Who makes the idempotency keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keys {
+    /// We do, a new one for every write.
+    Client,
+    /// The tree does. A write whose answer is lost can then not be asked about again.
+    Minted,
+}
+
+/// A whole run. Fields are checked by [`Plan::complaint`].
+#[derive(Clone, Debug)]
+pub struct Plan {
+    pub target: Target,
+    pub pace: Pace,
+    /// Kept-alive connections, over all threads, one request at a time on each.
+    pub connections: usize,
+    /// Each connection is closed and opened again after so many answers.
+    pub connection_requests: Option<u64>,
+    pub threads: usize,
+    /// How long is measured, after the warm-up.
+    pub duration: Duration,
+    pub warm_up: Duration,
+    /// Length of the windows of the time series.
+    pub window: Duration,
+    pub workload: Workload,
+    pub services: Vec<String>,
+    /// Accounts over all services.
+    pub accounts: u32,
+    pub keys: Keys,
+    /// Repeat, with the same key, what was not executed or may not have been.
+    pub repeats: bool,
+    /// How long an answer may take.
+    pub answer_time_max: Duration,
+    /// Fetch the books at the end and audit them.
+    pub audit: bool,
+    /// Tells this run's accounts and keys from those of every other; letters and digits.
+    pub run: String,
+    pub seed: u64,
+}
+
+impl Plan {
+    /// What is wrong with it, if anything is.
+    pub fn complaint(&self) -> Option<String> {
+        let is_name = |it: &str| {
+            let is_clean = |it: u8| it.is_ascii_alphanumeric() || it == b'-';
+            !it.is_empty() && it.len() <= 64 && it.bytes().all(is_clean)
+        };
+        if !(1..=THREADS_MAX).contains(&self.threads) {
+            return Some(format!("threads: want 1 to {THREADS_MAX}"));
+        }
+        if !(self.threads..=CONNECTIONS_MAX).contains(&self.connections) {
+            return Some(format!("connections: want one per thread to {CONNECTIONS_MAX}"));
+        }
+        if !(1..=ACCOUNTS_MAX).contains(&self.accounts) {
+            return Some(format!("accounts: want 1 to {ACCOUNTS_MAX}"));
+        }
+        if matches!(self.pace, Pace::Open(rate) if !(1..=RATE_MAX).contains(&rate)) {
+            return Some(format!("rate: want 1 to {RATE_MAX} a second"));
+        }
+        if self.window < WINDOW_MIN {
+            return Some(format!("window: want {WINDOW_MIN:?} or more"));
+        }
+        if self.duration < self.window {
+            return Some("duration: want at least one window".to_owned());
+        }
+        if self.answer_time_max.is_zero() || self.connection_requests == Some(0) {
+            return Some("a bound of zero lets nothing happen".to_owned());
+        }
+        if self.services.is_empty() || !self.services.iter().all(|it| is_name(it)) {
+            return Some("service: want names of letters, digits and -".to_owned());
+        }
+        (!is_name(&self.run)).then(|| "run: want letters and digits".to_owned())
+    }
+}

@@ -1,0 +1,129 @@
+//! Runs against a service of a few lines that keeps accounts in memory, and lies when it is told
+//! to: the run must see what is right, and convict what is not.
+#![expect(clippy::unwrap_used, reason = "a test may stop where it stands")]
+
+mod service;
+
+use crate::service::{Manner, Service};
+use loadgen::{Keys, News, Pace, Plan, Report, Target, Workload, run};
+use std::time::Duration;
+
+/// 300 operations, as fast as they are answered or at a pace that is soon over.
+fn plan(service: &Service) -> Plan {
+    Plan {
+        target: Target {
+            addr: service.addr,
+            host: "service".to_owned(),
+            api_key: "secret".to_owned(),
+        },
+        pace: Pace::Open(1_000),
+        connections: 8,
+        connection_requests: None,
+        threads: 2,
+        duration: Duration::from_millis(300),
+        warm_up: Duration::ZERO,
+        window: Duration::from_millis(100),
+        workload: Workload::Mixed,
+        services: vec!["a".to_owned(), "b".to_owned()],
+        accounts: 5,
+        keys: Keys::Client,
+        repeats: true,
+        answer_time_max: Duration::from_secs(20),
+        audit: true,
+        run: "it".to_owned(),
+        seed: 7,
+    }
+}
+
+#[track_caller]
+fn report(manner: Manner, change: impl Fn(&mut Plan)) -> (Report, usize) {
+    let service = Service::start(manner);
+    let mut plan = plan(&service);
+    change(&mut plan);
+    let mut windows = 0;
+    let report =
+        run(&plan, &mut |news| windows += usize::from(matches!(news, News::Window { .. })));
+    (report.unwrap(), windows)
+}
+
+#[test]
+fn an_honest_service_is_acquitted() {
+    let (report, windows) = report(Manner::Honest, |_| ());
+    let audit = report.audit.clone().unwrap();
+    assert!(audit.is_clean(), "{audit:?}");
+    assert_eq!((audit.balances, audit.histories, audit.trials), (5, 5, 2));
+    assert_eq!(report.counts.errors() + report.counts.refused, 0, "{report:?}");
+    // On a machine so slow that some never went out, those are told.
+    assert_eq!(report.counts.ok + report.unsent, 300);
+    assert_eq!(audit.writes + audit.reads, report.counts.ok);
+    assert!(3 <= windows && windows == report.series.len(), "{windows}");
+    assert_eq!(report.latency.count, report.counts.ok);
+}
+
+#[test]
+fn connections_come_and_go_when_they_are_told_to() {
+    let (report, _) = report(Manner::Honest, |plan| {
+        plan.connection_requests = Some(3);
+        (plan.pace, plan.workload) = (Pace::Closed, Workload::Reads);
+    });
+    assert_eq!(report.counts.errors() + report.counts.repeats, 0, "{report:?}");
+    assert!(report.audit.unwrap().is_clean());
+}
+
+#[test]
+fn lost_answers_are_asked_for_again_and_booked_once() {
+    let (report, _) = report(Manner::HangsUpAfterExecuting, |plan| {
+        plan.workload = Workload::Debits;
+    });
+    let audit = report.audit.clone().unwrap();
+    assert!(0 < report.counts.repeats, "{report:?}");
+    assert!(audit.is_clean() && report.counts.unknown == 0, "{audit:?}");
+}
+
+#[test]
+fn what_stays_unknown_is_settled_at_the_end() {
+    let (report, _) = report(Manner::HangsUpAfterExecuting, |plan| {
+        (plan.workload, plan.repeats) = (Workload::Debits, false);
+    });
+    let audit = report.audit.clone().unwrap();
+    assert!(0 < report.counts.unknown, "{report:?}");
+    assert_eq!(audit.settled_executed, report.counts.unknown);
+    assert!(audit.is_clean() && audit.unknown == 0, "{audit:?}");
+}
+
+#[test]
+fn a_write_without_a_key_may_stay_unknown_and_is_excused_once() {
+    let (report, _) = report(Manner::HangsUpAfterExecuting, |plan| {
+        (plan.workload, plan.keys) = (Workload::Debits, Keys::Minted);
+    });
+    let audit = report.audit.clone().unwrap();
+    assert!(0 < report.counts.unknown && audit.unknown == report.counts.unknown, "{report:?}");
+    assert!(audit.is_clean(), "{audit:?}");
+}
+
+#[test]
+fn liars_are_convicted() {
+    for (manner, word) in [
+        (Manner::AcknowledgesWithoutBooking, "lost"),
+        (Manner::BooksTwice, "nobody may have asked for"),
+        (Manner::BooksWhatItRefuses, "nobody may have asked for"),
+        (Manner::ForgetsKeys, "nobody may have asked for"),
+        (Manner::ShowsAnotherBalance, "the balance is"),
+        (Manner::TrialIsOdd, "trial balance of a"),
+    ] {
+        let (report, _) = report(manner, |plan| plan.workload = Workload::Debits);
+        let audit = report.audit.unwrap();
+        assert!(
+            audit.faults.iter().any(|it| it.contains(word)),
+            "{manner:?}: {word} is not in {:?}",
+            audit.faults
+        );
+    }
+}
+
+#[test]
+fn a_service_that_refuses_the_set_up_is_told() {
+    let service = Service::start(Manner::KnowsNobody);
+    let error = run(&plan(&service), &mut |_| ()).unwrap_err().to_string();
+    assert!(error.contains("401 unauthenticated"), "{error}");
+}
