@@ -1,5 +1,9 @@
 //! The command line.
 
+pub(crate) mod bench;
+
+pub(crate) use bench::Bench;
+
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde_json::value::RawValue;
 use std::{net::SocketAddr, path::PathBuf};
@@ -35,6 +39,8 @@ pub(crate) enum Command {
     Reload(Reload),
     /// Open accounts, look at them, debit and credit them
     Account(Account),
+    /// Put load on a tree, measure it, and audit its books from the answers
+    Bench(Bench),
     /// Re-derive the books from the journal; says what is wrong and where
     Verify(Verify),
 }

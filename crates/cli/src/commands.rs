@@ -2,6 +2,7 @@
 
 mod account;
 mod amount;
+mod bench;
 mod check;
 mod node;
 mod progress;
@@ -32,6 +33,7 @@ pub(crate) fn perform(cli: &Cli) -> Outcome {
         Command::Node(args) => node::node(args, &cli.data),
         Command::Reload(args) => reload::reload(args, &cli.data),
         Command::Account(args) => account::account(args, &cli.data),
+        Command::Bench(args) => bench::bench(args, &cli.data),
         Command::Verify(args) => verify::verify(args, &cli.data),
     }
 }

@@ -56,7 +56,8 @@ struct Posting<'a> {
 /// Calls the API and shows its answer.
 pub(super) fn account(args: &args::Account, data: &Path) -> Outcome {
     let call = call_of(&args.verb, &args.target)?;
-    let tree = Tree::find(&args.target, data)?;
+    let target = &args.target;
+    let tree = Tree::find(target.url.as_deref(), target.key_file.as_deref(), data)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| CliError::io("cannot call the tree", &error))?;
     let reply = runtime.block_on(tree.call(&call))?;
@@ -158,25 +159,29 @@ fn encoded(text: &str) -> String {
 }
 
 /// Where the tree is, and what it knows us by.
-struct Tree {
-    url: HttpUrl,
-    key: String,
+pub(super) struct Tree {
+    pub(super) url: HttpUrl,
+    pub(super) key: String,
 }
 
 impl Tree {
     /// As named on the command line, else as recorded in the data folder.
-    fn find(target: &Target, data: &Path) -> Result<Tree, CliError> {
+    pub(super) fn find(
+        url: Option<&str>,
+        key_file: Option<&Path>,
+        data: &Path,
+    ) -> Result<Tree, CliError> {
         let data = Data::at(data);
         let recorded = data.read_tree()?;
-        let url = target.url.clone().or_else(|| recorded.and_then(|it| it.edge));
+        let url = url.map(str::to_owned).or_else(|| recorded.and_then(|it| it.edge));
         let url = url.ok_or_else(|| {
             CliError::failed(format!("no tree is known in {}", data.root.display()))
                 .hint("start one with `tollgate up`, or say where it is: --url URL --key-file FILE")
         })?;
         let url = url::parse(&url)
             .map_err(|want| CliError::usage(format!("--url {url}: want {want}")))?;
-        let file = match &target.key_file {
-            Some(file) => file.clone(),
+        let file = match key_file {
+            Some(file) => file.to_owned(),
             None => data.api_key_in_force()?,
         };
         Ok(Tree { url, key: read_key(&file)? })
@@ -214,7 +219,7 @@ impl Tree {
         }
     }
 
-    fn unreachable(&self, why: &str) -> CliError {
+    pub(super) fn unreachable(&self, why: &str) -> CliError {
         let address = format!("http://{}:{}", self.url.host, self.url.port);
         CliError::failed(format!("no answer from {address}: {why}"))
             .hint("is the tree running? see `tollgate status`; start it with `tollgate up`")

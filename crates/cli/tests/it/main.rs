@@ -3,6 +3,7 @@
 #![expect(clippy::print_stdout, reason = "what a tree says is of use when a test fails")]
 
 mod bad_input;
+mod bench;
 mod check;
 mod crash;
 mod harness;
