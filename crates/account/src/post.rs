@@ -29,6 +29,12 @@ impl control::Post<AccountConfig> for Post {
 
     fn view(&self) -> View {
         let in_flight = u64::from(self.server.in_flight());
-        View { in_flight, unfinished: in_flight, relayed: self.server.taken(), ..View::default() }
+        View {
+            in_flight,
+            unfinished: in_flight,
+            relayed: self.server.taken(),
+            load: self.server.load(),
+            ..View::default()
+        }
     }
 }

@@ -33,6 +33,8 @@ pub(crate) enum Command {
     Check(Check),
     /// Show the tree now
     Status(Status),
+    /// Show the tree live in the terminal; q ends
+    Top,
     /// Drain, stop, start or hurt one node of a running tree
     Node(Node),
     /// Let running nodes take the changed topology file, without dropping a request

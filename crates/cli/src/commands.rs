@@ -9,6 +9,7 @@ mod progress;
 mod reload;
 mod run;
 mod status;
+mod top;
 mod verify;
 
 pub(crate) use run::{keep_private, refuse_unbuilt};
@@ -30,6 +31,7 @@ pub(crate) fn perform(cli: &Cli) -> Outcome {
         Command::Run(args) => run::run(args, &cli.data),
         Command::Check(args) => check::check(args),
         Command::Status(args) => status::status(args, &cli.data),
+        Command::Top => top::top(&cli.data),
         Command::Node(args) => node::node(args, &cli.data),
         Command::Reload(args) => reload::reload(args, &cli.data),
         Command::Account(args) => account::account(args, &cli.data),

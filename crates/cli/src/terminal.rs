@@ -72,6 +72,39 @@ fn wants_colour() -> bool {
     std::env::var_os("NO_COLOR").is_none_or(|it| it.is_empty())
 }
 
+/// A terminal that shows a page of its own and gives every key at once; as it was when dropped.
+#[derive(Debug)]
+pub(crate) struct RawTerminal {
+    before: Option<rustix::termios::Termios>,
+}
+
+impl RawTerminal {
+    /// Takes the terminal. Ctrl-C still is Ctrl-C; without a keyboard there are no keys.
+    pub(crate) fn open() -> io::Result<RawTerminal> {
+        use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
+        let stdin = io::stdin();
+        let before = tcgetattr(&stdin).ok();
+        if let Some(before) = &before {
+            let mut raw = before.clone();
+            raw.local_modes.remove(LocalModes::ICANON | LocalModes::ECHO);
+            tcsetattr(&stdin, OptionalActions::Now, &raw)?;
+        }
+        say("\x1b[?1049h\x1b[?25l");
+        Ok(RawTerminal { before })
+    }
+}
+
+impl Drop for RawTerminal {
+    fn drop(&mut self) {
+        use rustix::termios::{OptionalActions, tcsetattr};
+        say("\x1b[?25h\x1b[?1049l");
+        if let Some(before) = &self.before {
+            // A terminal that is gone needs nothing put back.
+            _ = tcsetattr(io::stdin(), OptionalActions::Now, before);
+        }
+    }
+}
+
 /// Rows as columns, each as wide as its widest cell.
 pub(crate) fn table(rows: &[Vec<String>]) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);

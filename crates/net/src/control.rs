@@ -9,7 +9,7 @@ mod view;
 
 pub use self::{
     reload::{HangupSender, Hangups, LastReload, Loaded, Loader, Reload, hangups},
-    view::{EndpointState, EndpointView, Errors, LoadView, View, merge},
+    view::{EndpointState, EndpointView, Errors, LoadView, View, load, merge},
 };
 use crate::clock;
 use std::{

@@ -18,10 +18,33 @@ const ANSWER_TIME_MAX: Duration = Duration::from_secs(1);
 
 /// What a node said when it was asked.
 #[derive(Clone, Debug, Default)]
-struct Said {
+pub(super) struct Said {
     /// `None` when it said nothing.
     is_ready: Option<bool>,
     status: Option<Value>,
+}
+
+impl Said {
+    fn number(&self, key: &str) -> Option<u64> {
+        self.status.as_ref()?.get(key)?.as_u64()
+    }
+
+    /// It is out of rotation, whoever told it so.
+    fn is_draining(&self) -> bool {
+        self.status.as_ref().is_some_and(|it| it["draining"] == true)
+    }
+
+    /// Latency and share of its limit, as it tells the tier above.
+    fn load(&self) -> Option<String> {
+        let load = self.status.as_ref()?.get("load")?;
+        let (latency, permille) =
+            (load.get("latency_us")?.as_u64()?, load.get("limit_permille")?.as_u64()?);
+        let latency = match latency {
+            0 => "-".to_owned(), // Nobody has asked it anything lately.
+            us => format!("{:.1?}", Duration::from_micros(us)),
+        };
+        Some(format!("{latency} {}%", permille.div_ceil(10)))
+    }
 }
 
 /// A table, or JSON.
@@ -38,7 +61,7 @@ pub(super) fn status(args: &args::Status, data: &Path) -> Outcome {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn ask_all(tree: &TreeState) -> Vec<Said> {
+pub(super) async fn ask_all(tree: &TreeState) -> Vec<Said> {
     let mut asked = JoinSet::new();
     for (index, node) in tree.nodes.iter().enumerate() {
         if let (Some(admin), Some(_)) = (node.admin, node.pid) {
@@ -69,6 +92,13 @@ async fn ask(admin: SocketAddr) -> Said {
 /// What `up` knows and what the node says, in one word.
 fn state<'a>(node: &'a NodeState, said: &Said) -> &'a str {
     match (node.state.as_str(), said.is_ready) {
+        ("ready", Some(false)) if said.is_draining() => {
+            if said.number("unfinished") == Some(0) {
+                "drained"
+            } else {
+                "draining"
+            }
+        }
         ("ready", Some(false)) => "not ready",
         ("ready", None) => "no answer",
         (state, _) => state,
@@ -76,9 +106,8 @@ fn state<'a>(node: &'a NodeState, said: &Said) -> &'a str {
 }
 
 /// Requests that a node has taken: a node of accounts counts commands and queries apart.
-fn requests(said: &Said) -> Option<u64> {
-    let status = said.status.as_ref()?;
-    let count = |key: &str| status.get(key).and_then(Value::as_u64);
+pub(super) fn requests(said: &Said) -> Option<u64> {
+    let count = |key: &str| said.number(key);
     count("requests").or_else(|| match (count("commands"), count("queries")) {
         (None, None) => None,
         (commands, queries) => commands.unwrap_or(0).checked_add(queries.unwrap_or(0)),
@@ -98,6 +127,8 @@ fn as_json(tree: &TreeState, said: &[Said]) -> Value {
             "trunk": node.trunk,
             "admin": node.admin,
             "requests": requests(said),
+            "in_flight": said.number("in_flight"),
+            "load": said.status.as_ref().and_then(|it| it.get("load")),
             "status": said.status,
         })
     });
@@ -110,7 +141,18 @@ fn as_json(tree: &TreeState, said: &[Said]) -> Value {
 }
 
 fn as_text(tree: &TreeState, said: &[Said]) -> String {
-    let heads = ["NODE", "ROLE", "STATE", "PID", "UPTIME", "RESTARTS", "REQUESTS", "ADDRESSES"];
+    let heads = [
+        "NODE",
+        "ROLE",
+        "STATE",
+        "PID",
+        "UPTIME",
+        "RESTARTS",
+        "REQUESTS",
+        "IN FLIGHT",
+        "LOAD",
+        "ADDRESSES",
+    ];
     let mut rows = vec![heads.map(str::to_owned).to_vec()];
     let dash = |value: Option<String>| value.unwrap_or_else(|| "-".to_owned());
     for (node, said) in tree.nodes.iter().zip(said) {
@@ -125,12 +167,25 @@ fn as_text(tree: &TreeState, said: &[Said]) -> String {
             dash(node.pid.and_then(proc::uptime).map(uptime)),
             node.restarts.to_string(),
             dash(requests(said).map(|it| it.to_string())),
+            dash(said.number("in_flight").map(|it| it.to_string())),
+            dash(said.load()),
             addresses.collect::<Vec<_>>().join("  "),
         ]);
     }
     let edge = tree.edge.as_deref().unwrap_or("no HTTP address");
-    let (heads, body) = split_first_line(table(&rows));
     let paint = Paint::stdout();
+    let title = format!("{} at {edge}", tree.name);
+    format!("{}\n\n{}", paint.bold(&title), painted(&rows, tree, said, paint))
+}
+
+/// Rows of nodes under their heads, each in the colour of its node's state.
+pub(super) fn painted(
+    rows: &[Vec<String>],
+    tree: &TreeState,
+    said: &[Said],
+    paint: Paint,
+) -> String {
+    let (heads, body) = split_first_line(table(rows));
     let body =
         body.lines().zip(tree.nodes.iter().zip(said)).map(|(line, (node, said))| {
             match state(node, said) {
@@ -139,8 +194,18 @@ fn as_text(tree: &TreeState, said: &[Said]) -> String {
                 _ => paint.yellow(line) + "\n",
             }
         });
-    let title = format!("{} at {edge}", tree.name);
-    format!("{}\n\n{heads}\n{}", paint.bold(&title), body.collect::<String>())
+    format!("{heads}\n{}", body.collect::<String>())
+}
+
+/// The columns of a node that change from moment to moment.
+pub(super) fn live(node: &NodeState, said: &Said) -> [String; 4] {
+    let dash = |value: Option<String>| value.unwrap_or_else(|| "-".to_owned());
+    [
+        node.name.clone(),
+        state(node, said).to_owned(),
+        dash(said.number("in_flight").map(|it| it.to_string())),
+        dash(said.load()),
+    ]
 }
 
 fn split_first_line(text: String) -> (String, String) {
@@ -180,9 +245,34 @@ mod tests {
         let of = |text: &str| {
             requests(&Said { is_ready: None, status: serde_json::from_str(text).ok() })
         };
+        assert_eq!(of(r#"{"requests":3,"commands":1}"#), Some(3));
         assert_eq!(of(r#"{"requests":3}"#), Some(3));
         assert_eq!(of(r#"{"commands":3,"queries":4}"#), Some(7));
         assert_eq!(of(r#"{"other":3}"#), None);
         assert_eq!(of("broken"), None);
+    }
+
+    #[test]
+    fn a_node_out_of_rotation_is_drained_once_it_has_nothing_left() {
+        let node = NodeState {
+            state: "ready".to_owned(),
+            ..NodeState::new("a", crate::topology::elements::role::RoleName::Gateway)
+        };
+        let of = |is_ready, text: &str| {
+            state(&node, &Said { is_ready, status: serde_json::from_str(text).ok() }).to_owned()
+        };
+        assert_eq!(of(Some(true), r#"{"draining":false}"#), "ready");
+        assert_eq!(of(Some(false), r#"{"draining":true,"unfinished":2}"#), "draining");
+        assert_eq!(of(Some(false), r#"{"draining":true,"unfinished":0}"#), "drained");
+        assert_eq!(of(Some(false), r#"{"draining":false}"#), "not ready");
+        assert_eq!(of(None, ""), "no answer");
+    }
+
+    #[test]
+    fn load_is_latency_and_share_of_the_limit() {
+        let status = r#"{"load":{"latency_us":1234,"limit_permille":341}}"#;
+        let said = Said { is_ready: Some(true), status: serde_json::from_str(status).ok() };
+        assert_eq!(said.load().as_deref(), Some("1.2ms 35%"));
+        assert_eq!(Said::default().load(), None);
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{Exposition, Source, endpoints, guard};
 use crate::{
-    control::{Controls, Looked, Refusal, Standing, merge},
+    control::{self, Controls, Looked, Refusal, Standing, merge},
     edge::Asked,
 };
 use bytes::Bytes;
@@ -128,12 +128,21 @@ impl Pages {
         let mut status = serde_json::from_str(&self.source.status()).unwrap_or_else(|_| json!({}));
         let Standing { draining, generation, last_reload } = self.controls.standing();
         let looked = self.controls.look().await;
-        let sum = |of: fn(&crate::control::View) -> u64| looked.views.iter().map(of).sum::<u64>();
+        let sum = |of: fn(&control::View) -> u64| looked.views.iter().map(of).sum::<u64>();
         let mut set = |key: &str, value: Value| status[key] = value;
         set("draining", draining.into());
         set("in_flight", sum(|view| view.in_flight).into());
         set("unfinished", sum(|view| view.unfinished).into());
         set("relayed", sum(|view| view.relayed).into());
+        let load = control::load(&looked.views).map(|it| {
+            json!({
+                "in_flight": it.in_flight,
+                "latency_us": it.latency_us,
+                "limit_permille": it.limit_permille,
+                "draining": it.draining,
+            })
+        });
+        set("load", load.into());
         set("config_generation", generation.into());
         let last_reload = last_reload.map(|it| {
             let mut out = reload_result(&it.result);

@@ -2,7 +2,7 @@
 
 use crate::latency::LatencyCounts;
 use std::{sync::Arc, time::Duration};
-use wire::Timestamp;
+use wire::{Timestamp, frame::LoadReport};
 
 /// One worker's view, right after an order.
 #[derive(Clone, Debug, Default)]
@@ -14,6 +14,8 @@ pub struct View {
     pub unfinished: u64,
     /// Requests that came over the trunk since the start.
     pub relayed: u64,
+    /// What it tells the tier above.
+    pub load: Option<LoadReport>,
     pub endpoints: Vec<EndpointView>,
     /// Why the use of its endpoints cannot be changed by order, where it cannot.
     pub fixed: Option<&'static str>,
@@ -102,6 +104,17 @@ pub struct Errors {
     pub failed: u64,
     /// Not answered within the deadline.
     pub late: u64,
+}
+
+/// What all workers together tell the tier above: counts are sums, the rest is the worst.
+pub fn load(views: &[View]) -> Option<LoadReport> {
+    let loads = views.iter().filter_map(|view| view.load);
+    loads.reduce(|one, other| LoadReport {
+        in_flight: one.in_flight.saturating_add(other.in_flight),
+        latency_us: one.latency_us.max(other.latency_us),
+        limit_permille: one.limit_permille.max(other.limit_permille),
+        draining: one.draining || other.draining,
+    })
 }
 
 /// The endpoints of all workers, in the order of the first that has them: counts are sums, the

@@ -267,6 +267,12 @@ impl Server {
         self.shared.conns.borrow().iter().map(|conn| conn.duties.len()).sum()
     }
 
+    /// What peers are told of the load of this node; `None` when they are told nothing.
+    pub fn load(&self) -> Option<LoadReport> {
+        let load = self.shared.load.borrow().clone();
+        load.map(|load| load())
+    }
+
     /// Requests that were received since the start.
     pub fn taken(&self) -> u64 {
         self.shared.taken.get()

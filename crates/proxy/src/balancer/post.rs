@@ -54,6 +54,7 @@ impl control::Post<BalancerConfig> for Post {
             in_flight: relayed + self.edge.in_flight(),
             unfinished: relayed + u64::try_from(self.edge.retiring()).unwrap_or(u64::MAX),
             relayed: self.trunk.taken(),
+            load: self.trunk.load(),
             endpoints: self.router.views(),
             fixed: None,
         }

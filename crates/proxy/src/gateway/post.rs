@@ -78,6 +78,7 @@ impl control::Post<GatewayConfig> for Post {
             in_flight: relayed + self.edge.in_flight(),
             unfinished: relayed + u64::try_from(self.edge.retiring()).unwrap_or(u64::MAX),
             relayed: self.trunk.taken(),
+            load: self.trunk.load(),
             endpoints: self.endpoints(),
             fixed: Some("a gateway asks whoever owns the account: nodes cannot be passed over"),
         }
