@@ -6,6 +6,7 @@
 
 pub mod breaker;
 mod budget;
+mod check;
 mod endpoint;
 mod estimate;
 mod limit;
@@ -15,6 +16,7 @@ mod window;
 
 pub use crate::{
     budget::Budget,
+    check::{Check, CheckRule, Health},
     endpoint::{Outcome, Report, Spec, State},
     estimate::{Arrival, LoadMeter, Paused},
     limit::{Limit, LimitSettings},
