@@ -36,12 +36,13 @@ pub enum Code {
     PartitionMoving = 30,
     EngineUnavailable = 31,
     OutcomeUnknown = 32,
+    BadGateway = 33,
     ExpectationFailed = 40,
 }
 
 impl Code {
     /// Every code there is.
-    pub const ALL: [Code; 33] = [
+    pub const ALL: [Code; 34] = [
         Code::InsufficientFunds,
         Code::AccountFrozen,
         Code::AccountClosed,
@@ -75,6 +76,7 @@ impl Code {
         Code::PartitionMoving,
         Code::EngineUnavailable,
         Code::OutcomeUnknown,
+        Code::BadGateway,
     ];
 
     /// HTTP status, `code`, `title`.
@@ -114,6 +116,7 @@ impl Code {
             Code::PartitionMoving => (503, "partition_moving", "Partition moving"),
             Code::EngineUnavailable => (503, "engine_unavailable", "Engine unavailable"),
             Code::OutcomeUnknown => (504, "outcome_unknown", "Outcome unknown"),
+            Code::BadGateway => (502, "bad_gateway", "Bad gateway"),
         }
     }
 
