@@ -1,0 +1,17 @@
+//! What the monitor decides, as values: no clock, socket or disk is named below here, and
+//! `cargo xtask tidy` says so. Time is an argument.
+
+pub mod arrival;
+pub mod availability;
+pub mod check;
+pub mod contract;
+pub mod desk;
+pub mod detector;
+pub mod flap;
+pub mod guard;
+pub mod incident;
+pub mod notice;
+pub mod outbox;
+pub mod schedule;
+pub mod silence;
+pub mod tree;

@@ -1,0 +1,203 @@
+//! Availability over time, not over beats: `up / (up + down)`, with what is not known and what was
+//! away on purpose left out of both and shown apart.
+
+use super::check::{State, between};
+use std::time::Duration;
+use wire::Timestamp;
+
+/// How a stretch of time counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mark {
+    Up,
+    Down,
+    /// Nobody listened, or nothing had been heard yet.
+    Unknown,
+    /// Away because somebody wanted it.
+    Away,
+}
+
+impl Mark {
+    /// How time in a state counts. Late is a doubt, and sick still serves: a node that says so
+    /// counts as down all the same, for nobody was to rely on it.
+    pub const fn of(state: State) -> Mark {
+        match state {
+            State::Up | State::Late => Mark::Up,
+            State::Down | State::Sick => Mark::Down,
+            State::New => Mark::Unknown,
+            State::Starting | State::Draining | State::Stopped | State::Paused => Mark::Away,
+        }
+    }
+}
+
+/// From this moment on the check counts so, until the next one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Turn {
+    pub at: Timestamp,
+    pub mark: Mark,
+}
+
+/// What a window of time was made of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    pub up: Duration,
+    pub down: Duration,
+    pub unknown: Duration,
+    pub away: Duration,
+    /// Stretches of down time that began in the window or before it.
+    pub outages: u32,
+    pub outage_longest: Duration,
+}
+
+impl Report {
+    /// Share of up in millionths; `None` when neither up nor down was seen.
+    pub fn available_ppm(&self) -> Option<u64> {
+        let seen = (self.up + self.down).as_micros();
+        let up = self.up.as_micros() * 1_000_000;
+        (seen != 0).then(|| u64::try_from(up / seen).unwrap_or(1_000_000))
+    }
+
+    /// Mean time to recover.
+    pub fn mttr(&self) -> Option<Duration> {
+        (self.outages != 0).then(|| self.down / self.outages)
+    }
+
+    /// Mean time between failures: up time for each outage.
+    pub fn mtbf(&self) -> Option<Duration> {
+        (self.outages != 0).then(|| self.up / self.outages)
+    }
+
+    /// What is left of an error budget: the part of down time that a target in millionths allows
+    /// and that has not been used. Negative when overspent; in microseconds.
+    pub fn budget_left(&self, target_ppm: u64) -> i128 {
+        let seen = i128::try_from((self.up + self.down).as_micros()).unwrap_or(i128::MAX);
+        let down = i128::try_from(self.down.as_micros()).unwrap_or(i128::MAX);
+        let allowed = seen / 1_000_000 * i128::from(1_000_000_u64.saturating_sub(target_ppm));
+        allowed - down
+    }
+}
+
+/// Adds a window up. `turns` are in order of time; what came before the first one is unknown, and
+/// so is every stretch of `blind`, except where the check was down before and after it.
+pub fn report(
+    turns: &[Turn],
+    blind: &[(Timestamp, Timestamp)],
+    window: (Timestamp, Timestamp),
+) -> Report {
+    let (from, to) = window;
+    let mut out = Report::default();
+    let mut mark = Mark::Unknown;
+    let mut at = from;
+    let mut outage = Duration::ZERO;
+    let end = Turn { at: to, mark: Mark::Unknown };
+    for turn in turns.iter().chain([&end]) {
+        let until = turn.at.clamp(at, to);
+        let length = between(at, until);
+        let deaf = if mark == Mark::Down { Duration::ZERO } else { overlap(blind, at, until) };
+        out.unknown += deaf;
+        let heard = length.saturating_sub(deaf);
+        match mark {
+            Mark::Up => out.up += heard,
+            Mark::Down => {
+                out.down += heard;
+                outage += heard;
+            }
+            Mark::Unknown => out.unknown += heard,
+            Mark::Away => out.away += heard,
+        }
+        let is_over = turn.mark != Mark::Down || turn.at >= to;
+        if mark == Mark::Down && is_over && outage != Duration::ZERO {
+            out.outages += 1;
+            out.outage_longest = out.outage_longest.max(outage);
+            outage = Duration::ZERO;
+        }
+        at = until;
+        mark = turn.mark;
+        if turn.at >= to {
+            break;
+        }
+    }
+    out
+}
+
+fn overlap(blind: &[(Timestamp, Timestamp)], from: Timestamp, to: Timestamp) -> Duration {
+    blind.iter().map(|(start, end)| between((*start).max(from), (*end).min(to))).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use stdx::Rng;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp(second * 1_000_000)
+    }
+
+    /// Second by second.
+    fn oracle(turns: &[Turn], blind: &[(Timestamp, Timestamp)], window: (i64, i64)) -> Report {
+        let mut out = Report::default();
+        let mut outage = 0;
+        for second in window.0..=window.1 {
+            let last = turns.iter().rev().find(|it| it.at <= at(second));
+            let mark = last.map_or(Mark::Unknown, |it| it.mark);
+            let is_end = second == window.1;
+            if mark == Mark::Down && !is_end {
+                outage += 1;
+                out.down += Duration::from_secs(1);
+                continue;
+            }
+            if 0 < outage {
+                out.outages += 1;
+                out.outage_longest = out.outage_longest.max(Duration::from_secs(outage));
+                outage = 0;
+            }
+            let deaf = blind.iter().any(|(from, to)| *from <= at(second) && at(second) < *to);
+            let sum = match mark {
+                Mark::Up if !deaf => &mut out.up,
+                Mark::Away if !deaf => &mut out.away,
+                Mark::Up | Mark::Away | Mark::Unknown | Mark::Down => &mut out.unknown,
+            };
+            if !is_end {
+                *sum += Duration::from_secs(1);
+            }
+        }
+        out
+    }
+
+    #[test]
+    fn agrees_with_counting_the_seconds() {
+        let mut rng = Rng::new(5);
+        for _ in 0..500 {
+            let mut second = 0;
+            let mut turns = Vec::new();
+            for _ in 0..rng.below(12) {
+                second += i64::try_from(rng.below(30)).unwrap() + 1;
+                let mark = [Mark::Up, Mark::Down, Mark::Unknown, Mark::Away][rng.below(4)];
+                turns.push(Turn { at: at(second), mark });
+            }
+            let from = i64::try_from(rng.below(100)).unwrap();
+            let to = from + i64::try_from(rng.below(200)).unwrap();
+            let start = i64::try_from(rng.below(100)).unwrap();
+            let blind = [(at(start), at(start + 7)), (at(start + 20), at(start + 21))];
+            let ours = report(&turns, &blind, (at(from), at(to)));
+            assert_eq!(ours, oracle(&turns, &blind, (from, to)), "{turns:?} {from} {to} {start}");
+        }
+    }
+
+    #[test]
+    fn shares_leave_out_what_nobody_saw() {
+        let turns = [
+            Turn { at: at(100), mark: Mark::Up },
+            Turn { at: at(190), mark: Mark::Down },
+            Turn { at: at(200), mark: Mark::Away },
+        ];
+        let report = report(&turns, &[], (at(0), at(1_000)));
+        assert_eq!(report.available_ppm(), Some(900_000));
+        assert_eq!(
+            (report.mttr(), report.mtbf()),
+            (Some(Duration::from_secs(10)), Some(Duration::from_secs(90)))
+        );
+        assert_eq!(report.budget_left(900_000), 0);
+        assert!(report.budget_left(999_000) < 0);
+        assert_eq!(Report::default().available_ppm(), None);
+    }
+}

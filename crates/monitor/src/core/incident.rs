@@ -1,0 +1,121 @@
+//! Incidents: what people are told of, from the first doubt to the end.
+
+use super::check::CheckId;
+use std::fmt;
+use wire::Timestamp;
+
+/// Names an incident for good; people see `i-17`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct IncidentId(pub u64);
+
+impl fmt::Display for IncidentId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "i-{}", self.0)
+    }
+}
+
+impl IncidentId {
+    /// Reads `i-17`.
+    pub fn parse(text: &str) -> Option<IncidentId> {
+        let digits = text.strip_prefix("i-")?;
+        digits.bytes().all(|it| it.is_ascii_digit()).then_some(())?;
+        digits.parse().ok().map(IncidentId)
+    }
+}
+
+/// What an incident is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// One check is silent or reported a failure.
+    Down,
+    /// One check is alive and not well.
+    Sick,
+    /// Many fell silent at once: the network or the monitor itself may be at fault.
+    Mass,
+}
+
+impl Kind {
+    /// The word for it.
+    pub const fn text(self) -> &'static str {
+        match self {
+            Kind::Down => "down",
+            Kind::Sick => "sick",
+            Kind::Mass => "mass",
+        }
+    }
+
+    /// The kind of this word.
+    pub fn parse(text: &str) -> Option<Kind> {
+        [Kind::Down, Kind::Sick, Kind::Mass].into_iter().find(|it| it.text() == text)
+    }
+}
+
+/// Somebody has taken care of it: no repeats. Ends with the incident.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ack {
+    pub by: String,
+    pub note: String,
+    pub at: Timestamp,
+    /// After that it is as if nobody had.
+    pub until: Option<Timestamp>,
+}
+
+/// One check's part in an incident.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    pub check: CheckId,
+    /// In the words of [`super::check::Why`].
+    pub why: String,
+    /// When its trouble began.
+    pub since: Timestamp,
+    /// It is well again.
+    pub is_over: bool,
+}
+
+/// An incident.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Incident {
+    pub id: IncidentId,
+    pub kind: Kind,
+    /// The first one is what it is named after. Never empty.
+    pub members: Vec<Member>,
+    pub opened_at: Timestamp,
+    pub resolved_at: Option<Timestamp>,
+    /// When people were told first. `None` while they have not been.
+    pub told_at: Option<Timestamp>,
+    /// When they were last told that it is still so.
+    pub reminded_at: Option<Timestamp>,
+    pub ack: Option<Ack>,
+    /// It keeps changing: told once, and again when it is steady.
+    pub is_unstable: bool,
+}
+
+impl Incident {
+    /// The check that it is named after.
+    pub fn first(&self) -> &Member {
+        self.members.first().expect("an incident has a member")
+    }
+
+    /// Members that are not well yet.
+    pub fn open_count(&self) -> usize {
+        self.members.iter().filter(|it| !it.is_over).count()
+    }
+
+    /// Whether somebody takes care of it now.
+    pub fn is_acked(&self, now: Timestamp) -> bool {
+        self.ack.as_ref().is_some_and(|ack| ack.until.is_none_or(|until| now < until))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_read_as_written() {
+        assert_eq!(IncidentId::parse(&IncidentId(17).to_string()), Some(IncidentId(17)));
+        for bad in ["", "17", "i-", "i-+1", "i-x", "i-99999999999999999999"] {
+            assert_eq!(IncidentId::parse(bad), None, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! What is to be said about an incident, before any channel gives it a form.
+
+use super::incident::{Incident, IncidentId};
+use wire::Timestamp;
+
+/// What a notice is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// It began.
+    Opened,
+    /// It is still so, and nobody has said that they take care of it.
+    Reminder,
+    /// It keeps changing: nothing more will be said until it is steady.
+    Unstable,
+    /// It has been steady for a while, and is not well.
+    Steady,
+    /// It is over.
+    Resolved,
+    /// Nothing happened: somebody tests the channel.
+    Test,
+}
+
+impl Event {
+    /// The word for it.
+    pub const fn text(self) -> &'static str {
+        match self {
+            Event::Opened => "opened",
+            Event::Reminder => "reminder",
+            Event::Unstable => "unstable",
+            Event::Steady => "steady",
+            Event::Resolved => "resolved",
+            Event::Test => "test",
+        }
+    }
+
+    /// The event of this word.
+    pub fn parse(text: &str) -> Option<Event> {
+        [
+            Event::Opened,
+            Event::Reminder,
+            Event::Unstable,
+            Event::Steady,
+            Event::Resolved,
+            Event::Test,
+        ]
+        .into_iter()
+        .find(|it| it.text() == text)
+    }
+
+    /// Whether whoever has heard this knows of the problem.
+    pub const fn tells_of_trouble(self) -> bool {
+        match self {
+            Event::Opened | Event::Reminder | Event::Unstable | Event::Steady => true,
+            Event::Resolved | Event::Test => false,
+        }
+    }
+}
+
+/// To be said to everybody who subscribed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notice {
+    pub incident: IncidentId,
+    pub event: Event,
+    pub at: Timestamp,
+    /// The incident as it was then.
+    pub about: Incident,
+}

@@ -1,0 +1,32 @@
+//! Who stands above whom: the topology is the graph of what depends on what.
+
+use super::check::CheckId;
+use std::collections::BTreeMap;
+
+/// Nodes and the nodes below them.
+#[derive(Clone, Debug, Default)]
+pub struct Tree {
+    below: BTreeMap<CheckId, Vec<CheckId>>,
+    above: BTreeMap<CheckId, Vec<CheckId>>,
+}
+
+impl Tree {
+    /// Says that `child` stands below `parent`. Saying it again changes nothing.
+    pub fn link(&mut self, parent: CheckId, child: CheckId) {
+        let children = self.below.entry(parent).or_default();
+        if !children.contains(&child) {
+            children.push(child);
+            self.above.entry(child).or_default().push(parent);
+        }
+    }
+
+    /// The nodes that `id` sends to.
+    pub fn below(&self, id: CheckId) -> &[CheckId] {
+        self.below.get(&id).map_or(&[], Vec::as_slice)
+    }
+
+    /// The nodes that send to `id`.
+    pub fn above(&self, id: CheckId) -> &[CheckId] {
+        self.above.get(&id).map_or(&[], Vec::as_slice)
+    }
+}
