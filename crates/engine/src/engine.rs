@@ -5,8 +5,9 @@
 //! comes beside it answer the same tests.
 
 use crate::error::{CommitError, EngineError, ProjectError};
+use lease::{NodeId, Survey};
 use ledger::{Chain, Hash, Header, Record};
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 use wire::{
     AccountId, AccountState, Currency, Epoch, KeyHash, PartitionId, Posting, Seq, Timestamp,
     query::{Books, History, Listing},
@@ -32,10 +33,8 @@ pub struct Settings {
 /// One node's membership of one service's engine. Dropping it is leaving: another may then take
 /// the partitions over.
 pub trait Engine: Send + Sync {
-    /// Makes this node the owner of these partitions: their epochs go up by one, in one
-    /// transaction. All of them or none: [`crate::Kind::Owned`] names the live owner of one that
-    /// cannot be had. A partition that this node owns already begins a new tenure too.
-    fn take(&self, partitions: &[PartitionId]) -> Result<Vec<Tenure>, EngineError>;
+    /// What the lease thread works through; a connection of its own.
+    fn registry(&self) -> Result<Box<dyn Registry>, EngineError>;
 
     /// What the commit thread writes through; a connection of its own.
     fn committer(&self) -> Result<Box<dyn Committer>, EngineError>;
@@ -45,6 +44,54 @@ pub trait Engine: Send + Sync {
 
     /// What the projector thread writes through; connections of its own.
     fn projector(&self) -> Result<Box<dyn Projector>, EngineError>;
+}
+
+/// Who is there and who owns what, and the only way in which either changes.
+pub trait Registry: Send {
+    /// This node's number in surveys.
+    fn me(&self) -> NodeId;
+
+    /// Every node that may own something, and every partition.
+    fn survey(&mut self) -> Result<Survey, EngineError>;
+
+    /// Makes this node the owner of those of these partitions whose epoch is still the one that
+    /// was seen and whose owner is gone, or is this node itself: their epochs go up by one, in one
+    /// durable transaction. What was not to be had is left out.
+    fn take(&mut self, claims: &[Claim]) -> Result<Vec<Tenure>, EngineError>;
+
+    /// Names another node the owner of a partition that this one owns in this epoch, which ends
+    /// with it, and wakes that node. False: it was no longer this node's to give.
+    fn give(
+        &mut self,
+        partition: PartitionId,
+        epoch: Epoch,
+        to: NodeId,
+    ) -> Result<bool, EngineError>;
+
+    /// Keeps a partition at the node of this name whenever that is there, until it is told
+    /// otherwise; `None`: it goes where it belongs. Wakes everybody.
+    fn pin(&mut self, partition: PartitionId, node: Option<&str>) -> Result<(), EngineError>;
+
+    /// Tells everybody that this node wants nothing any more.
+    fn leave(&mut self);
+
+    /// Waits until another node ends, or this one's bell is rung, at most as long as this. May
+    /// return for no reason.
+    fn wait(&mut self, time_max: Duration);
+
+    /// Ends the wait of this node, from any thread.
+    fn bell(&self) -> Bell;
+}
+
+/// Ends a [`Registry::wait`] when it is called.
+pub type Bell = Arc<dyn Fn() + Send + Sync>;
+
+/// A partition that is to be taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Claim {
+    pub partition: PartitionId,
+    /// The epoch in which the fence row was seen.
+    pub seen: Epoch,
 }
 
 /// The right to write one partition, until somebody else takes it.
@@ -96,7 +143,7 @@ pub trait Committer: Send {
 /// is seen by it.
 pub trait Reader: Send {
     /// What a new owner needs to go on with a partition. For the owner, after
-    /// [`Engine::take`]. The tail's hashes are checked against each other and the fence row. A
+    /// [`Registry::take`]. The tail's hashes are checked against each other and the fence row. A
     /// tail beyond [`LOAD_TAIL_RECORDS_MAX`] is first projected down to less, so the call may take
     /// long once (the views were lost).
     fn load(&mut self, partition: PartitionId) -> Result<Loaded, EngineError>;

@@ -28,8 +28,6 @@ pub enum Kind {
     Copied,
     /// A live node bears the same name.
     NameTaken,
-    /// A live node owns a partition that was asked for.
-    Owned,
     /// This place cannot keep a journal: a network file system, a version of SQLite too old.
     Unsupported,
 }

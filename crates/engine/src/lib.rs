@@ -12,8 +12,8 @@ pub mod verify;
 
 pub use crate::{
     engine::{
-        Committer, Engine, Fate, KeyPlace, Loaded, Projector, Reader, Settings, Tenure, Write,
-        mint_window,
+        Bell, Claim, Committer, Engine, Fate, KeyPlace, Loaded, Projector, Reader, Registry,
+        Settings, Tenure, Write, mint_window,
     },
     error::{CommitError, EngineError, Kind, ProjectError},
 };

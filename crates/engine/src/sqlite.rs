@@ -4,7 +4,7 @@
 //! journal.db               the truth: synced with every commit
 //! views.db                 derived from it; may be deleted while nobody runs, and is made again
 //! journal.queue/.busy      the turnstile of those who write journal.db; views.* likewise
-//! nodes/<id>.lock          held by the process of that id while it lives
+//! nodes/<id>.lock          held by the process of that id while it lives, and stamped by it
 //! ```
 
 mod committer;
@@ -16,7 +16,9 @@ mod member;
 mod meta;
 mod near;
 mod projector;
+mod pulse;
 mod reader;
+mod registry;
 pub(crate) mod take;
 mod turnstile;
 mod views;
@@ -24,7 +26,7 @@ pub(crate) mod views_copy;
 mod wal;
 
 use crate::{
-    engine::{Committer, Engine, Projector, Reader, Settings, Tenure},
+    engine::{Committer, Engine, Projector, Reader, Registry, Settings},
     error::{EngineError, Kind},
 };
 use committer::SqliteCommitter;
@@ -32,9 +34,10 @@ use files::{Files, Mode};
 use member::Member;
 use projector::SqliteProjector;
 use reader::SqliteReader;
+use registry::SqliteRegistry;
 use std::path::Path;
 use turnstile::Turnstile;
-use wire::{PartitionId, ServiceTag, limits};
+use wire::{ServiceTag, limits};
 
 /// This process's membership of a service's engine in a folder.
 #[derive(Debug)]
@@ -74,11 +77,8 @@ impl Sqlite {
 }
 
 impl Engine for Sqlite {
-    fn take(&self, partitions: &[PartitionId]) -> Result<Vec<Tenure>, EngineError> {
-        let turnstile = Turnstile::open(&self.files.folder, "journal")?;
-        let _turn = turnstile.enter()?;
-        let mut journal = self.files.open_journal(Mode::Write)?;
-        take::take(&self.files, &mut journal, self.member.node_id, partitions)
+    fn registry(&self) -> Result<Box<dyn Registry>, EngineError> {
+        Ok(Box::new(SqliteRegistry::open(&self.files, &self.member)?))
     }
 
     fn committer(&self) -> Result<Box<dyn Committer>, EngineError> {

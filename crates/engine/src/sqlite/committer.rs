@@ -233,7 +233,7 @@ pub(crate) fn is_failing_disk(error: &rusqlite::Error) -> bool {
 mod tests {
     use super::*;
     use crate::{
-        engine::{Engine, Settings},
+        engine::{Claim, Engine, Settings},
         sqlite::Sqlite,
     };
     use ledger::{Hash, Header};
@@ -267,7 +267,8 @@ mod tests {
             incarnation: 1,
         };
         let engine = Sqlite::open(&folder.0, &settings).unwrap();
-        engine.take(&[PartitionId(0)]).unwrap();
+        let claim = Claim { partition: PartitionId(0), seen: Epoch(0) };
+        engine.registry().unwrap().take(&[claim]).unwrap();
         let node_id = engine.member.node_id;
         let committer = SqliteCommitter::open(&engine.files, node_id).unwrap();
         (folder, engine, committer)

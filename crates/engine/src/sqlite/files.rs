@@ -82,6 +82,11 @@ impl Files {
         self.nodes().join(format!("{node_id:016x}.lock"))
     }
 
+    /// Whose lock a file of this name is.
+    pub(crate) fn node_of_lock(name: &str) -> Option<i64> {
+        i64::from_str_radix(name.strip_suffix(".lock")?, 16).ok()
+    }
+
     /// A connection to the journal: what COMMIT has returned from is on the disk.
     pub(crate) fn open_journal(&self, mode: Mode) -> Result<Connection, EngineError> {
         open(&self.journal(), mode, JOURNAL_PAGE_BYTES, "FULL")

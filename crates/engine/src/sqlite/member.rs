@@ -8,7 +8,10 @@
 use crate::{
     engine::Settings,
     error::{EngineError, Kind},
-    sqlite::files::{Files, disk, lock_file, sql},
+    sqlite::{
+        files::{Files, disk, lock_file, sql},
+        pulse::Pulse,
+    },
 };
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 use std::{
@@ -21,7 +24,8 @@ use std::{
 #[derive(Debug)]
 pub(crate) struct Member {
     pub(crate) node_id: i64,
-    _lock: File,
+    /// Holds the lock, and stamps its file.
+    pub(crate) pulse: Pulse,
 }
 
 /// A row of the `node` table.
@@ -30,7 +34,8 @@ pub(crate) struct Node {
     pub(crate) node_id: i64,
     pub(crate) name: String,
     pub(crate) pid: u32,
-    started: i64,
+    /// When its process was started: see [`start_of_process`].
+    pub(crate) started: i64,
     state: String,
 }
 
@@ -50,7 +55,8 @@ pub(crate) fn join(
         }
         Err(TryLockError::Error(error)) => return Err(disk(&path, &error)),
     }
-    let member = Member { node_id, _lock: lock };
+    let pulse = Pulse::start(files, node_id, lock, &settings.node)?;
+    let member = Member { node_id, pulse };
     match enter(files, connection, settings, node_id) {
         Ok(forgotten) => {
             for node_id in forgotten {
@@ -109,7 +115,8 @@ fn enter(
 
 const NODE_COLUMNS: &str = "SELECT node_id, name, pid, started, state FROM node";
 
-fn nodes(connection: &Connection) -> rusqlite::Result<Vec<Node>> {
+/// Every row.
+pub(crate) fn nodes(connection: &Connection) -> rusqlite::Result<Vec<Node>> {
     connection.prepare(NODE_COLUMNS)?.query_map([], node)?.collect()
 }
 
@@ -118,27 +125,28 @@ fn node(row: &rusqlite::Row<'_>) -> rusqlite::Result<Node> {
     Ok(Node { node_id, name, pid: row.get(2)?, started: row.get(3)?, state: row.get(4)? })
 }
 
-/// The live node of this id; `None` when it is gone, or was never there. One found dead is marked
-/// so, in the transaction that `connection` is in.
+/// Whether the node of this id lives: not if it is gone, or was never there. One found dead is
+/// marked so, in the transaction that `connection` is in.
 pub(crate) fn alive(
     files: &Files,
     connection: &Connection,
     node_id: i64,
-) -> Result<Option<Node>, EngineError> {
+) -> Result<bool, EngineError> {
     let path = files.journal();
     let failed = |error| sql(&path, &error);
     let select = format!("{NODE_COLUMNS} WHERE node_id = ?");
     let found = connection.query_row(&select, [node_id], node).optional().map_err(failed)?;
-    let Some(found) = found else { return Ok(None) };
-    if is_alive(files, &found)? {
-        return Ok(Some(found));
+    let Some(found) = found else { return Ok(false) };
+    let is_alive = is_alive(files, &found)?;
+    if !is_alive {
+        let gone = "UPDATE node SET state = 'gone' WHERE node_id = ?";
+        connection.execute(gone, [node_id]).map_err(failed)?;
     }
-    let gone = "UPDATE node SET state = 'gone' WHERE node_id = ?";
-    connection.execute(gone, [node_id]).map_err(failed)?;
-    Ok(None)
+    Ok(is_alive)
 }
 
-fn is_alive(files: &Files, node: &Node) -> Result<bool, EngineError> {
+/// Whether a node's process holds its lock.
+pub(crate) fn is_alive(files: &Files, node: &Node) -> Result<bool, EngineError> {
     if node.state == "gone" {
         return Ok(false);
     }
@@ -152,16 +160,22 @@ fn is_alive(files: &Files, node: &Node) -> Result<bool, EngineError> {
         }
         Err(error) => return Err(disk(&path, &error)),
     };
-    match lock.try_lock() {
+    has_holder(&lock).map_err(|error| disk(&path, &error))
+}
+
+/// Whether somebody lives who locked this file. Shared, so that those who look are no holders to
+/// each other.
+pub(crate) fn has_holder(lock: &File) -> io::Result<bool> {
+    match lock.try_lock_shared() {
         Ok(()) => Ok(false),
         Err(TryLockError::WouldBlock) => Ok(true),
-        Err(TryLockError::Error(error)) => Err(disk(&path, &error)),
+        Err(TryLockError::Error(error)) => Err(error),
     }
 }
 
 /// When a process was started, in ticks since boot: with its number it names one process and not
 /// the next that gets the number. `None` when there is no such process.
-fn start_of_process(pid: u32) -> Option<i64> {
+pub(crate) fn start_of_process(pid: u32) -> Option<i64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The second field is the program's name in brackets, which may hold anything; the start is
     // the 22nd field.

@@ -4,6 +4,7 @@
 //! meta     what decides where an account lives, and which folder this is
 //! node     who opened the engine: one row per start of a process
 //! part     the fence: one row per partition, with its owner, epoch, and the end of its journal
+//! pin      where partitions were moved by hand
 //! journal  the records, in the order in which they were committed
 //! ```
 
@@ -44,6 +45,11 @@ const SCHEMA: &str = "
     ) STRICT;
 ";
 
+/// Came later: what has it not gets it.
+const SCHEMA_PINS: &str = "
+    CREATE TABLE IF NOT EXISTS pin (part_id INTEGER PRIMARY KEY, node TEXT NOT NULL) STRICT;
+";
+
 /// What the `meta` row says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Meta {
@@ -72,6 +78,7 @@ pub(crate) fn create_or_check(
         let (device, inode) = identity(files)?;
         create(&transaction, settings, &device, &inode).map_err(failed)?;
     }
+    transaction.execute_batch(SCHEMA_PINS).map_err(failed)?;
     let meta = read(files, &transaction)?;
     transaction.commit().map_err(failed)?;
     check(files, &meta, settings)?;

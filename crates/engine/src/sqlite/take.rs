@@ -1,7 +1,9 @@
-//! Taking partitions: the only way an epoch goes up.
+//! Taking and giving partitions: the only two ways in which an epoch goes up.
+//!
+//! What happens to the row is [`lease::Fence`]'s rule.
 
 use crate::{
-    engine::Tenure,
+    engine::{Claim, Tenure},
     error::{EngineError, Kind},
     sqlite::{
         files::{Files, corrupt, sql},
@@ -20,28 +22,29 @@ pub(crate) struct Fence {
     pub(crate) chain: Chain,
 }
 
-/// Makes `node_id` the owner of `partitions`, or of none of them. To be called at the turnstile.
+/// Makes `node_id` the owner of those of the claims that it can have. To be called at the
+/// turnstile.
 pub(crate) fn take(
     files: &Files,
     connection: &mut Connection,
     node_id: i64,
-    partitions: &[PartitionId],
+    claims: &[Claim],
 ) -> Result<Vec<Tenure>, EngineError> {
     let path = files.journal();
     let failed = |error| sql(&path, &error);
     let begun = connection.transaction_with_behavior(TransactionBehavior::Immediate);
     let transaction = begun.map_err(failed)?;
-    let mut tenures = Vec::with_capacity(partitions.len());
-    for &partition in partitions {
+    let mut tenures = Vec::with_capacity(claims.len());
+    for &Claim { partition, seen } in claims {
         let fence = fence(files, &transaction, partition)?;
-        if let Some(owner) = fence.owner.filter(|owner| *owner != node_id)
-            && let Some(node) = member::alive(files, &transaction, owner)?
+        let other = fence.owner.filter(|owner| *owner != node_id);
+        if fence.epoch != seen {
+            continue;
+        }
+        if let Some(owner) = other
+            && member::alive(files, &transaction, owner)?
         {
-            let what = format!(
-                "partition {} is owned by node {:?}, process {}, which is alive",
-                partition.0, node.name, node.pid
-            );
-            return Err(EngineError::new(Kind::Owned, files.folder.display(), what));
+            continue;
         }
         let epoch = fence.epoch.0.checked_add(1).and_then(|epoch| i64::try_from(epoch).ok());
         let epoch = epoch.ok_or_else(|| corrupt(&path, "a fence row's epoch has no successor"))?;
@@ -53,6 +56,24 @@ pub(crate) fn take(
     }
     transaction.commit().map_err(failed)?;
     Ok(tenures)
+}
+
+/// Makes `to` the owner of what `node_id` owns in this epoch; false when it does not. To be called
+/// at the turnstile.
+pub(crate) fn give(
+    files: &Files,
+    connection: &Connection,
+    node_id: i64,
+    (partition, epoch): (PartitionId, Epoch),
+    to: i64,
+) -> Result<bool, EngineError> {
+    let path = files.journal();
+    let Ok(epoch) = i64::try_from(epoch.0) else { return Ok(false) };
+    let update = "UPDATE part SET owner = ?, epoch = epoch + 1
+                  WHERE part_id = ? AND owner = ? AND epoch = ? AND epoch < ?";
+    let row = params![to, partition.0, node_id, epoch, i64::MAX];
+    let changed = connection.execute(update, row).map_err(|error| sql(&path, &error))?;
+    Ok(0 < changed)
 }
 
 /// Reads a fence row.

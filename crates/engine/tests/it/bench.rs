@@ -7,7 +7,7 @@
 //! Goals: CPU per projected transaction, commits a second of one process. No goal: the latency of
 //! the disk.
 
-use crate::support::{Rig, SqliteRig, command, commit, open, post};
+use crate::support::{Rig, SqliteRig, command, commit, open, post, take};
 use engine::Write;
 use ledger::{Hash, Partition, Record};
 use std::{fs, sync::Arc, time::Instant};
@@ -88,7 +88,7 @@ fn project(accounts_count: usize, origin: KeyOrigin, records_a_call: usize) {
     const ITEMS: usize = 100;
     let rig = SqliteRig::new();
     let engine = rig.open("a-1").unwrap();
-    let mut press = Press::new(engine.take(&[PartitionId(0)]).unwrap()[0], accounts_count);
+    let mut press = Press::new(take(&*engine, &[PartitionId(0)])[0], accounts_count);
     let mut projector = engine.projector().unwrap();
     for first in (0..accounts_count).step_by(1_000) {
         let (record, write) = press.opens(first, 1_000.min(accounts_count - first));
@@ -144,7 +144,7 @@ fn commits(partitions_count: u16) {
     rig.partitions = 8;
     let engine = rig.open("a-1").unwrap();
     let partitions: Vec<_> = (0..partitions_count).map(PartitionId).collect();
-    let tenures = engine.take(&partitions).unwrap();
+    let tenures = take(&*engine, &partitions);
     let mut presses: Vec<_> = tenures.into_iter().map(|it| Press::new(it, 100)).collect();
     let mut committer = engine.committer().unwrap();
     let opens: Vec<Write> = presses.iter_mut().map(|it| it.opens(0, 100).1).collect();

@@ -1,6 +1,6 @@
 //! What the SQLite engine promises besides.
 
-use crate::support::{Branch, P0, Rig, SqliteRig, commit, copy_folder, id, open, post};
+use crate::support::{Branch, P0, Rig, SqliteRig, commit, copy_folder, id, open, post, take};
 use engine::{Engine, Kind, Settings, sqlite::Sqlite};
 use rusqlite::params;
 use stdx::Rng;
@@ -11,6 +11,9 @@ crate::suite::suite!(SqliteRig::new();
     the_fence_compares_epoch_number_and_hash,
     a_new_tenure_fences_the_old,
     a_partition_has_one_owner,
+    what_is_given_is_for_its_successor_alone,
+    a_survey_shows_who_is_there_and_who_has_what,
+    the_rows_follow_the_fence,
     a_name_is_borne_once,
     what_was_acknowledged_is_there_again,
     the_recent_past_is_loaded_and_no_more,
@@ -77,7 +80,7 @@ fn lost_views_are_made_again() {
     drop((engine, committer, projector));
     std::fs::remove_file(rig.folder.join("views.db")).unwrap();
     let engine = rig.open("a-1").unwrap();
-    engine.take(&[P0]).unwrap();
+    take(&*engine, &[P0]);
     let loaded = engine.reader().unwrap().load(P0).unwrap();
     assert_eq!((loaded.watermark.seq, loaded.tail.len()), (Seq(0), 30));
     engine.projector().unwrap().project(&tellers[0].records).unwrap();
@@ -140,7 +143,7 @@ fn nodes_that_are_gone_are_forgotten() {
         drop(rig.open("a-1").unwrap());
     }
     let engine = rig.open("a-1").unwrap();
-    engine.take(&[P0]).unwrap();
+    take(&*engine, &[P0]);
     drop(engine);
     let _second = rig.open("a-2").unwrap(); // The last owner of partition 0 stays in the books.
     assert_eq!(std::fs::read_dir(rig.folder.join("nodes")).unwrap().count(), 2);
@@ -153,14 +156,14 @@ fn nodes_that_are_gone_are_forgotten() {
 fn an_owner_without_its_lock_file_is_asked_of_the_kernel() {
     let rig = SqliteRig::new();
     let first = rig.open("a-1").unwrap();
-    first.take(&[P0]).unwrap();
+    take(&*first, &[P0]);
     for entry in std::fs::read_dir(rig.folder.join("nodes")).unwrap() {
         std::fs::remove_file(entry.unwrap().path()).unwrap();
     }
     let second = rig.open("a-2").unwrap();
-    assert_eq!(second.take(&[P0]).unwrap_err().kind, Kind::Owned); // This process lives.
+    assert_eq!(take(&*second, &[P0]), []); // This process lives.
     rig.journal().execute("UPDATE node SET started = started - 1 WHERE name = 'a-1'", []).unwrap();
-    second.take(&[P0]).unwrap();
+    assert_eq!(take(&*second, &[P0]).len(), 1);
 }
 
 #[test]
@@ -172,4 +175,23 @@ fn accounts_that_are_not_there_are_none() {
     assert_eq!(reader.record(P0, Seq(u64::MAX)).unwrap(), None);
     let books = reader.books(&[P0]).unwrap();
     assert_eq!((books[0].head, books[0].currencies.len()), (Seq(0), 0));
+}
+
+#[test]
+fn a_bell_and_a_give_end_the_wait() {
+    use std::time::Duration;
+    let rig = SqliteRig::new();
+    let (first, second) = (rig.open("a-1").unwrap(), rig.open("a-2").unwrap());
+    take(&*first, &[P0]);
+    let (mut giver, mut heir) = (first.registry().unwrap(), second.registry().unwrap());
+    let (bell, hour) = (heir.bell(), Duration::from_secs(3_600));
+    bell(); // Heard though nobody waits yet.
+    heir.wait(hour);
+    std::thread::scope(|scope| {
+        scope.spawn(|| heir.wait(hour));
+        bell();
+    });
+    assert!(giver.give(P0, wire::Epoch(1), heir.me()).unwrap());
+    heir.wait(hour);
+    heir.wait(Duration::from_millis(1)); // Nothing was left over.
 }

@@ -2,9 +2,10 @@
 
 use crate::support::{
     Branch, DAY, NOON, P0, P1, Rig, SECOND, SERVICE, Teller, command, commit, eur, id, key, open,
-    post,
+    post, take,
 };
-use engine::{Fate, KeyPlace, ProjectError, Reader, Write, engine::RECENT_SECONDS};
+use engine::{Claim, Fate, KeyPlace, ProjectError, Reader, Write, engine::RECENT_SECONDS};
+use lease::Sign;
 use ledger::{Chain, Hash, Known};
 use stdx::Rng;
 use wire::{
@@ -71,7 +72,7 @@ pub(crate) fn a_new_tenure_fences_the_old(rig: &dyn Rig) {
     branch.act(vec![open("alice")]);
     let stale = branch.tellers[0].minted(vec![post("alice", Kind::Credit, 5)]);
     let end = branch.tellers[0].records[0].1;
-    let again = branch.engine.take(&[P0]).unwrap()[0];
+    let again = take(&*branch.engine, &[P0])[0];
     assert_eq!((again.epoch, again.chain.seq, again.chain.hash), (Epoch(2), Seq(1), end));
     assert_eq!(again.chain.time, branch.tellers[0].records[0].0.header.time);
     assert_eq!(branch.committer.commit(&[stale]).unwrap(), [Fate::Fenced]);
@@ -82,17 +83,104 @@ pub(crate) fn a_new_tenure_fences_the_old(rig: &dyn Rig) {
 
 pub(crate) fn a_partition_has_one_owner(rig: &dyn Rig) {
     let first = rig.open("a-1").unwrap();
-    first.take(&[P0]).unwrap();
+    take(&*first, &[P0]);
     let second = rig.open("a-2").unwrap();
-    let refused = second.take(&[P1, P0]).unwrap_err();
-    assert_eq!(refused.kind, engine::Kind::Owned);
-    assert!(refused.what.contains("a-1"), "{refused}");
-    // All or none: partition 1 is still nobody's, with its epoch.
-    assert_eq!(first.take(&[P1]).unwrap()[0].epoch, Epoch(1));
+    // What the living have is left to them; the rest is to be had.
+    assert_eq!(take(&*second, &[P1, P0]).iter().map(|it| it.partition).collect::<Vec<_>>(), [P1]);
     drop(first);
-    let taken = second.take(&[P0, P1]).unwrap();
+    let taken = take(&*second, &[P0, P1]);
     assert_eq!(taken.iter().map(|it| it.epoch.0).collect::<Vec<_>>(), [2, 2]);
-    assert_eq!(second.take(&[PartitionId(9)]).unwrap_err().kind, engine::Kind::Mismatch);
+    // Who has seen an older row takes nothing.
+    let seen = Epoch(1);
+    let mut registry = second.registry().unwrap();
+    assert_eq!(registry.take(&[Claim { partition: P0, seen }]).unwrap(), []);
+    let none = Claim { partition: PartitionId(9), seen };
+    assert_eq!(registry.take(&[none]).unwrap_err().kind, engine::Kind::Mismatch);
+}
+
+pub(crate) fn what_is_given_is_for_its_successor_alone(rig: &dyn Rig) {
+    let mut branch = Branch::new(rig);
+    branch.act(vec![open("alice")]);
+    let (second, third) = (rig.open("a-2").unwrap(), rig.open("a-3").unwrap());
+    let mut heir = second.registry().unwrap();
+    let mut giver = branch.engine.registry().unwrap();
+    assert!(!giver.give(P0, Epoch(7), heir.me()).unwrap(), "another epoch");
+    assert!(!heir.give(P0, Epoch(1), heir.me()).unwrap(), "another's");
+    assert!(giver.give(P0, Epoch(1), heir.me()).unwrap());
+    assert!(!giver.give(P0, Epoch(1), heir.me()).unwrap(), "twice");
+    let late = branch.tellers[0].minted(vec![post("alice", Kind::Credit, 5)]);
+    assert_eq!(branch.committer.commit(&[late]).unwrap(), [Fate::Fenced]);
+    assert_eq!(take(&*third, &[P0]), []);
+    let tenure = take(&*second, &[P0])[0];
+    assert_eq!((tenure.epoch, tenure.chain.seq), (Epoch(3), Seq(1)));
+}
+
+pub(crate) fn a_survey_shows_who_is_there_and_who_has_what(rig: &dyn Rig) {
+    let (first, second) = (rig.open("a-1").unwrap(), rig.open("a-2").unwrap());
+    take(&*first, &[P0]);
+    take(&*second, &[P1]);
+    let (mut one, mut two) = (first.registry().unwrap(), second.registry().unwrap());
+    let ids = (one.me(), two.me());
+    one.leave();
+    two.pin(P1, Some("a-1")).unwrap();
+    let survey = two.survey().unwrap();
+    let found = |id| survey.members.iter().find(|it| it.id == id).unwrap();
+    assert_eq!((&*found(ids.0).name, found(ids.0).is_leaving), ("a-1", true));
+    assert_eq!((&*found(ids.1).name, found(ids.1).is_leaving), ("a-2", false));
+    assert!(survey.members.iter().all(|it| it.sign == Sign::Lively));
+    let owners: Vec<_> = survey.holdings.iter().map(|it| it.owner).collect();
+    assert_eq!(owners, [Some(ids.0), Some(ids.1), None, None]);
+    assert_eq!(survey.holdings[1].pinned.as_deref(), Some("a-1"));
+    drop((one, first));
+    two.pin(P1, None).unwrap();
+    let survey = two.survey().unwrap();
+    let gone = survey.members.iter().find(|it| it.id == ids.0);
+    assert!(gone.is_none_or(|it| it.sign == Sign::Dead), "{survey:?}");
+    assert_eq!(survey.holdings[1].pinned, None);
+}
+
+/// The engine's rows follow the rule of [`lease::Fence`], whatever is tried on them.
+pub(crate) fn the_rows_follow_the_fence(rig: &dyn Rig) {
+    let mut rng = Rng::new(5);
+    let engines = [rig.open("a-1").unwrap(), rig.open("a-2").unwrap()];
+    let mut registries = [engines[0].registry().unwrap(), engines[1].registry().unwrap()];
+    let mut committers = [engines[0].committer().unwrap(), engines[1].committer().unwrap()];
+    let ids = [registries[0].me(), registries[1].me()];
+    let mut teller = Teller::of(P0, Epoch(0), Chain::EMPTY);
+    let mut fence = lease::Fence::default();
+    for _ in 0..200 {
+        let at = rng.below(2);
+        let epoch = Epoch(fence.epoch.0.saturating_sub(rng.below(3) as u64 / 2));
+        match rng.below(3) {
+            0 => {
+                // Of the living only their own is to be had: that is the caller's part of the rule.
+                let may = fence.owner.is_none_or(|owner| owner == ids[at]);
+                let expected = if may { fence.take(ids[at], epoch) } else { None };
+                let taken = registries[at].take(&[Claim { partition: P0, seen: epoch }]).unwrap();
+                assert_eq!(taken.first().map(|it| it.epoch), expected);
+            }
+            1 => {
+                let to = ids[rng.below(2)];
+                let expected = fence.give(ids[at], epoch, to).is_some();
+                assert_eq!(registries[at].give(P0, epoch, to).unwrap(), expected);
+            }
+            _ => {
+                let mut next = teller.partition.clone();
+                std::mem::swap(&mut next, &mut teller.partition);
+                let mut write = teller.minted(vec![open("alice")]);
+                write.header.epoch = epoch;
+                let is_in = fence.admit(ids[at], epoch, Seq(write.header.seq.0 - 1));
+                let fate = if is_in { Fate::Committed } else { Fate::Fenced };
+                assert_eq!(committers[at].commit(&[write]).unwrap(), [fate]);
+                if !is_in {
+                    teller.partition = next;
+                }
+            }
+        }
+        let row = registries[0].survey().unwrap().holdings.remove(0);
+        assert_eq!((row.owner, row.epoch), (fence.owner, fence.epoch));
+    }
+    assert!(10 < fence.seq.0 && 20 < fence.epoch.0, "{fence:?}");
 }
 
 pub(crate) fn a_name_is_borne_once(rig: &dyn Rig) {
@@ -112,7 +200,7 @@ pub(crate) fn what_was_acknowledged_is_there_again(rig: &dyn Rig) {
     drop((engine, committer, projector));
 
     let engine = rig.open("a-1").unwrap();
-    let tenures = engine.take(&[P0, P1]).unwrap();
+    let tenures = take(&*engine, &[P0, P1]);
     let mut reader = engine.reader().unwrap();
     for (teller, tenure) in tellers.iter().zip(tenures) {
         assert_eq!((tenure.epoch, tenure.chain), (Epoch(2), teller.partition.chain()));
@@ -466,7 +554,7 @@ pub(crate) fn two_nodes_commit_side_by_side(rig: &dyn Rig) {
     std::thread::scope(|scope| {
         for (engine, partition) in engines.iter().zip([P0, P1]) {
             scope.spawn(move || {
-                let mut teller = Teller::new(engine.take(&[partition]).unwrap()[0]);
+                let mut teller = Teller::new(take(&**engine, &[partition])[0]);
                 let mut committer = engine.committer().unwrap();
                 let mut projector = engine.projector().unwrap();
                 let write = teller.minted(vec![open("alice")]);

@@ -1,7 +1,7 @@
 //! An engine to test, and somebody who writes honest journals into it.
 
 use engine::{
-    Committer, Engine, EngineError, Fate, Projector, Settings, Tenure, Write, sqlite::Sqlite,
+    Claim, Committer, Engine, EngineError, Fate, Projector, Settings, Tenure, Write, sqlite::Sqlite,
 };
 use ledger::{Chain, Hash, Partition, Record};
 use std::{
@@ -240,6 +240,18 @@ impl Teller {
     }
 }
 
+/// Takes what can be had of these.
+pub(crate) fn take(engine: &dyn Engine, partitions: &[PartitionId]) -> Vec<Tenure> {
+    let mut registry = engine.registry().unwrap();
+    let holdings = registry.survey().unwrap().holdings;
+    let claim = |partition: &PartitionId| {
+        let seen = holdings.iter().find(|it| it.partition == *partition).unwrap().epoch;
+        Claim { partition: *partition, seen }
+    };
+    let claims: Vec<Claim> = partitions.iter().map(claim).collect();
+    registry.take(&claims).unwrap()
+}
+
 #[track_caller]
 pub(crate) fn commit(committer: &mut dyn Committer, writes: &[Write]) {
     let fates = committer.commit(writes).unwrap();
@@ -257,7 +269,7 @@ pub(crate) struct Branch {
 impl Branch {
     pub(crate) fn new(rig: &dyn Rig) -> Branch {
         let engine = rig.open("a-1").unwrap();
-        let tenures = engine.take(&[P0, P1]).unwrap();
+        let tenures = take(&*engine, &[P0, P1]);
         let tellers = [Teller::new(tenures[0]), Teller::new(tenures[1])];
         let (committer, projector) = (engine.committer().unwrap(), engine.projector().unwrap());
         Branch { engine, committer, projector, tellers }
