@@ -1,8 +1,7 @@
 //! What an account node runs on.
 
 use net::node::NodeConfig;
-use std::{net::SocketAddr, path::PathBuf};
-use wire::PartitionId;
+use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
 /// One node of role `account`.
 #[derive(Clone, Debug)]
@@ -15,7 +14,6 @@ pub struct AccountConfig {
     pub partitions: u16,
     /// Folder of the SQLite engine.
     pub engine: PathBuf,
-    /// The partitions that this node is to own: every n-th of them, by its place among the
-    /// service's nodes in the topology file.
-    pub owned: Vec<PartitionId>,
+    /// The service's nodes in the order of the topology file: partitions are dealt in turn.
+    pub roster: Vec<Arc<str>>,
 }

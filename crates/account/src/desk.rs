@@ -406,16 +406,27 @@ impl<T> Desk<T> {
         out.answers.extend(callers.into_iter().map(|caller| (caller, Reply::Failed(failure))));
     }
 
-    /// Somebody else owns the partition: everyone who waits is told, and the desk is given up.
-    pub fn fenced(mut self, out: &mut Outbox<T>) {
-        self.dropped(Failure::NotOwner, out);
-        let lanes = self.lanes.into_iter().flat_map(|(_, lane)| {
+    /// Nothing more is decided here: everyone who waits is told, those apart whose commands are in
+    /// the engine's hands.
+    pub fn turn_away(&mut self, out: &mut Outbox<T>) {
+        let lanes = std::mem::take(&mut self.lanes).into_iter().flat_map(|(_, lane)| {
             let parked = lane.queue.into_iter().map(|parked| parked.waiting.caller);
             parked.chain(lane.reads)
         });
-        let ready = self.ready.into_iter().map(|waiting| waiting.caller);
+        let ready = self.ready.drain(..).map(|waiting| waiting.caller);
         out.answers
             .extend(lanes.chain(ready).map(|caller| (caller, Reply::Failed(Failure::NotOwner))));
+    }
+
+    /// A batch of it is in the engine's hands.
+    pub fn is_in_commit(&self) -> bool {
+        self.in_commit.is_some()
+    }
+
+    /// Somebody else owns the partition: everyone who waits is told, and the desk is given up.
+    pub fn fenced(mut self, out: &mut Outbox<T>) {
+        self.dropped(Failure::NotOwner, out);
+        self.turn_away(out);
     }
 }
 

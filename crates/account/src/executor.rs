@@ -39,6 +39,16 @@ pub struct Executor<T> {
     partitions_count: u16,
     accounts_max: usize,
     desks: BTreeMap<PartitionId, Desk<T>>,
+    /// Desks that take in nothing more and wait for their batch to end.
+    closing: BTreeSet<PartitionId>,
+    /// Loaded, and not in office before all that was asked for an earlier tenure has come back.
+    arriving: Vec<Partition>,
+    /// Tenures that have ended here since somebody asked.
+    ended: Vec<Ended>,
+    /// The look-ups that were taken have not come back.
+    is_looking_up: bool,
+    /// What is owned has changed since somebody asked.
+    is_changed: bool,
     out: Outbox<T>,
     questions: Vec<(T, Moment, Question)>,
     /// Questions that the history reader has and has not answered yet.
@@ -75,6 +85,15 @@ pub enum Question {
     Trial(Vec<PartitionId>),
 }
 
+/// A tenure that has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ended {
+    pub partition: PartitionId,
+    pub epoch: Epoch,
+    /// It was in office here until now, or about to be; otherwise it had ended before.
+    pub was_here: bool,
+}
+
 /// How a commit ended for the partition at the same place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
@@ -94,6 +113,11 @@ impl<T> Executor<T> {
             partitions_count,
             accounts_max,
             desks: BTreeMap::new(),
+            closing: BTreeSet::new(),
+            arriving: Vec::new(),
+            ended: Vec::new(),
+            is_looking_up: false,
+            is_changed: false,
             out: Outbox::default(),
             questions: Vec::new(),
             asked_count: 0,
@@ -106,14 +130,84 @@ impl<T> Executor<T> {
 
     /// Takes office in a partition: its journal has been loaded and the epoch is ours.
     /// `unprojected` commands of it still wait for the projector.
+    ///
+    /// What was looked up for an earlier tenure could be older than what has been loaded for this
+    /// one: the partition is in office only when no look-up is under way.
     pub fn own(&mut self, partition: Partition, unprojected: usize) {
         self.unprojected_count += unprojected;
-        self.desks.insert(partition.id(), Desk::new(partition));
+        self.arriving.push(partition);
+        self.admit_arriving();
+    }
+
+    fn admit_arriving(&mut self) {
+        if self.is_looking_up || self.arriving.is_empty() {
+            return;
+        }
+        for partition in std::mem::take(&mut self.arriving) {
+            if self.closing.contains(&partition.id()) {
+                self.arriving.push(partition);
+                continue;
+            }
+            if let Some(old) = self.desks.insert(partition.id(), Desk::new(partition)) {
+                debug_assert!(!old.is_in_commit());
+                old.fenced(&mut self.out);
+            }
+            self.is_changed = true;
+        }
+    }
+
+    /// Ends this tenure: nothing more is let in, and whoever waits is told that another owns the
+    /// partition. It has ended once a batch in the engine's hands has: see
+    /// [`Executor::take_ended`].
+    pub fn close(&mut self, partition: PartitionId, epoch: Epoch) {
+        let arriving = self.arriving.len();
+        self.arriving.retain(|it| (it.id(), it.epoch()) != (partition, epoch));
+        let was_here = self.arriving.len() < arriving;
+        match self.desks.get_mut(&partition) {
+            Some(desk) if desk.ledger.epoch() == epoch => {
+                desk.turn_away(&mut self.out);
+                self.out.lookups.forget(partition);
+                self.is_changed = true;
+                if desk.is_in_commit() {
+                    self.closing.insert(partition);
+                } else {
+                    self.end(partition);
+                }
+            }
+            Some(_) | None => self.ended.push(Ended { partition, epoch, was_here }),
+        }
+    }
+
+    /// Gives the desk up; it holds nobody any more.
+    fn end(&mut self, partition: PartitionId) {
+        self.closing.remove(&partition);
+        if let Some(desk) = self.desks.remove(&partition) {
+            let epoch = desk.ledger.epoch();
+            self.ended.push(Ended { partition, epoch, was_here: true });
+            self.is_changed = true;
+        }
+    }
+
+    /// The tenures that have ended since the last call, in any way: nothing of them is under way.
+    pub fn take_ended(&mut self) -> Vec<Ended> {
+        std::mem::take(&mut self.ended)
+    }
+
+    /// Whether what is owned has changed since the last call.
+    pub fn take_changed(&mut self) -> bool {
+        std::mem::take(&mut self.is_changed)
     }
 
     /// The partitions owned and their epochs.
     pub fn owned(&self) -> Vec<(PartitionId, Epoch)> {
-        self.desks.iter().map(|(id, desk)| (*id, desk.ledger.epoch())).collect()
+        let open = self.desks.iter().filter(|(id, _)| !self.closing.contains(id));
+        open.map(|(id, desk)| (*id, desk.ledger.epoch())).collect()
+    }
+
+    /// The partitions owned.
+    pub fn partitions(&self) -> impl Iterator<Item = &Partition> {
+        let open = self.desks.iter().filter(|(id, _)| !self.closing.contains(id));
+        open.map(|(_, desk)| &desk.ledger)
     }
 
     /// Calls that have not been answered, questions apart.
@@ -157,6 +251,9 @@ impl<T> Executor<T> {
                 if command.action.account().partition(self.partitions_count) != partition {
                     return self.fail(caller, Failure::Malformed);
                 }
+                if self.closing.contains(&partition) {
+                    return self.fail(caller, Failure::NotOwner);
+                }
                 match self.desks.get_mut(&partition) {
                     Some(desk) => desk.execute(caller, deadline, command, &mut self.out),
                     None => self.fail(caller, Failure::NotOwner),
@@ -170,10 +267,13 @@ impl<T> Executor<T> {
     }
 
     fn ask(&mut self, caller: T, deadline: Moment, query: Query) {
-        let owned = || self.desks.keys().copied().collect();
+        let owned = || self.owned().into_iter().map(|(partition, _)| partition).collect();
         let (partition, question) = match query {
             Query::Account(account) => {
                 let partition = account.partition(self.partitions_count);
+                if self.closing.contains(&partition) {
+                    return self.fail(caller, Failure::NotOwner);
+                }
                 return match self.desks.get_mut(&partition) {
                     Some(desk) => desk.read(caller, account, &mut self.out),
                     None => self.fail(caller, Failure::NotOwner),
@@ -263,11 +363,18 @@ impl<T> Executor<T> {
                     desk.evict(self.accounts_max);
                 }
                 Ending::Fenced => {
-                    let desk = self.desks.remove(&partition).expect("owned while it commits");
-                    desk.fenced(&mut self.out);
+                    let desk = self.desks.get_mut(&partition).expect("owned while it commits");
+                    desk.dropped(Failure::NotOwner, &mut self.out);
+                    desk.turn_away(&mut self.out);
+                    self.out.lookups.forget(partition);
+                    self.end(partition);
                 }
             }
+            if self.closing.contains(&partition) {
+                self.end(partition);
+            }
         }
+        self.admit_arriving();
         projectable
     }
 
@@ -298,6 +405,7 @@ impl<T> Executor<T> {
         assert_eq!(wanted.accounts.len(), found.accounts.len());
         assert_eq!(wanted.keys.len(), found.keys.len());
         assert_eq!(callers.len(), found.records.len());
+        self.is_looking_up = false;
         for (lookup, stored) in wanted.keys.into_iter().zip(found.keys) {
             if let Some(desk) = self.desks.get_mut(&lookup.partition) {
                 desk.key_found(&lookup.account, lookup.ticket, stored, &mut self.out);
@@ -322,12 +430,17 @@ impl<T> Executor<T> {
             let reply = outcome.map_or(Reply::Failed(Failure::OutcomeUnknown), Reply::Outcome);
             self.out.answers.push((caller, reply));
         }
+        self.admit_arriving();
         Ok(())
     }
 
     /// Takes the look-ups that are wanted.
     pub fn take_lookups(&mut self) -> Option<(Lookups<()>, Vec<T>)> {
-        (!self.out.lookups.is_empty()).then(|| self.out.lookups.split())
+        // Whoever arrives goes first: what is wanted now may be looked up after it.
+        self.admit_arriving();
+        let wanted = (!self.out.lookups.is_empty()).then(|| self.out.lookups.split());
+        self.is_looking_up |= wanted.is_some();
+        wanted
     }
 
     /// Takes the questions for the history reader, each with the moment from which on nobody wants

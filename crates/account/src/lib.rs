@@ -1,5 +1,5 @@
 //! The account node: one thread of I/O and executors, and a thread each that commits, looks up,
-//! reads history and projects.
+//! reads history, projects, and takes and gives partitions.
 //!
 //! Decides nothing about money itself: `ledger` does. [`executor`] and [`desk`] are pure, the rest
 //! is the shell around them.
@@ -15,6 +15,7 @@ mod load;
 mod node;
 mod post;
 mod status;
+mod steward;
 mod threads;
 
 pub use crate::{config::AccountConfig, node::run};

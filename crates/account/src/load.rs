@@ -1,9 +1,9 @@
 //! Takes office: makes a partition's memory from views and journal.
 
-use engine::{Engine, EngineError, Kind, Loaded, Reader, Tenure};
+use engine::{EngineError, Kind, Loaded, Reader, Tenure};
 use ledger::{Hash, Partition, Record};
 use std::sync::Arc;
-use wire::{PartitionId, ServiceTag};
+use wire::ServiceTag;
 
 /// A partition that was taken and loaded, and what of it waits for the projector.
 #[derive(Debug)]
@@ -12,19 +12,8 @@ pub(crate) struct Taken {
     pub(crate) unprojected: Vec<(Arc<Record>, Hash)>,
 }
 
-/// Becomes the owner of these partitions and loads them.
-pub(crate) fn take(
-    engine: &dyn Engine,
-    service: ServiceTag,
-    partitions: &[PartitionId],
-) -> Result<Vec<Taken>, EngineError> {
-    let tenures = engine.take(partitions)?;
-    let mut reader = engine.reader()?;
-    tenures.iter().map(|tenure| load(reader.as_mut(), service, tenure)).collect()
-}
-
 /// The views up to their watermark, and the journal's tail replayed over them.
-fn load(
+pub(crate) fn load(
     reader: &mut dyn Reader,
     service: ServiceTag,
     tenure: &Tenure,

@@ -62,6 +62,13 @@ impl<C> Lookups<C> {
         self.accounts.is_empty() && self.keys.is_empty() && self.records.is_empty()
     }
 
+    /// Drops what a desk wants that is given up: its successor counts its tickets anew. Whoever
+    /// waits for a record gets it all the same.
+    pub fn forget(&mut self, partition: PartitionId) {
+        self.accounts.retain(|(of, _)| *of != partition);
+        self.keys.retain(|it| it.partition != partition);
+    }
+
     /// The part that may cross to another thread, and who waits for the records.
     pub fn split(&mut self) -> (Lookups<()>, Vec<C>) {
         let wanted = std::mem::take(self);

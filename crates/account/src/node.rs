@@ -3,12 +3,13 @@
 
 use crate::{
     AccountConfig,
-    executor::{ACCOUNTS_MAX, Ending, Executor},
+    executor::{ACCOUNTS_MAX, Ended, Ending, Executor},
     intake::Intake,
-    load::{self, Taken},
+    load::Taken,
     post::Post,
     status::Status,
-    threads::{self, Commit, Jobs, Report, Threads},
+    steward::{Seat, Word, Words},
+    threads::{self, Commit, Jobs, Projection, Report, Threads},
 };
 use balance::Arrival;
 use engine::{EngineError, Settings, sqlite::Sqlite};
@@ -67,27 +68,35 @@ async fn serve(
 ) -> io::Result<()> {
     let service = ServiceTag::of(&config.service);
     let engine = open(config).map_err(io::Error::other)?;
-    let taken = load::take(&engine, service, &config.owned).map_err(io::Error::other)?;
     let (reports, mut inbox) = mpsc::unbounded_channel();
-    let (jobs, threads) = threads::start(&engine, service, &reports).map_err(io::Error::other)?;
+    let (name, roster) = (Arc::clone(&config.node.name), config.roster.clone());
+    let seat = Seat { name, roster, status: Arc::clone(status) };
+    let started = threads::start(&engine, service, seat, &reports);
+    let (jobs, threads) = started.map_err(io::Error::other)?;
     drop(reports); // The threads hold the rest: when all have ended, so does the inbox.
+    status.set_words(jobs.leases.clone());
 
     let node = Rc::new(Node::new(config, service, jobs, Arc::clone(status)));
-    node.own(taken);
     let server = Server::new(
         Identity::new(Arc::clone(&config.node.name), config.node.cluster_key.clone()),
         Rc::clone(&node) as Rc<dyn Handler>,
     );
-    node.tell_owned(&server);
+    node.settle(&mut inbox, &server).await.map_err(io::Error::other)?;
     let reporter = Rc::clone(&node);
     server.set_load(Rc::new(move || reporter.intake.report()));
     announce::ready(&config.node.name, details)?;
     status.set_ready(true);
 
     let drain_max = Rc::new(Cell::new(config.node.drain_max));
-    let post = Post { server: server.clone(), drain_max: Rc::clone(&drain_max) };
+    let post = Post {
+        server: server.clone(),
+        drain_max: Rc::clone(&drain_max),
+        emptied: Rc::clone(&node.emptied),
+        is_leaving: Rc::default(),
+        words: node.words(),
+    };
     drop(task::spawn_local(control.orders(worker.index).obey(post)));
-    let pump = task::spawn_local(Rc::clone(&node).pump());
+    let pump = task::spawn_local(Rc::clone(&node).pump(server.clone()));
     let mut shutdown = worker.shutdown.clone();
     let failed = tokio::select! {
         () = shutdown.requested() => None,
@@ -100,7 +109,7 @@ async fn serve(
     status.set_ready(false);
     control.ending();
     let drained = tokio::select! {
-        () = server.drain(drain_max.get()) => Ok(()),
+        () = node.leave_and_drain(&server, drain_max.get()) => Ok(()),
         why = node.carry(&mut inbox, &server) => Err(io::Error::other(why)),
     };
     pump.abort();
@@ -163,6 +172,10 @@ struct Node {
     commit_busy: Cell<bool>,
     /// Callers of the look-ups that are under way; one set of look-ups runs at a time.
     looking_up: RefCell<Option<Vec<Caller>>>,
+    /// It leaves, and has nothing left that anybody could take over.
+    emptied: Rc<Cell<bool>>,
+    /// Told when that changes.
+    stirred_empty: Notify,
     asked: RefCell<BTreeMap<u64, Caller>>,
     question_next: Cell<u64>,
     /// Reused for every answer's bytes.
@@ -207,6 +220,8 @@ impl Node {
             stirred: Notify::new(),
             commit_busy: Cell::new(false),
             looking_up: RefCell::default(),
+            emptied: Rc::default(),
+            stirred_empty: Notify::new(),
             asked: RefCell::default(),
             question_next: Cell::new(0),
             bytes: RefCell::default(),
@@ -215,34 +230,73 @@ impl Node {
         }
     }
 
-    fn own(&self, taken: Vec<Taken>) {
-        let mut unprojected = Vec::new();
-        for Taken { partition, unprojected: tail } in taken {
-            let commands = tail.iter().map(|(record, _)| record.items.len()).sum();
-            let (id, epoch, seq) = (partition.id().0, partition.epoch().0, partition.chain().seq.0);
-            tracing::info!(partition = id, epoch, seq, replayed = tail.len(), "owner");
-            self.executor.borrow_mut().own(partition, commands);
-            unprojected.extend(tail);
-        }
-        if let (false, Some(jobs)) = (unprojected.is_empty(), &*self.jobs.borrow()) {
-            // An error means that the projector has ended, and has said why.
-            drop(jobs.projections.send(unprojected));
+    /// Takes in what the lease thread brings first: what is at home here.
+    async fn settle(
+        &self,
+        inbox: &mut mpsc::UnboundedReceiver<Report>,
+        server: &Server,
+    ) -> Result<(), String> {
+        self.tell_owned(server); // Nothing, so far.
+        loop {
+            let Some(report) = inbox.recv().await else {
+                return Err("its threads have ended".to_owned());
+            };
+            let has_settled = matches!(report, Report::Settled);
+            self.take_in(report, server)?;
+            self.give_out(server);
+            if has_settled {
+                return Ok(());
+            }
         }
     }
 
+    /// Gives all partitions to others, if there are any, then lets the peers go.
+    async fn leave_and_drain(&self, server: &Server, drain_max: Duration) {
+        let begun = clock::now();
+        if let Some(words) = self.words() {
+            words.tell(Word::Leaving(true));
+            let emptied = async {
+                while !self.emptied.get() {
+                    self.stirred_empty.notified().await;
+                }
+            };
+            if tokio::time::timeout(drain_max / 2, emptied).await.is_err() {
+                tracing::warn!("not all partitions were given: they are taken when this node ends");
+            }
+        }
+        server.drain(drain_max.saturating_sub(clock::now().since(begun))).await;
+    }
+
+    /// The way to the lease thread, while there is one.
+    fn words(&self) -> Option<Words> {
+        self.jobs.borrow().as_ref().map(|jobs| jobs.leases.clone())
+    }
+
+    fn own(&self, executor: &mut Executor<Caller>, taken: Taken) {
+        let Taken { partition, unprojected } = taken;
+        let commands = unprojected.iter().map(|(record, _)| record.items.len()).sum();
+        let (id, epoch, seq) = (partition.id().0, partition.epoch().0, partition.chain().seq.0);
+        tracing::info!(partition = id, epoch, seq, replayed = unprojected.len(), "owner");
+        if let (false, Some(jobs)) = (unprojected.is_empty(), &*self.jobs.borrow()) {
+            // An error means that the projector has ended, and has said why.
+            drop(jobs.projections.send(Projection::Records(unprojected)));
+        }
+        executor.own(partition, commands);
+    }
+
     fn tell_owned(&self, server: &Server) {
-        let owned = self.executor.borrow().owned();
-        server.set_owner_map(owned.clone());
-        self.status.set_owned(owned);
+        let executor = self.executor.borrow();
+        server.set_owner_map(executor.owned());
+        self.status.set_owned(executor.partitions());
     }
 
     /// Gives the executor's jobs and answers out whenever there may be some. Everybody who is
     /// ready goes first, so that one batch takes what all of them brought.
-    async fn pump(self: Rc<Node>) {
+    async fn pump(self: Rc<Node>, server: Server) {
         loop {
             self.stirred.notified().await;
             task::yield_now().await;
-            self.give_out();
+            self.give_out(&server);
         }
     }
 
@@ -252,7 +306,7 @@ impl Node {
             if let Err(why) = self.take_in(report, server) {
                 return why;
             }
-            self.give_out();
+            self.give_out(server);
         }
         "its threads have ended".to_owned()
     }
@@ -270,12 +324,11 @@ impl Node {
                 self.commit_busy.set(false);
                 let records = executor.ended(&endings);
                 if endings.contains(&Ending::Fenced) {
-                    drop(executor);
                     tracing::error!("another node owns a partition of ours: it is given up");
-                    self.tell_owned(server);
                 }
                 if let (false, Some(jobs)) = (records.is_empty(), &*self.jobs.borrow()) {
-                    drop(jobs.projections.send(records)); // If it has ended, it says why.
+                    // If it has ended, it says why.
+                    drop(jobs.projections.send(Projection::Records(records)));
                 }
             }
             Report::Found(wanted, found) => {
@@ -292,14 +345,31 @@ impl Node {
                     self.send(caller.reply, &reply);
                 }
             }
-            Report::Projected(marks, commands) => executor.projected(&marks, commands),
+            Report::Projected(marks, commands) => {
+                executor.projected(&marks, commands);
+                self.status.set_owned(executor.partitions());
+            }
+            Report::Taken(taken) => self.own(&mut executor, taken),
+            Report::Close(partition, epoch) => executor.close(partition, epoch),
+            Report::Settled => (),
+            Report::Emptied(is_empty) => {
+                self.emptied.set(is_empty);
+                self.stirred_empty.notify_one();
+                // Whoever comes with something all the same had better look elsewhere.
+                server.turn_away(is_empty);
+            }
             Report::Fatal(why) => return Err(why),
         }
         Ok(())
     }
 
-    fn give_out(&self) {
+    fn give_out(&self, server: &Server) {
         let mut executor = self.executor.borrow_mut();
+        if executor.take_changed() {
+            drop(executor);
+            self.tell_owned(server);
+            executor = self.executor.borrow_mut();
+        }
         let jobs = self.jobs.borrow();
         let Some(jobs) = &*jobs else { return };
         // A thread that has ended takes no job, and has said why.
@@ -312,6 +382,12 @@ impl Node {
         {
             self.looking_up.replace(Some(callers));
             drop(jobs.lookups.send(wanted));
+        }
+        for Ended { partition, epoch, was_here } in executor.take_ended() {
+            if was_here {
+                drop(jobs.projections.send(Projection::Left(partition)));
+            }
+            jobs.leases.tell(Word::Ended(partition, epoch));
         }
         for (caller, deadline, question) in executor.take_questions() {
             let number = self.question_next.get();

@@ -1,6 +1,9 @@
 //! Where the account node gets its orders.
 
-use crate::AccountConfig;
+use crate::{
+    AccountConfig,
+    steward::{Word, Words},
+};
 use net::{
     control::{self, Order, View},
     trunk::Server,
@@ -12,6 +15,12 @@ pub(crate) struct Post {
     pub(crate) server: Server,
     /// How long the drain at the end may take.
     pub(crate) drain_max: Rc<Cell<Duration>>,
+    /// The node leaves, and has nothing left that anybody could take over.
+    pub(crate) emptied: Rc<Cell<bool>>,
+    /// By order.
+    pub(crate) is_leaving: Rc<Cell<bool>>,
+    /// The way to the lease thread.
+    pub(crate) words: Option<Words>,
 }
 
 impl control::Post<AccountConfig> for Post {
@@ -20,8 +29,10 @@ impl control::Post<AccountConfig> for Post {
             Order::Config(config) => self.drain_max.set(config.node.drain_max),
             Order::Draining(on) => {
                 self.server.retire(*on);
-                // Gateways go by owner maps and not by load: a farewell is what they heed.
-                self.server.turn_away(*on);
+                if let Some(words) = &self.words {
+                    words.tell(Word::Leaving(*on));
+                }
+                self.is_leaving.set(*on);
             }
             Order::Endpoint(_) | Order::Look => (), // It has no endpoints.
         }
@@ -29,9 +40,11 @@ impl control::Post<AccountConfig> for Post {
 
     fn view(&self) -> View {
         let in_flight = u64::from(self.server.in_flight());
+        // Out of rotation it is once all its partitions are with others: gateways follow them.
+        let gives = self.is_leaving.get() && !self.emptied.get();
         View {
             in_flight,
-            unfinished: in_flight,
+            unfinished: in_flight + u64::from(gives),
             relayed: self.server.taken(),
             load: self.server.load(),
             ..View::default()

@@ -1,12 +1,21 @@
 //! What an account node tells on its admin address.
 
-use crate::executor::Executor;
+use crate::{
+    executor::Executor,
+    steward::{Word, Words},
+};
+use ledger::Partition;
 use net::{
     admin::{Exposition, Source},
+    clock,
     counters::Counter,
 };
-use std::sync::Mutex;
-use wire::{Epoch, PartitionId};
+use std::{
+    collections::VecDeque,
+    sync::{Mutex, MutexGuard, OnceLock, PoisonError},
+};
+use stdx::Moment;
+use wire::{Epoch, PartitionId, Seq, Timestamp};
 
 /// Written by the executor's thread, read by the admin thread.
 #[derive(Debug, Default)]
@@ -19,8 +28,37 @@ pub(crate) struct Status {
     records: Counter,
     waiting: Counter,
     unprojected: Counter,
-    /// Changes with the ownership only, so the lock is never waited for on a request's path.
-    owned: Mutex<Vec<(PartitionId, Epoch)>>,
+    /// Written when a partition comes or goes, and with each projection: never on a request's path.
+    owned: Mutex<Vec<Row>>,
+    moves: Mutex<VecDeque<Move>>,
+    /// The way to the lease thread, once there is one.
+    words: OnceLock<Words>,
+}
+
+/// Moves of partitions that are remembered.
+const MOVES_MAX: usize = 32;
+
+/// A partition of this node.
+#[derive(Clone, Copy, Debug)]
+struct Row {
+    partition: PartitionId,
+    epoch: Epoch,
+    since: Moment,
+    /// The last record, when last looked at.
+    head: Seq,
+    /// The last record in the views.
+    projected: Seq,
+}
+
+/// A partition that came or went.
+#[derive(Clone, Debug)]
+struct Move {
+    at: Timestamp,
+    partition: PartitionId,
+    epoch: Epoch,
+    what: &'static str,
+    /// The other node, if there is one and it has a name.
+    peer: Option<Box<str>>,
 }
 
 impl Status {
@@ -28,8 +66,35 @@ impl Status {
         self.ready.set(u64::from(ready));
     }
 
-    pub(crate) fn set_owned(&self, owned: Vec<(PartitionId, Epoch)>) {
-        *self.lock() = owned;
+    pub(crate) fn set_words(&self, words: Words) {
+        // Set once: a process has one lease thread.
+        drop(self.words.set(words));
+    }
+
+    /// What is owned, and how far each journal and its views are.
+    pub(crate) fn set_owned<'a>(&self, owned: impl Iterator<Item = &'a Partition>) {
+        let mut rows = self.owned();
+        let (before, now) = (std::mem::take(&mut *rows), clock::now());
+        rows.extend(owned.map(|it| {
+            let (partition, epoch) = (it.id(), it.epoch());
+            let known = before.iter().find(|row| (row.partition, row.epoch) == (partition, epoch));
+            let since = known.map_or(now, |row| row.since);
+            Row { partition, epoch, since, head: it.chain().seq, projected: it.watermark() }
+        }));
+    }
+
+    /// Remembers that a partition was `taken`, or `given` to `peer`.
+    pub(crate) fn moved(
+        &self,
+        partition: PartitionId,
+        epoch: Epoch,
+        what: &'static str,
+        peer: Option<&str>,
+    ) {
+        let mut moves = self.moves();
+        moves.truncate(MOVES_MAX - 1);
+        let (at, peer) = (clock::wall(), peer.map(Into::into));
+        moves.push_front(Move { at, partition, epoch, what, peer });
     }
 
     pub(crate) fn update<T>(&self, executor: &Executor<T>, not_let_in: u64) {
@@ -43,8 +108,13 @@ impl Status {
         self.unprojected.set(executor.unprojected_count() as u64);
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<(PartitionId, Epoch)>> {
-        self.owned.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    fn owned(&self) -> MutexGuard<'_, Vec<Row>> {
+        // A list that is replaced whole is sound whoever panicked.
+        self.owned.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn moves(&self) -> MutexGuard<'_, VecDeque<Move>> {
+        self.moves.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -58,7 +128,7 @@ impl Source for Status {
     }
 
     fn metrics(&self, out: &mut Exposition) {
-        let owned = self.lock().len() as u64;
+        let owned = self.owned().len() as u64;
         out.counter("account_commands_total", "Commands received.", &[(&[], self.commands.get())]);
         out.counter("account_queries_total", "Queries received.", &[(&[], self.queries.get())]);
         out.counter(
@@ -78,16 +148,33 @@ impl Source for Status {
     }
 
     fn status(&self) -> String {
-        let owned = self.lock();
-        let partitions: Vec<String> = owned
-            .iter()
-            .map(|(id, epoch)| format!(r#"{{"partition":{},"epoch":{}}}"#, id.0, epoch.0))
-            .collect();
+        let now = clock::now();
+        let row = |row: &Row| {
+            let age = now.since(row.since).as_millis();
+            format!(
+                r#"{{"partition":{},"epoch":{},"age_ms":{age},"head":{},"projected":{}}}"#,
+                row.partition.0, row.epoch.0, row.head.0, row.projected.0
+            )
+        };
+        let partitions: Vec<String> = self.owned().iter().map(row).collect();
+        let one = |it: &Move| {
+            // Names are letters, digits and hyphens.
+            let peer = it.peer.as_ref().map(|peer| format!(r#","peer":"{peer}""#));
+            format!(
+                r#"{{"at":"{}","partition":{},"epoch":{},"what":"{}"{}}}"#,
+                it.at,
+                it.partition.0,
+                it.epoch.0,
+                it.what,
+                peer.unwrap_or_default()
+            )
+        };
+        let moves: Vec<String> = self.moves().iter().map(one).collect();
         format!(
             concat!(
                 r#"{{"role":"account","ready":{},"requests":{},"commands":{},"queries":{},"#,
                 r#""batches":{},"records":{},"shed":{},"waiting":{},"unprojected":{},"#,
-                r#""partitions":[{}]}}"#
+                r#""partitions":[{}],"moves":[{}]}}"#
             ),
             self.ready.get() == 1,
             self.commands.get() + self.queries.get(),
@@ -99,6 +186,24 @@ impl Source for Status {
             self.waiting.get(),
             self.unprojected.get(),
             partitions.join(","),
+            moves.join(","),
         )
+    }
+    /// `/admin/partitions/N`: the body names the node that it is to be kept at; none, and it goes
+    /// where it belongs.
+    fn order(&self, path: &str, body: &[u8]) -> Option<Result<(), String>> {
+        let partition = path.strip_prefix("/admin/partitions/")?.parse().ok().map(PartitionId)?;
+        let node = match str::from_utf8(body).map(str::trim) {
+            Ok("") => None,
+            Ok(name) if name.bytes().all(|it| it.is_ascii_alphanumeric() || it == b'-') => {
+                Some(name.into())
+            }
+            Ok(_) | Err(_) => return Some(Err("no node has such a name".to_owned())),
+        };
+        let Some(words) = self.words.get() else {
+            return Some(Err("the node is not ready yet".to_owned()));
+        };
+        words.tell(Word::Pin(partition, node));
+        Some(Ok(()))
     }
 }

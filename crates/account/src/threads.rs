@@ -1,5 +1,5 @@
 //! The threads of an account node that may block: one commits, one looks up, one reads history,
-//! one projects.
+//! one projects. The lease thread is in [`crate::steward`].
 //!
 //! Each takes a job, does it, and sends what came of it to the executor's thread. A job that the
 //! engine cannot do ends the process: what is on disk is read again by the next one.
@@ -7,12 +7,14 @@
 use crate::{
     executor::{Ending, Question},
     history,
+    load::Taken,
     lookup::{self, Found, Lookups},
+    steward::{self, Seat, Steward},
 };
 use engine::{
     CommitError, Committer, Engine, EngineError, Fate, Kind, ProjectError, Projector, Write,
 };
-use ledger::{Hash, Record};
+use ledger::{Chain, Hash, Header, Record};
 use net::clock;
 use std::{
     collections::BTreeMap,
@@ -23,7 +25,7 @@ use std::{
 };
 use stdx::Moment;
 use tokio::sync::mpsc as to_executor;
-use wire::{PartitionId, Reply, Seq, ServiceTag, call::Failure};
+use wire::{Epoch, PartitionId, Reply, Seq, ServiceTag, call::Failure};
 
 /// How long records gather before they are projected: it makes one block of an account's entries
 /// out of many, and bounds how stale the views are.
@@ -45,6 +47,14 @@ pub(crate) enum Report {
     Answered(u64, Reply),
     /// These partitions are projected up to there, this many commands in all.
     Projected(Vec<(PartitionId, Seq)>, usize),
+    /// A partition is ours and loaded.
+    Taken(Taken),
+    /// This tenure is to end here.
+    Close(PartitionId, Epoch),
+    /// Everything that is at home here is here, as far as it can be.
+    Settled,
+    /// This node leaves, and whether it has nothing left that anybody could take over.
+    Emptied(bool),
     /// The node cannot go on.
     Fatal(String),
 }
@@ -55,7 +65,17 @@ pub(crate) struct Jobs {
     pub(crate) commits: mpsc::Sender<Commit>,
     pub(crate) lookups: mpsc::Sender<Lookups<()>>,
     pub(crate) questions: mpsc::Sender<(u64, Moment, Question)>,
-    pub(crate) projections: mpsc::Sender<Vec<(Arc<Record>, Hash)>>,
+    pub(crate) projections: mpsc::Sender<Projection>,
+    pub(crate) leases: steward::Words,
+}
+
+/// What the projector is told.
+#[derive(Debug)]
+pub(crate) enum Projection {
+    /// These are committed.
+    Records(Vec<(Arc<Record>, Hash)>),
+    /// Another node owns the partition, or will: what of it waits here is its to project.
+    Left(PartitionId),
 }
 
 /// What the commit thread is asked, in this order and again.
@@ -85,6 +105,7 @@ impl Threads {
 pub(crate) fn start(
     engine: &dyn Engine,
     service: ServiceTag,
+    seat: Seat,
     reports: &to_executor::UnboundedSender<Report>,
 ) -> Result<(Jobs, Threads), EngineError> {
     let (commits, commit_jobs) = mpsc::channel();
@@ -93,6 +114,7 @@ pub(crate) fn start(
     let (projections, projection_jobs) = mpsc::channel();
     let (mut committer, mut projector) = (engine.committer()?, engine.projector()?);
     let (mut finder, mut historian) = (engine.reader()?, engine.reader()?);
+    let (steward, leases) = Steward::new(engine, service, seat, reports.clone())?;
     let mut threads = Vec::new();
     let mut spawn = |name: &str, body: Box<dyn FnOnce() + Send>| {
         let thread = thread::Builder::new().name(name.to_owned()).spawn(body);
@@ -140,7 +162,8 @@ pub(crate) fn start(
     );
     let out = reports.clone();
     spawn("project", Box::new(move || project(projector.as_mut(), &projection_jobs, &out)));
-    Ok((Jobs { commits, lookups, questions, projections }, Threads(threads)))
+    spawn("lease", Box::new(move || steward.run()));
+    Ok((Jobs { commits, lookups, questions, projections, leases }, Threads(threads)))
 }
 
 /// Does jobs until nobody can send one, or nobody hears what came of it.
@@ -186,44 +209,100 @@ fn commit(committer: &mut dyn Committer, writes: &[Write], refused: &mut u64) ->
     }
 }
 
+/// What waits to be projected.
+#[derive(Debug, Default)]
+struct Backlog {
+    records: Vec<(Arc<Record>, Hash)>,
+    commands: usize,
+    /// Where partitions were projected to by somebody else, meanwhile.
+    marks: Vec<(PartitionId, Seq)>,
+    /// Commands that wait no more, though nobody here projected them.
+    dropped: usize,
+}
+
+impl Backlog {
+    fn add(&mut self, job: Projection) {
+        match job {
+            Projection::Records(more) => {
+                self.commands += commands_count(&more);
+                self.records.extend(more);
+            }
+            Projection::Left(partition) => self.drop_where(|header| header.partition == partition),
+        }
+    }
+
+    fn drop_where(&mut self, is_out: impl Fn(&Header) -> bool) {
+        let before = self.commands;
+        self.records.retain(|(record, _)| !is_out(&record.header));
+        self.commands = commands_count(&self.records);
+        self.dropped += before - self.commands;
+    }
+
+    /// A partition's views were found to reach to `mark`: what they have is left out, and if the
+    /// rest does not continue there, all of it. Whoever owns the partition projects it.
+    fn trim(&mut self, partition: PartitionId, mark: Chain) {
+        let ours = |header: &Header| header.partition == partition;
+        let last = self.records.iter().rfind(|(record, _)| ours(&record.header));
+        if let Some((record, _)) = last {
+            self.marks.push((partition, mark.seq.min(record.header.seq)));
+        }
+        self.drop_where(|header| ours(header) && header.seq <= mark.seq);
+        let next = self.records.iter().find(|(record, _)| ours(&record.header));
+        let continues = |it: &Header| it.seq == mark.seq.next() && it.previous == mark.hash;
+        if next.is_some_and(|(record, _)| !continues(&record.header)) {
+            self.drop_where(ours);
+        }
+    }
+
+    /// All of it is in the views, or with others: what to tell of it.
+    fn done(&mut self) -> Report {
+        let done = std::mem::take(self);
+        let mut reached = done.marks;
+        reached.extend(marks(&done.records));
+        Report::Projected(reached, done.commands + done.dropped)
+    }
+}
+
 /// Gathers records and projects them, until nobody can send more.
 ///
 /// While the disk is full it goes on trying: reads are served meanwhile, and nothing is lost, for
 /// the journal has what the views have not. What can gather is bounded by what may be unprojected.
 fn project(
     projector: &mut dyn Projector,
-    jobs: &mpsc::Receiver<Vec<(Arc<Record>, Hash)>>,
+    jobs: &mpsc::Receiver<Projection>,
     out: &to_executor::UnboundedSender<Report>,
 ) {
-    while let Ok(mut records) = jobs.recv() {
-        let mut commands = commands_count(&records);
+    let mut backlog = Backlog::default();
+    while let Ok(job) = jobs.recv() {
+        backlog.add(job);
         let until = clock::now() + PROJECTION_EVERY;
-        while commands < PROJECTION_COMMANDS {
+        while backlog.commands < PROJECTION_COMMANDS && !backlog.records.is_empty() {
             match jobs.recv_timeout(until.since(clock::now())) {
-                Ok(more) => {
-                    commands += commands_count(&more);
-                    records.extend(more);
-                }
+                Ok(job) => backlog.add(job),
                 Err(mpsc::RecvTimeoutError::Timeout | mpsc::RecvTimeoutError::Disconnected) => {
                     break;
                 }
             }
         }
         let report = loop {
-            match projector.project(&records) {
-                Ok(()) => break Report::Projected(marks(&records), commands),
+            if backlog.records.is_empty() {
+                break backlog.done();
+            }
+            match projector.project(&backlog.records) {
+                Ok(()) => break backlog.done(),
                 Err(ProjectError::Engine(err)) if err.kind == Kind::Full => {
                     tracing::error!(%err, "the views cannot be written; they stay as they are");
                 }
-                Err(err @ (ProjectError::Deposed(_) | ProjectError::Engine(_))) => {
-                    break Report::Fatal(err.to_string());
+                Err(ProjectError::Deposed(partitions)) => {
+                    match trim_all(projector, &mut backlog, &partitions) {
+                        Ok(()) => continue,
+                        Err(err) => break Report::Fatal(err.to_string()),
+                    }
                 }
+                Err(err @ ProjectError::Engine(_)) => break Report::Fatal(err.to_string()),
             }
             match jobs.recv_timeout(PROJECTION_EVERY) {
-                Ok(more) => {
-                    commands += commands_count(&more);
-                    records.extend(more);
-                }
+                Ok(job) => backlog.add(job),
                 Err(mpsc::RecvTimeoutError::Timeout) => (),
                 // Whoever owns the partitions next reads the rest from the journal.
                 Err(mpsc::RecvTimeoutError::Disconnected) => return,
@@ -233,6 +312,21 @@ fn project(
             return;
         }
     }
+}
+
+/// Somebody else projected these partitions: the owner before, whose last records were on their
+/// way, or the owner after.
+fn trim_all(
+    projector: &mut dyn Projector,
+    backlog: &mut Backlog,
+    partitions: &[PartitionId],
+) -> Result<(), EngineError> {
+    for &partition in partitions {
+        let mark = projector.watermark(partition)?;
+        tracing::info!(partition = partition.0, seq = mark.seq.0, "the views are further on");
+        backlog.trim(partition, mark);
+    }
+    Ok(())
 }
 
 /// How far each partition is with these records.
@@ -249,10 +343,9 @@ fn commands_count(records: &[(Arc<Record>, Hash)]) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ledger::{Chain, Partition};
+    use ledger::Partition;
     use wire::{
-        AccountId, Action, Command, Currency, Epoch, Fingerprint, KeyHash, Timestamp,
-        command::KeyOrigin,
+        AccountId, Action, Command, Currency, Fingerprint, KeyHash, Timestamp, command::KeyOrigin,
     };
 
     /// A projector on a disk that is full for the first calls; it tells how many records came.
@@ -303,7 +396,7 @@ mod tests {
         let thread =
             thread::spawn(move || project(&mut Full { calls_left: 2, calls }, &given, &reports));
         for number in 1..4 {
-            jobs.send(vec![record(number)]).unwrap();
+            jobs.send(Projection::Records(vec![record(number)])).unwrap();
             assert_eq!(called.recv().unwrap(), usize::from(number));
         }
         let marks = (1..4).map(|number| (PartitionId(number), Seq(1))).collect::<Vec<_>>();
@@ -313,5 +406,90 @@ mod tests {
         assert_eq!(reached, marks);
         drop(jobs);
         thread.join().unwrap();
+    }
+
+    /// A projector whose partition's views are where a test says.
+    struct Moved {
+        mark: Chain,
+        projected: mpsc::Sender<Vec<Seq>>,
+    }
+
+    impl Projector for Moved {
+        fn project(&mut self, records: &[(Arc<Record>, Hash)]) -> Result<(), ProjectError> {
+            let first = records.first().map(|(record, _)| record.header);
+            if first.is_some_and(|it| it.previous != self.mark.hash) {
+                return Err(ProjectError::Deposed(vec![PartitionId(7)]));
+            }
+            self.projected.send(records.iter().map(|it| it.0.header.seq).collect()).unwrap();
+            Ok(())
+        }
+
+        fn watermark(&mut self, _: PartitionId) -> Result<Chain, EngineError> {
+            Ok(self.mark)
+        }
+    }
+
+    /// Records 1 to 3 of partition 7, and where its chain is after each.
+    fn three() -> (Vec<(Arc<Record>, Hash)>, Vec<Chain>) {
+        let account = AccountId::parse("alice").unwrap();
+        let (service, id) = (ServiceTag::of("a"), PartitionId(7));
+        let mut partition = Partition::new(service, id, Epoch(1), Chain::EMPTY, Vec::new());
+        partition.admit(account.clone(), None).unwrap();
+        let (mut records, mut chains) = (Vec::new(), vec![Chain::EMPTY]);
+        for number in 1..4_u8 {
+            let currency = Currency::parse("EUR").unwrap();
+            let command = Command {
+                key: KeyHash(number.into()),
+                origin: KeyOrigin::Client,
+                minted_at: Timestamp(0),
+                fingerprint: Fingerprint(0),
+                request_id: "r".into(),
+                action: Action::Open {
+                    account: account.clone(),
+                    currency,
+                    overdraft_limit: 0,
+                    metadata: "{}".into(),
+                },
+            };
+            let staged = partition.stage(Timestamp(0), vec![command]);
+            records.push((staged.record.clone().unwrap(), staged.hash));
+            partition.merge(staged);
+            chains.push(partition.chain());
+        }
+        (records, chains)
+    }
+
+    #[test]
+    fn what_another_has_projected_is_left_out() {
+        let (records, chains) = three();
+        for (reached, expected) in [(0, vec![1, 2, 3]), (2, vec![3]), (3, vec![])] {
+            let (jobs, given) = mpsc::channel();
+            let (reports, mut told) = to_executor::unbounded_channel();
+            let (projected, calls) = mpsc::channel();
+            jobs.send(Projection::Records(records.clone())).unwrap();
+            drop(jobs);
+            project(&mut Moved { mark: chains[reached], projected }, &given, &reports);
+            let seqs = calls.try_recv().unwrap_or_default().into_iter().map(|it| it.0);
+            assert_eq!(seqs.collect::<Vec<u64>>(), expected);
+            let Some(Report::Projected(marks, 3)) = told.blocking_recv() else { panic!() };
+            assert_eq!(marks.iter().map(|it| it.1.0).max(), Some(3));
+        }
+    }
+
+    #[test]
+    fn what_was_left_is_not_projected_and_neither_is_another_journal() {
+        let (records, chains) = three();
+        let mut backlog = Backlog::default();
+        backlog.add(Projection::Records(records.clone()));
+        backlog.add(Projection::Records(vec![record(1)]));
+        backlog.add(Projection::Left(PartitionId(7)));
+        assert_eq!((backlog.records.len(), backlog.commands, backlog.dropped), (1, 1, 3));
+        let Report::Projected(marks, 4) = backlog.done() else { panic!() };
+        assert_eq!(marks, [(PartitionId(1), Seq(1))]);
+
+        backlog.add(Projection::Records(records));
+        let other = Chain { hash: Hash::NONE, ..chains[1] };
+        backlog.trim(PartitionId(7), other);
+        assert_eq!((backlog.records.len(), backlog.dropped), (0, 3));
     }
 }

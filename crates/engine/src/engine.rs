@@ -72,8 +72,8 @@ pub trait Registry: Send {
     /// otherwise; `None`: it goes where it belongs. Wakes everybody.
     fn pin(&mut self, partition: PartitionId, node: Option<&str>) -> Result<(), EngineError>;
 
-    /// Tells everybody that this node wants nothing any more.
-    fn leave(&mut self);
+    /// Tells everybody that this node wants nothing any more, or does again.
+    fn set_leaving(&mut self, on: bool);
 
     /// Waits until another node ends, or this one's bell is rung, at most as long as this. May
     /// return for no reason.

@@ -122,9 +122,9 @@ impl Heir {
         }
     }
 
-    /// It drains: from now on it only gives.
-    pub fn leave(&mut self) {
-        self.is_leaving = true;
+    /// It drains, and from now on only gives; or it stays after all.
+    pub fn set_leaving(&mut self, on: bool) {
+        self.is_leaving = on;
     }
 
     /// Whether a node that leaves has nothing more to give, or nobody to give it to.

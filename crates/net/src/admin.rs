@@ -46,6 +46,13 @@ pub trait Source: Send + Sync + 'static {
 
     /// What `/admin/status` shows: a JSON object.
     fn status(&self) -> String;
+
+    /// Takes an order that only this role knows, given by POST to this path below `/admin/`.
+    /// `None`: there is no such order. It is carried out a little later.
+    fn order(&self, path: &str, body: &[u8]) -> Option<Result<(), String>> {
+        _ = (path, body);
+        None
+    }
 }
 
 /// The running admin server; ends when dropped.

@@ -29,7 +29,6 @@ use std::{
     process::ExitCode,
     sync::Arc,
 };
-use wire::PartitionId;
 
 /// Where a node's admin pages are when the file does not say: a free port, told when it is ready.
 const ADMIN_DEFAULT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
@@ -214,22 +213,15 @@ fn account_node(
         unreachable!("a checked account node has an account service");
     };
     let engine = sqlite_folder(service, engines)?.to_owned();
-    let names: Vec<&str> = tree.nodes_of(service).map(|(node, _)| node.name.as_str()).collect();
-    let owned = owned(&names, &node.name, *partitions);
+    let roster = tree.nodes_of(service).map(|(node, _)| node.name.as_str().into()).collect();
     Ok(AccountConfig {
         node,
         trunk,
         service: service.to_owned(),
         partitions: *partitions,
         engine,
-        owned,
+        roster,
     })
-}
-
-/// Every n-th partition, by the node's place among the nodes of its service.
-fn owned(nodes: &[&str], name: &str, partitions: u16) -> Vec<PartitionId> {
-    let Some(place) = nodes.iter().position(|it| *it == name) else { return Vec::new() };
-    (0..partitions).skip(place).step_by(nodes.len()).map(PartitionId).collect()
 }
 
 fn endpoint(node: &Node, addr: SocketAddr) -> Endpoint {
@@ -264,17 +256,5 @@ fn raise_file_limit() {
     let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
     if let Err(error) = setrlimit(Resource::Nofile, raised) {
         tracing::warn!(%error, "the limit of open files stays as it is");
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn partitions_are_dealt_in_turn() {
-        let of = |name| owned(&["a-1", "a-2", "a-3"], name, 7).iter().map(|it| it.0).collect();
-        let all: Vec<Vec<u16>> = ["a-1", "a-2", "a-3", "b-1"].map(of).to_vec();
-        assert_eq!(all, [vec![0, 3, 6], vec![1, 4], vec![2, 5], vec![]]);
     }
 }

@@ -126,13 +126,13 @@ impl Pulse {
         self.shared.signs().get(&node_id).copied().unwrap_or(Sign::Lively)
     }
 
-    /// Tells everybody who looks that this node wants nothing any more.
-    pub(crate) fn leave(&self) {
-        self.shared.is_leaving.store(true, Ordering::Relaxed);
+    /// Tells everybody who looks whether this node wants anything.
+    pub(crate) fn set_leaving(&self, on: bool) {
+        self.shared.is_leaving.store(on, Ordering::Relaxed);
         self.shared.stamp(0);
     }
 
-    /// As [`Pulse::sign`] and [`Pulse::leave`], for another thread.
+    /// As [`Pulse::sign`] and [`Pulse::set_leaving`], for another thread.
     pub(crate) fn handle(&self) -> Pulse {
         Pulse { shared: Arc::clone(&self.shared), stop: None, thread: None }
     }

@@ -185,8 +185,8 @@ impl Registry for SqliteRegistry {
         Ok(())
     }
 
-    fn leave(&mut self) {
-        self.pulse.leave();
+    fn set_leaving(&mut self, on: bool) {
+        self.pulse.set_leaving(on);
     }
 
     fn wait(&mut self, time_max: Duration) {

@@ -121,7 +121,7 @@ pub(crate) fn a_survey_shows_who_is_there_and_who_has_what(rig: &dyn Rig) {
     take(&*second, &[P1]);
     let (mut one, mut two) = (first.registry().unwrap(), second.registry().unwrap());
     let ids = (one.me(), two.me());
-    one.leave();
+    one.set_leaving(true);
     two.pin(P1, Some("a-1")).unwrap();
     let survey = two.survey().unwrap();
     let found = |id| survey.members.iter().find(|it| it.id == id).unwrap();

@@ -231,7 +231,7 @@ fn whatever_happens_in_the_end_all_is_served_where_it_belongs() {
                 1 => shop.nodes[at].paused = 1 + u32::try_from(rng.below(60)).unwrap(),
                 2 if shop.nodes[at].is_alive => {
                     shop.nodes[at].is_leaving = true;
-                    shop.nodes[at].heir.leave();
+                    shop.nodes[at].heir.set_leaving(true);
                 }
                 3..6 if !shop.nodes[at].is_alive => shop.nodes[at] = shop.process(at),
                 6 => {

@@ -121,7 +121,7 @@ fn a_node_that_leaves_gives_everything_and_takes_nothing() {
     let mut heir = heir();
     let mut both = survey(&[(ME, Sign::Lively), (OTHER, Sign::Lively)], &[(None, 0), (None, 0)]);
     settle(&mut heir, at(0), &mut both);
-    heir.leave();
+    heir.set_leaving(true);
     both.holdings[1] = Holding { owner: Some(ME), epoch: Epoch(1), ..both.holdings[1].clone() };
     let orders = heir.look(at(10), &both);
     assert!(
@@ -140,7 +140,7 @@ fn a_node_that_leaves_alone_just_goes() {
     let mut heir = heir();
     let mut both = survey(&[(ME, Sign::Lively), (OTHER, Sign::Lively)], &[(None, 0)]);
     settle(&mut heir, at(0), &mut both);
-    heir.leave();
+    heir.set_leaving(true);
     both.members[1].is_leaving = true;
     assert_eq!(heir.look(at(10), &both), []);
     assert!(heir.is_free_to_go());

@@ -61,8 +61,11 @@ impl Page {
 
 impl Pages {
     pub(super) async fn answer(&self, asked: &Asked) -> Response<Bytes> {
-        let Some(page) = Page::at(asked.parts.uri.path()) else {
-            return text(404, "no such page\n".to_owned());
+        let path = asked.parts.uri.path();
+        let Some(page) = Page::at(path) else {
+            return self
+                .order(asked, path)
+                .unwrap_or_else(|| text(404, "no such page\n".to_owned()));
         };
         let method = match &asked.parts.method {
             method if method == Method::HEAD => "GET",
@@ -82,6 +85,20 @@ impl Pages {
             };
         }
         self.show(page).await
+    }
+
+    /// An order that only the role knows.
+    fn order(&self, asked: &Asked, path: &str) -> Option<Response<Bytes>> {
+        if asked.parts.method != Method::POST || !path.starts_with("/admin/") {
+            return None;
+        }
+        if let Some(why) = guard::objection(&asked.parts.headers, asked.peer.ip()) {
+            return Some(problem(403, "forbidden", why, None));
+        }
+        Some(match self.source.order(path, &asked.body)? {
+            Ok(()) => whole(202, JSON, &json!({ "ok": true })),
+            Err(why) => problem(409, "refused", &why, None),
+        })
     }
 
     async fn show(&self, page: Page) -> Response<Bytes> {

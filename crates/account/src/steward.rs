@@ -1,0 +1,292 @@
+//! The lease thread: looks at who is there and who owns what, and takes, loads and gives partitions
+//! as [`lease::Heir`] says.
+//!
+//! It alone changes owners. What it has taken goes to the executor's thread whole; what is to be
+//! given comes back from there once nothing of it is under way.
+
+use crate::{load, status::Status, threads::Report};
+use engine::{Bell, Claim, Engine, EngineError, Kind, Reader, Registry, Tenure};
+use lease::{Deed, Heir, News, NodeId, Order, Survey};
+use net::{clock, ids};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, mpsc},
+    time::Duration,
+};
+use stdx::Moment;
+use tokio::sync::mpsc as to_executor;
+use wire::{Epoch, PartitionId, ServiceTag};
+
+/// The longest time between two looks, when nothing happens that would bring the next about.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// How long a partition that could not be loaded is left alone.
+const DAMAGED_REST: Duration = Duration::from_secs(30);
+/// Looks in a row that may fail for want of the engine, before the node ends: half a minute.
+const BLIND_LOOKS_MAX: u32 = 300;
+
+/// Where a node sits among those of its service.
+#[derive(Debug)]
+pub(crate) struct Seat {
+    pub(crate) name: Arc<str>,
+    /// The service's nodes in the order of the topology file.
+    pub(crate) roster: Vec<Arc<str>>,
+    pub(crate) status: Arc<Status>,
+}
+
+/// What the lease thread is told.
+#[derive(Clone, Debug)]
+pub(crate) enum Word {
+    /// The tenure has ended at the executor: nothing of it is under way.
+    Ended(PartitionId, Epoch),
+    /// The node drains, or stays after all.
+    Leaving(bool),
+    /// Somebody wants a partition at the node of this name, or where it belongs.
+    Pin(PartitionId, Option<Arc<str>>),
+}
+
+/// The way to the lease thread.
+#[derive(Clone)]
+pub(crate) struct Words {
+    sender: mpsc::Sender<Word>,
+    bell: Bell,
+}
+
+impl std::fmt::Debug for Words {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Words").finish_non_exhaustive()
+    }
+}
+
+impl Words {
+    /// Tells it, and wakes it.
+    pub(crate) fn tell(&self, word: Word) {
+        drop(self.sender.send(word)); // If it has ended, it has said why.
+        (self.bell)();
+    }
+}
+
+pub(crate) struct Steward {
+    registry: Box<dyn Registry>,
+    reader: Box<dyn Reader>,
+    service: ServiceTag,
+    heir: Heir,
+    words: mpsc::Receiver<Word>,
+    reports: to_executor::UnboundedSender<Report>,
+    status: Arc<Status>,
+    /// The names of nodes, for people.
+    names: BTreeMap<NodeId, Arc<str>>,
+    /// Until when partitions that could not be loaded are left alone.
+    damaged: BTreeMap<PartitionId, Moment>,
+    has_settled: bool,
+    has_emptied: bool,
+    blind_looks: u32,
+}
+
+/// Why the thread ends.
+enum End {
+    /// Nobody hears it any more.
+    Unheard,
+    Fatal(EngineError),
+}
+
+impl From<EngineError> for End {
+    fn from(error: EngineError) -> End {
+        End::Fatal(error)
+    }
+}
+
+impl Steward {
+    pub(crate) fn new(
+        engine: &dyn Engine,
+        service: ServiceTag,
+        seat: Seat,
+        reports: to_executor::UnboundedSender<Report>,
+    ) -> Result<(Steward, Words), EngineError> {
+        let (registry, reader) = (engine.registry()?, engine.reader()?);
+        let (sender, words) = mpsc::channel();
+        let (me, bell) = (registry.me(), registry.bell());
+        let steward = Steward {
+            registry,
+            reader,
+            service,
+            heir: Heir::new(me, seat.name, seat.roster, ids::seed(), clock::now()),
+            words,
+            reports,
+            status: seat.status,
+            names: BTreeMap::new(),
+            damaged: BTreeMap::new(),
+            has_settled: false,
+            has_emptied: false,
+            blind_looks: 0,
+        };
+        Ok((steward, Words { sender, bell }))
+    }
+
+    /// Until the node ends.
+    pub(crate) fn run(mut self) {
+        loop {
+            match self.turn() {
+                Ok(()) => self.registry.wait(LOOK_EVERY),
+                Err(End::Unheard) => return,
+                Err(End::Fatal(error)) => {
+                    drop(self.reports.send(Report::Fatal(error.to_string())));
+                    return;
+                }
+            }
+        }
+    }
+
+    fn turn(&mut self) -> Result<(), End> {
+        loop {
+            match self.words.try_recv() {
+                Ok(word) => self.hear(word)?,
+                Err(mpsc::TryRecvError::Empty) => break,
+                Err(mpsc::TryRecvError::Disconnected) => return Err(End::Unheard),
+            }
+        }
+        let survey = match self.registry.survey() {
+            Ok(survey) => survey,
+            // What is owned is served on: others see that this node lives.
+            Err(error) if error.kind == Kind::Unavailable && self.blind_looks < BLIND_LOOKS_MAX => {
+                if self.blind_looks == 0 {
+                    tracing::warn!(%error, "cannot see who owns what");
+                }
+                self.blind_looks += 1;
+                return Ok(());
+            }
+            Err(error) => return Err(error.into()),
+        };
+        self.blind_looks = 0;
+        self.learn_names(&survey);
+        let orders = self.heir.look(clock::now(), &survey);
+        self.carry_out(&orders)?;
+        if !std::mem::replace(&mut self.has_settled, true) {
+            self.report(Report::Settled)?;
+        }
+        let is_empty = self.heir.is_free_to_go();
+        if is_empty != std::mem::replace(&mut self.has_emptied, is_empty) {
+            self.report(Report::Emptied(is_empty))?;
+        }
+        Ok(())
+    }
+
+    fn learn_names(&mut self, survey: &Survey) {
+        for member in &survey.members {
+            self.names.entry(member.id).or_insert_with(|| Arc::clone(&member.name));
+        }
+        self.names.retain(|id, _| survey.members.iter().any(|it| it.id == *id));
+    }
+
+    fn hear(&mut self, word: Word) -> Result<(), End> {
+        match word {
+            Word::Ended(partition, epoch) => {
+                // Either of the two is news, as the office has it.
+                for news in [News::Closed { epoch }, News::Over { epoch }] {
+                    if let Some(deed) = self.heir.hear(clock::now(), partition, news) {
+                        self.follow(partition, deed)?;
+                    }
+                }
+            }
+            Word::Leaving(on) => {
+                self.heir.set_leaving(on);
+                self.registry.set_leaving(on);
+            }
+            Word::Pin(partition, node) => {
+                let pinned = self.registry.pin(partition, node.as_deref());
+                if let Err(error) = pinned {
+                    tracing::error!(%error, partition = partition.0, "a move is not written down");
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// All takes in one transaction, then one deed after the other.
+    fn carry_out(&mut self, orders: &[Order]) -> Result<(), End> {
+        let now = clock::now();
+        self.damaged.retain(|_, until| now < *until);
+        let mut claims = Vec::new();
+        for &Order { partition, deed } in orders {
+            match deed {
+                Deed::Take { seen } if self.damaged.contains_key(&partition) => {
+                    self.heir.hear(now, partition, News::Took { seen, epoch: None });
+                }
+                Deed::Take { seen } => claims.push(Claim { partition, seen }),
+                Deed::Load { .. } | Deed::Serve { .. } | Deed::Close { .. } | Deed::Give { .. } => {
+                    self.follow(partition, deed)?;
+                }
+            }
+        }
+        if claims.is_empty() { Ok(()) } else { self.take(&claims) }
+    }
+
+    fn take(&mut self, claims: &[Claim]) -> Result<(), End> {
+        let tenures = match self.registry.take(claims) {
+            Ok(tenures) => tenures,
+            Err(error) if matches!(error.kind, Kind::Full | Kind::Unavailable) => {
+                tracing::error!(%error, "cannot take partitions now");
+                for claim in claims {
+                    self.heir.hear(clock::now(), claim.partition, News::Failed);
+                }
+                return Ok(());
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let mut loads = Vec::new();
+        for &Claim { partition, seen } in claims {
+            let tenure = tenures.iter().find(|it| it.partition == partition);
+            let news = News::Took { seen, epoch: tenure.map(|it| it.epoch) };
+            let deed = self.heir.hear(clock::now(), partition, news);
+            loads.extend(tenure.filter(|_| matches!(deed, Some(Deed::Load { .. }))));
+        }
+        loads.into_iter().try_for_each(|tenure| self.load(tenure))
+    }
+
+    fn load(&mut self, tenure: &Tenure) -> Result<(), End> {
+        let Tenure { partition, epoch, .. } = *tenure;
+        match load::load(self.reader.as_mut(), self.service, tenure) {
+            Ok(taken) => {
+                self.status.moved(partition, epoch, "taken", None);
+                self.report(Report::Taken(taken))?;
+                self.heir.hear(clock::now(), partition, News::Loaded { epoch });
+            }
+            // One damaged partition takes neither its neighbours down nor, one after the other,
+            // the nodes that would try it.
+            Err(error) => {
+                tracing::error!(%error, partition = partition.0, "a partition does not load");
+                self.damaged.insert(partition, clock::now() + DAMAGED_REST);
+                self.heir.hear(clock::now(), partition, News::Failed);
+            }
+        }
+        Ok(())
+    }
+
+    /// Does a deed and whatever follows from it.
+    fn follow(&mut self, partition: PartitionId, deed: Deed) -> Result<(), End> {
+        match deed {
+            Deed::Close { epoch } => self.report(Report::Close(partition, epoch)),
+            Deed::Give { epoch, to } => {
+                match self.registry.give(partition, epoch, to) {
+                    Ok(true) => {
+                        let name = self.names.get(&to).map(|it| &**it);
+                        self.status.moved(partition, epoch, "given", name);
+                    }
+                    Ok(false) => (),
+                    // It is ours still, and will be taken anew at the next look.
+                    Err(error) => {
+                        tracing::error!(%error, partition = partition.0, "cannot give a partition");
+                    }
+                }
+                self.heir.hear(clock::now(), partition, News::Gave { epoch });
+                Ok(())
+            }
+            Deed::Take { seen } => self.take(&[Claim { partition, seen }]),
+            // Both are done where the partition is taken.
+            Deed::Load { .. } | Deed::Serve { .. } => Ok(()),
+        }
+    }
+
+    fn report(&self, report: Report) -> Result<(), End> {
+        self.reports.send(report).map_err(|_| End::Unheard)
+    }
+}
