@@ -49,7 +49,7 @@ pub fn run(
     reload: Reload<AccountConfig>,
 ) -> io::Result<()> {
     let listening = vec![Listening::bind(Door::Trunk, config.trunk)?];
-    let status = Arc::new(Status::default());
+    let status = Arc::new(Status::new(&config));
     let control = Arc::new(Control::new(1, reload));
     let controls = Arc::clone(&control) as _;
     let admin = Admin::start(config.node.admin, Arc::clone(&status) as _, controls)?;
@@ -131,7 +131,9 @@ async fn finish(
     threads: Threads,
     mut inbox: mpsc::UnboundedReceiver<Report>,
 ) -> io::Result<()> {
-    node.jobs.take();
+    if let Some(jobs) = node.jobs.take() {
+        jobs.leases.tell(Word::End);
+    }
     while let Some(report) = inbox.recv().await {
         if let Report::Fatal(why) = report {
             return Err(io::Error::other(why));

@@ -1,6 +1,7 @@
 //! What an account node tells on its admin address.
 
 use crate::{
+    AccountConfig,
     executor::Executor,
     steward::{Word, Words},
 };
@@ -12,14 +13,18 @@ use net::{
 };
 use std::{
     collections::VecDeque,
-    sync::{Mutex, MutexGuard, OnceLock, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
 };
 use stdx::Moment;
 use wire::{Epoch, PartitionId, Seq, Timestamp};
 
 /// Written by the executor's thread, read by the admin thread.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Status {
+    service: String,
+    partitions: u16,
+    /// The service's nodes.
+    roster: Vec<Arc<str>>,
     ready: Counter,
     commands: Counter,
     queries: Counter,
@@ -62,6 +67,25 @@ struct Move {
 }
 
 impl Status {
+    pub(crate) fn new(config: &AccountConfig) -> Status {
+        Status {
+            service: config.service.clone(),
+            partitions: config.partitions,
+            roster: config.roster.clone(),
+            ready: Counter::default(),
+            commands: Counter::default(),
+            queries: Counter::default(),
+            shed: Counter::default(),
+            batches: Counter::default(),
+            records: Counter::default(),
+            waiting: Counter::default(),
+            unprojected: Counter::default(),
+            owned: Mutex::default(),
+            moves: Mutex::default(),
+            words: OnceLock::new(),
+        }
+    }
+
     pub(crate) fn set_ready(&self, ready: bool) {
         self.ready.set(u64::from(ready));
     }
@@ -172,10 +196,12 @@ impl Source for Status {
         let moves: Vec<String> = self.moves().iter().map(one).collect();
         format!(
             concat!(
-                r#"{{"role":"account","ready":{},"requests":{},"commands":{},"queries":{},"#,
+                r#"{{"role":"account","service":"{}","partitions_count":{},"ready":{},"requests":{},"commands":{},"queries":{},"#,
                 r#""batches":{},"records":{},"shed":{},"waiting":{},"unprojected":{},"#,
                 r#""partitions":[{}],"moves":[{}]}}"#
             ),
+            self.service,
+            self.partitions,
             self.ready.get() == 1,
             self.commands.get() + self.queries.get(),
             self.commands.get(),
@@ -189,21 +215,23 @@ impl Source for Status {
             moves.join(","),
         )
     }
-    /// `/admin/partitions/N`: the body names the node that it is to be kept at; none, and it goes
-    /// where it belongs.
-    fn order(&self, path: &str, body: &[u8]) -> Option<Result<(), String>> {
-        let partition = path.strip_prefix("/admin/partitions/")?.parse().ok().map(PartitionId)?;
-        let node = match str::from_utf8(body).map(str::trim) {
-            Ok("") => None,
-            Ok(name) if name.bytes().all(|it| it.is_ascii_alphanumeric() || it == b'-') => {
-                Some(name.into())
-            }
-            Ok(_) | Err(_) => return Some(Err("no node has such a name".to_owned())),
-        };
+    /// `/admin/partitions/N/NODE` keeps a partition at a node, `/admin/partitions/N` where it
+    /// belongs.
+    fn order(&self, path: &str) -> Option<Result<(), String>> {
+        let rest = path.strip_prefix("/admin/partitions/")?;
+        let (number, node) =
+            rest.split_once('/').map_or((rest, None), |(number, node)| (number, Some(node)));
+        let partition = number.parse().ok().map(PartitionId)?;
+        if self.partitions <= partition.0 {
+            return Some(Err(format!("there are {} partitions, from 0", self.partitions)));
+        }
+        if let Some(node) = node.filter(|node| self.roster.iter().all(|it| **it != **node)) {
+            return Some(Err(format!("service {} has no node {node:?}", self.service)));
+        }
         let Some(words) = self.words.get() else {
             return Some(Err("the node is not ready yet".to_owned()));
         };
-        words.tell(Word::Pin(partition, node));
+        words.tell(Word::Pin(partition, node.map(Into::into)));
         Some(Ok(()))
     }
 }

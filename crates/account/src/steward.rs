@@ -42,6 +42,8 @@ pub(crate) enum Word {
     Leaving(bool),
     /// Somebody wants a partition at the node of this name, or where it belongs.
     Pin(PartitionId, Option<Arc<str>>),
+    /// The node ends.
+    End,
 }
 
 /// The way to the lease thread.
@@ -187,6 +189,7 @@ impl Steward {
                     }
                 }
             }
+            Word::End => return Err(End::Unheard),
             Word::Leaving(on) => {
                 self.heir.set_leaving(on);
                 self.registry.set_leaving(on);

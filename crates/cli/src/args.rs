@@ -43,6 +43,8 @@ pub(crate) enum Command {
     Account(Account),
     /// Put load on a tree, measure it, and audit its books from the answers
     Bench(Bench),
+    /// Show who owns each partition, or move one
+    Partitions(Partitions),
     /// Re-derive the books from the journal; says what is wrong and where
     Verify(Verify),
 }
@@ -112,6 +114,26 @@ pub(crate) struct Node {
     /// Print the result as JSON
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Partitions {
+    #[command(subcommand)]
+    pub(crate) verb: Option<PartitionsVerb>,
+    /// Print the result as JSON
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum PartitionsVerb {
+    /// Keep a partition at a node, now and whenever that node is there
+    Move {
+        /// SERVICE/NUMBER
+        partition: String,
+        /// Name of the node [default: where it belongs]
+        node: Option<String>,
+    },
 }
 
 #[derive(Debug, Args)]

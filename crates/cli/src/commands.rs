@@ -5,6 +5,7 @@ mod amount;
 mod bench;
 mod check;
 mod node;
+mod partitions;
 mod progress;
 mod reload;
 mod run;
@@ -36,6 +37,7 @@ pub(crate) fn perform(cli: &Cli) -> Outcome {
         Command::Reload(args) => reload::reload(args, &cli.data),
         Command::Account(args) => account::account(args, &cli.data),
         Command::Bench(args) => bench::bench(args, &cli.data),
+        Command::Partitions(args) => partitions::partitions(args, &cli.data),
         Command::Verify(args) => verify::verify(args, &cli.data),
     }
 }

@@ -70,13 +70,15 @@ pub(crate) fn told(node: &str, result: Result<Vec<String>, Vec<String>>) -> Node
     NodeReload { node: node.to_owned(), ok, lines }
 }
 
-async fn order(admin: SocketAddr, path: &str) -> Result<Value, String> {
+/// Gives an order; what the node says to it.
+pub(crate) async fn order(admin: SocketAddr, path: &str) -> Result<Value, String> {
     let url = url(admin);
     let reply = http::call(&url, http::order(&url, path), ORDER_TIME_MAX).await.map_err(unheard)?;
     whole(&reply)
 }
 
-async fn look(admin: SocketAddr) -> Result<Value, String> {
+/// What a node says of itself.
+pub(crate) async fn look(admin: SocketAddr) -> Result<Value, String> {
     let url = url(admin);
     let asked = http::get(&url, "/admin/status");
     whole(&http::call(&url, asked, ORDER_TIME_MAX).await.map_err(unheard)?)

@@ -49,8 +49,8 @@ pub trait Source: Send + Sync + 'static {
 
     /// Takes an order that only this role knows, given by POST to this path below `/admin/`.
     /// `None`: there is no such order. It is carried out a little later.
-    fn order(&self, path: &str, body: &[u8]) -> Option<Result<(), String>> {
-        _ = (path, body);
+    fn order(&self, path: &str) -> Option<Result<(), String>> {
+        _ = path;
         None
     }
 }

@@ -39,6 +39,8 @@ fn without_a_tree_there_is_a_hint() {
     folder.tollgate(["node", "a-1", "kill"]).fails(1, stderr);
     folder.tollgate(["node", "a-1", "drain"]).fails(1, stderr);
     folder.tollgate(["reload"]).fails(1, stderr);
+    folder.tollgate(["partitions"]).fails(1, stderr);
+    folder.tollgate(["partitions", "move", "a/3", "a-1"]).fails(1, stderr);
     folder.tollgate(["account", "show", "alice"]).fails(
         1,
         "error: no tree is known in tollgate-data\n\n\

@@ -95,8 +95,8 @@ impl Pages {
         if let Some(why) = guard::objection(&asked.parts.headers, asked.peer.ip()) {
             return Some(problem(403, "forbidden", why, None));
         }
-        Some(match self.source.order(path, &asked.body)? {
-            Ok(()) => whole(202, JSON, &json!({ "ok": true })),
+        Some(match self.source.order(path)? {
+            Ok(()) => whole(200, JSON, &json!({ "ok": true })),
             Err(why) => problem(409, "refused", &why, None),
         })
     }

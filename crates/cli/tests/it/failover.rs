@@ -1,0 +1,92 @@
+//! Account nodes die, hang, leave and return while clients go on: their siblings serve their
+//! partitions, and no history shows it.
+
+use crate::{history::judged, load::under_load, tree::Tree};
+use serde_json::Value;
+
+/// Enough for every account to have been asked several times.
+const SOME: usize = 200;
+
+/// The owners of the partitions of service `a`, in order.
+fn owners(tree: &Tree) -> Vec<String> {
+    let told: Value = serde_json::from_str(&tree.ok(&["partitions", "--json"])).unwrap();
+    let of_a = told["partitions"].as_array().unwrap().iter().filter(|it| it["service"] == "a");
+    of_a.map(|it| it["owner"].as_str().unwrap_or("-").to_owned()).collect()
+}
+
+fn all_are_at(tree: &Tree, name: &str) -> bool {
+    owners(tree).iter().all(|it| it == name)
+}
+
+fn homes() -> Vec<&'static str> {
+    ["a-1", "a-2"].into_iter().cycle().take(16).collect()
+}
+
+#[test]
+fn siblings_serve_what_a_dead_a_hanging_and_a_leaving_node_had() {
+    let mut tree = Tree::up("failover");
+    assert_eq!(owners(&tree), homes());
+    let count = judged(&tree, |load| {
+        load.answers(SOME);
+        // Dead, and it stays down.
+        tree.ok(&["node", "a-1", "kill"]);
+        load.answers(SOME);
+        tree.until("a-2 has all", |tree| all_are_at(tree, "a-2"));
+        load.answers(SOME);
+        // It returns, and gets its share back.
+        tree.ok(&["node", "a-1", "start"]);
+        tree.until("a-1 has its share", |tree| owners(tree) == homes());
+        load.answers(SOME);
+        // It hangs, perhaps within its turn to write: its sibling ends it.
+        let pid = tree.pids().into_iter().find(|(name, _)| name == "a-2").unwrap().1;
+        tree.signal("a-2", "STOP");
+        load.answers(SOME);
+        let is_another = |tree: &Tree| {
+            let status = tree.status();
+            let nodes = status["nodes"].as_array().unwrap();
+            nodes.iter().any(|it| it["name"] == "a-2" && it["pid"] != pid && it["state"] == "ready")
+        };
+        tree.until("a-2 was ended and is started again", is_another);
+        load.answers(SOME);
+        tree.until("a-2 has its share", |tree| owners(tree) == homes());
+        load.answers(SOME);
+    });
+    println!("{count} requests judged");
+    tree.ok(&["verify"]);
+    assert!(tree.drain(), "the drain failed: {}", tree.logs());
+}
+
+#[test]
+fn partitions_are_moved_and_nodes_are_drained_and_nobody_notices() {
+    let tree = Tree::up("handover");
+    let sent = under_load(&tree, |load| {
+        load.answers(SOME);
+        for node in ["a-2", "a-1", "a-2"] {
+            for partition in ["a/0", "a/5", "a/11"] {
+                tree.ok(&["partitions", "move", partition, node]);
+            }
+            println!("moved to {node}: slowest of {SOME} answers {} ms", load.answers(SOME));
+            let owners = owners(&tree);
+            assert_eq!([&owners[0], &owners[5], &owners[11]], [node; 3]);
+        }
+        for partition in ["a/0", "a/5", "a/11"] {
+            tree.ok(&["partitions", "move", partition]);
+        }
+        for (node, other) in [("a-1", "a-2"), ("a-2", "a-1")] {
+            tree.ok(&["node", node, "drain"]);
+            assert!(all_are_at(&tree, other), "{:?}", owners(&tree));
+            println!("{node} drained: slowest of {SOME} answers {} ms", load.answers(SOME));
+            tree.ok(&["node", node, "start"]);
+            tree.ok(&["node", node, "stop"]);
+            println!("{node} stopped: slowest of {SOME} answers {} ms", load.answers(SOME));
+            tree.ok(&["node", node, "start"]);
+            tree.until("it has its share", |tree| owners(tree) == homes());
+        }
+    });
+    println!("{sent} requests, none failed");
+    let refused = tree.run(&["partitions", "move", "a/16", "a-1"]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("16 partitions"), "{refused:?}");
+    assert_eq!(tree.run(&["partitions", "move", "a/1", "b-1"]).status.code(), Some(1));
+    assert!(tree.ok(&["partitions"]).contains("last moves"));
+}
