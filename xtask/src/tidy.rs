@@ -50,7 +50,8 @@ pub(crate) fn complaints(root: &Path) -> Vec<String> {
             let text = read(&path);
             let shown = path.strip_prefix(root).unwrap_or(&path).display().to_string();
             out.extend(check_file(&shown, &text));
-            let is_pure = PURE.contains(&name) || PURE_FOLDERS.iter().any(|it| shown.starts_with(it));
+            let is_pure =
+                PURE.contains(&name) || PURE_FOLDERS.iter().any(|it| shown.starts_with(it));
             if is_pure && !is_test(&shown) {
                 out.extend(check_purity(&shown, &text));
             }
