@@ -24,7 +24,7 @@ mod stream;
 mod streams;
 
 pub use self::{
-    call::{Answer, CallSlot, Exchange, call, forward_stream, open_stream},
+    call::{Answer, CallSlot, Exchange, call, call_with, forward_stream, open_stream},
     client::{Link, LinkConfig, LinkEvents, Ticket},
     conn::{Loss, Pending, Refused},
     duties::Tag,

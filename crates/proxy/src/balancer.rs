@@ -118,6 +118,8 @@ async fn serve(
     let trunk = Server::new(identity.clone(), Rc::new(TrunkFront::new(Rc::clone(&router))));
     let reporter = Rc::clone(&router);
     trunk.set_load(Rc::new(move || reporter.report()));
+    let teller = trunk.clone();
+    router.on_turn(Rc::new(move || teller.report_load()));
     let drain_max = Rc::new(Cell::new(config.node.drain_max));
     let post = Post {
         plan: plan.clone(),

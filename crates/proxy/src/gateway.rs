@@ -48,6 +48,7 @@ use net::{
 use std::{
     cell::{Cell, RefCell},
     io,
+    net::SocketAddr,
     rc::Rc,
     sync::Arc,
 };
@@ -59,18 +60,57 @@ pub fn run(
     shutdown: Shutdown,
     reload: Reload<GatewayConfig>,
 ) -> io::Result<()> {
-    clock::now(); // The clock starts with the node.
-    let listening = Listening::bind_doors(config.http, config.trunk)?;
-    let identity = Identity::new(Arc::clone(&config.node.name), config.node.cluster_key.clone());
-    let board = Arc::new(Board::new(&config));
-    let control = Arc::new(Control::new(config.workers, reload));
-    let (source, controls) = (Arc::clone(&board) as _, Arc::clone(&control) as _);
-    let admin = Admin::start(config.node.admin, source, controls)?;
-    announce::ready(&config.node.name, &announce::details(&listening, admin.addr())?)?;
-    worker::run(listening, config.workers, &shutdown, async |worker| {
-        serve(worker, &config, &identity, &board, &control).await;
-        Ok(())
-    })
+    let bound = Bound::reloading(config, reload)?;
+    let details = announce::details(&bound.listening, bound.admin.addr())?;
+    announce::ready(&bound.config.node.name, &details)?;
+    bound.serve(&shutdown)
+}
+
+/// A gateway that listens and does not serve yet.
+#[derive(Debug)]
+pub struct Bound {
+    config: GatewayConfig,
+    listening: Vec<Listening>,
+    board: Arc<Board>,
+    control: Arc<Control<GatewayConfig>>,
+    admin: Admin,
+}
+
+impl Bound {
+    /// Binds the addresses of a node whose configuration is in no file.
+    pub fn new(config: GatewayConfig) -> io::Result<Bound> {
+        Bound::reloading(config, Reload::never())
+    }
+
+    /// Binds the addresses of the node.
+    pub fn reloading(config: GatewayConfig, reload: Reload<GatewayConfig>) -> io::Result<Bound> {
+        clock::now(); // The clock starts with the node.
+        let listening = Listening::bind_doors(config.http, config.trunk)?;
+        let board = Arc::new(Board::new(&config));
+        let control = Arc::new(Control::new(config.workers, reload));
+        let (source, controls) = (Arc::clone(&board) as _, Arc::clone(&control) as _);
+        let admin = Admin::start(config.node.admin, source, controls)?;
+        Ok(Bound { config, listening, board, control, admin })
+    }
+
+    /// Where it listens for HTTP or the trunk: of use when port 0 was asked for.
+    pub fn addr(&self, door: Door) -> Option<SocketAddr> {
+        let listening = self.listening.iter().find(|it| it.door == door)?;
+        listening.local_addr().ok()
+    }
+
+    /// Serves until `shutdown`, then drains.
+    pub fn serve(self, shutdown: &Shutdown) -> io::Result<()> {
+        let Bound { config, listening, board, control, admin } = self;
+        let node = &config.node;
+        let identity = Identity::new(Arc::clone(&node.name), node.cluster_key.clone());
+        let served = worker::run(listening, config.workers, shutdown, async |worker| {
+            serve(worker, &config, &identity, &board, &control).await;
+            Ok(())
+        });
+        drop(admin); // It answered until now, so that a drain can be watched.
+        served
+    }
 }
 
 /// One worker, from its start to the end of its drain.

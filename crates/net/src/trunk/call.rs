@@ -117,10 +117,6 @@ impl<P: Pending> Waiting<P> {
         (Waiting { state, link: link.clone() }, slot)
     }
 
-    fn refused(&self, loss: Loss) {
-        self.state.replace(State::Done(Err(loss)));
-    }
-
     async fn settled(&self) -> Settled {
         poll_fn(|cx| {
             let mut state = self.state.borrow_mut();
@@ -158,9 +154,19 @@ pub fn call<P: Pending + From<CallSlot>>(
     link: &Link<P>,
     request: &RequestRef<'_>,
 ) -> impl Future<Output = Result<Answer, Loss>> + use<P> {
+    call_with(link, request, P::from)
+}
+
+/// As [`call`], for pendings that hold more than the slot: `wrap` makes one, which is to pass on to
+/// the slot what it hears. It hears of everything, also of a request that could not be sent.
+pub fn call_with<P: Pending, W: FnOnce(CallSlot) -> P>(
+    link: &Link<P>,
+    request: &RequestRef<'_>,
+    wrap: W,
+) -> impl Future<Output = Result<Answer, Loss>> + use<P, W> {
     let (waiting, slot) = Waiting::new(link, false);
-    if let Err(Refused { loss, .. }) = link.send(request, P::from(slot)) {
-        waiting.refused(loss);
+    if let Err(Refused { pending, loss }) = link.send(request, wrap(slot)) {
+        pending.lost(loss);
     }
     async move { waiting.settled().await.map(|(answer, _)| answer) }
 }

@@ -312,9 +312,7 @@ impl Server {
     /// to send again. What comes all the same is served.
     pub fn retire(&self, on: bool) {
         self.shared.retired.set(on);
-        for conn in &*self.shared.conns.borrow() {
-            conn.report();
-        }
+        self.report_load();
     }
 
     /// Asks every peer, present and to come, to go elsewhere, until it is turned off. For servers
@@ -327,6 +325,11 @@ impl Server {
                     .append(|out| append_going_away(out, Farewell::Draining, "out of rotation"));
             }
         }
+    }
+
+    /// Tells every peer the load now, since something about it has changed that cannot wait.
+    pub fn report_load(&self) {
+        self.shared.conns.borrow().iter().for_each(|conn| conn.report());
     }
 
     /// Sends every peer a going-away, and returns when all have got their answers and left, or

@@ -1,14 +1,13 @@
 //! The HTTP front: a client's request goes on over the trunk, and its answer comes back as HTTP.
 
 use super::{
-    blame,
     front::{self, Key},
     limits::{ATTEMPTS_MAX, EDGE_LIMIT, FULL_MAX, UNSENT_WAIT_MAX},
     router::Router,
     verdict::{Failure, Nature, is_definite},
 };
 use crate::gate::Gate;
-use balance::{Ask, Outcome, Ticket};
+use balance::{Ask, Outcome};
 use bytes::Bytes;
 use http::{HeaderValue, Response, request::Parts};
 use net::{
@@ -20,7 +19,7 @@ use std::{cell::Cell, rc::Rc};
 use tokio::time::timeout;
 use wire::{
     Code,
-    frame::{RequestRef, ResponseRef, Target},
+    frame::{RequestRef, Target},
 };
 
 /// Takes requests of clients.
@@ -102,29 +101,21 @@ impl HttpFront {
             };
             request.deadline_ms = left_ms;
             let endpoint = ticket.choice.endpoint;
-            let sent = InFlight { router, ticket: Some(ticket) };
-            let result = router.call(&ticket, &request).await;
+            let result = router.call(ticket, &request).await;
             excluded = Some(endpoint);
             match result {
                 Ok(answer) => {
                     let response = answer.response();
-                    shed.set(sent.answered(&response) == Outcome::Shed);
+                    shed.set(router.blame(endpoint, &response) == Outcome::Shed);
                     let passes = !repeated || nature.reads;
                     if passes || is_definite(response.status, response.body) {
                         return Ok(answer);
                     }
                     return Err(Failure::Unknown);
                 }
-                Err(loss @ Loss::DeadlinePassed) => {
-                    sent.lost(loss);
-                    return Err(Failure::Late);
-                }
-                Err(loss @ Loss::Reset) => {
-                    sent.lost(loss);
-                    return Err(Failure::Unknown);
-                }
-                Err(loss @ Loss::ConnectionLost) => {
-                    sent.lost(loss);
+                Err(Loss::DeadlinePassed) => return Err(Failure::Late),
+                Err(Loss::Reset) => return Err(Failure::Unknown),
+                Err(Loss::ConnectionLost) => {
                     let may_repeat = !repeated && nature.repeatable;
                     let too_often = ATTEMPTS_MAX <= request.attempt + 1;
                     if !may_repeat || too_often || !router.may_repeat() {
@@ -133,7 +124,6 @@ impl HttpFront {
                     request.attempt += 1;
                 }
                 Err(loss) => {
-                    sent.lost(loss);
                     fulls += usize::from(loss == Loss::Full);
                     refusals += 1;
                     if loss == Loss::TooLong || fulls == FULL_MAX || router.len() < refusals {
@@ -183,33 +173,6 @@ impl Service for HttpFront {
 
 /// What a client is told whose request is one too many.
 const FULL: &str = "as much is in flight as this node takes; the request was not executed";
-
-/// Counts a request as in flight for as long as it is awaited, also when the client hangs up.
-struct InFlight<'a> {
-    router: &'a Router,
-    /// `None` once it came to its end.
-    ticket: Option<Ticket>,
-}
-
-impl InFlight<'_> {
-    fn answered(mut self, response: &ResponseRef<'_>) -> Outcome {
-        let ticket = self.ticket.take().expect("only the end takes it");
-        self.router.answered(ticket, response)
-    }
-
-    fn lost(mut self, loss: Loss) {
-        let ticket = self.ticket.take().expect("only the end takes it");
-        self.router.ended(ticket, blame::lost(loss));
-    }
-}
-
-impl Drop for InFlight<'_> {
-    fn drop(&mut self) {
-        if let Some(ticket) = self.ticket.take() {
-            self.router.ended(ticket, Outcome::Abandoned);
-        }
-    }
-}
 
 /// An endpoint's answer as HTTP. A bodyless failure is a node's below that gave up on the request:
 /// with 503 before it began, with anything else without saying how far it had come.

@@ -34,14 +34,68 @@ use wire::frame::{LoadReport, Patch, RequestRef, ResponseRef, Target};
 /// What waits for an answer from an endpoint.
 pub(super) enum Hop {
     /// A task of the HTTP front.
-    Call(CallSlot),
+    Call(Call),
     /// A request of the trunk front.
     Relay(Relay),
 }
 
+/// What waits for the answer to a call, in front of its task: its end is counted when the answer
+/// is read, before any load report behind it, and when the client has hung up, too.
+pub(super) struct Call {
+    slot: CallSlot,
+    /// `None` for one whose task counts its end.
+    sent: Option<Sent>,
+}
+
 impl From<CallSlot> for Hop {
     fn from(slot: CallSlot) -> Hop {
-        Hop::Call(slot)
+        Hop::Call(Call { slot, sent: None })
+    }
+}
+
+/// The duty to count the end of what was sent.
+struct Sent {
+    router: Rc<Router>,
+    /// `None` once it is counted.
+    ticket: Option<Ticket>,
+}
+
+impl Call {
+    fn answered(self, response: ResponseRef<'_>) {
+        self.sent.into_iter().for_each(|it| it.answered(&response));
+        self.slot.answered(response);
+    }
+
+    fn streamed(self, head: ResponseRef<'_>, body: StreamReader) {
+        self.sent.into_iter().for_each(|it| it.answered(&head));
+        self.slot.streamed(head, body);
+    }
+
+    fn lost(self, loss: Loss) {
+        self.sent.into_iter().for_each(|it| it.lost(loss));
+        self.slot.lost(loss);
+    }
+}
+
+impl Sent {
+    fn answered(mut self, response: &ResponseRef<'_>) {
+        if let Some(ticket) = self.ticket.take() {
+            self.router.answered(ticket, response);
+        }
+    }
+
+    fn lost(mut self, loss: Loss) {
+        if let Some(ticket) = self.ticket.take() {
+            self.router.ended(ticket, blame::lost(loss));
+        }
+    }
+}
+
+impl Drop for Sent {
+    fn drop(&mut self) {
+        if let Some(ticket) = self.ticket.take() {
+            self.router.ended(ticket, Outcome::Abandoned);
+        }
     }
 }
 
@@ -58,28 +112,28 @@ impl Hop {
 impl Pending for Hop {
     fn sent(&self, ticket: trunk::Ticket) {
         match self {
-            Hop::Call(slot) => slot.sent(ticket),
+            Hop::Call(call) => call.slot.sent(ticket),
             Hop::Relay(relay) => relay.sent(ticket),
         }
     }
 
     fn streamed(self, head: ResponseRef<'_>, body: StreamReader) {
         match self {
-            Hop::Call(slot) => slot.streamed(head, body),
+            Hop::Call(call) => call.streamed(head, body),
             Hop::Relay(relay) => relay.streamed(head, body),
         }
     }
 
     fn answered(self, response: ResponseRef<'_>) {
         match self {
-            Hop::Call(slot) => slot.answered(response),
+            Hop::Call(call) => call.answered(response),
             Hop::Relay(relay) => relay.answered(response),
         }
     }
 
     fn lost(self, loss: Loss) {
         match self {
-            Hop::Call(slot) => slot.lost(loss),
+            Hop::Call(call) => call.lost(loss),
             Hop::Relay(relay) => relay.lost(loss),
         }
     }
@@ -104,6 +158,8 @@ pub(super) struct Router {
     /// Tasks that wait for an endpoint, and how many they are.
     returned: Notify,
     tasks_waiting: Cell<usize>,
+    /// Called when there is an endpoint to send to and there was none, or the other way round.
+    on_turn: RefCell<Option<Rc<dyn Fn()>>>,
     /// From when on the panic rule is told again.
     panic_told_until: Cell<Moment>,
     /// Buffers to copy relayed requests into.
@@ -132,6 +188,7 @@ impl Router {
             waiting: RefCell::default(),
             returned: Notify::new(),
             tasks_waiting: Cell::new(0),
+            on_turn: RefCell::default(),
             panic_told_until: Cell::new(Moment::ZERO),
             spare: RefCell::default(),
         });
@@ -196,8 +253,24 @@ impl Router {
         }
     }
 
+    /// Sets what is to be done when the first endpoint comes up or the last one goes.
+    pub(super) fn on_turn(&self, told: Rc<dyn Fn()>) {
+        self.on_turn.replace(Some(told));
+    }
+
+    /// Tells that somebody is up again, or nobody any more, if `were_up` says that this is new.
+    fn tell_turn(&self, were_up: usize) {
+        if (were_up == 0) != (self.pool.borrow().up_count() == 0) {
+            let told = self.on_turn.borrow().clone();
+            if let Some(told) = told {
+                told();
+            }
+        }
+    }
+
     /// Asks the endpoints nothing more.
     pub(super) fn close(&self) {
+        self.on_turn.take();
         self.ways.borrow().iter().for_each(Way::close);
     }
 
@@ -262,11 +335,13 @@ impl Router {
 
     /// Sends a request to where its ticket says, and returns what will come of it.
     pub(super) fn call(
-        &self,
-        ticket: &Ticket,
+        self: &Rc<Router>,
+        ticket: Ticket,
         request: &RequestRef<'_>,
     ) -> impl Future<Output = Result<Answer, Loss>> + use<> {
-        self.ways.borrow()[ticket.choice.endpoint].call(request)
+        let sent = Sent { router: Rc::clone(self), ticket: Some(ticket) };
+        let way = &self.ways.borrow()[ticket.choice.endpoint];
+        way.call(request, move |slot| Hop::Call(Call { slot, sent: Some(sent) }))
     }
 
     /// Sends a request that was received to the endpoint.
@@ -317,14 +392,14 @@ impl Router {
         }
     }
 
-    /// What was sent was answered; returns whom that speaks well or ill of.
-    pub(super) fn answered(&self, ticket: Ticket, response: &ResponseRef<'_>) -> Outcome {
-        let outcome = {
-            let ways = self.ways.borrow();
-            blame::answered(ways[ticket.choice.endpoint].name(), response)
-        };
-        self.ended(ticket, outcome);
-        outcome
+    /// What was sent was answered.
+    pub(super) fn answered(&self, ticket: Ticket, response: &ResponseRef<'_>) {
+        self.ended(ticket, self.blame(ticket.choice.endpoint, response));
+    }
+
+    /// What an answer says of the endpoint that brought it.
+    pub(super) fn blame(&self, endpoint: usize, response: &ResponseRef<'_>) -> Outcome {
+        blame::answered(self.ways.borrow()[endpoint].name(), response)
     }
 
     /// Tells of a breaker that changed its phase.
@@ -375,6 +450,7 @@ impl Router {
     /// Gives the pool the state that an endpoint's connection and its drain make together.
     fn show_state(&self, index: usize, way: &Way) {
         let mut pool = self.pool.borrow_mut();
+        let were_up = pool.up_count();
         let state = match (way.connected.get(), way.config.drained || way.gone) {
             (true, false) => match pool.state(index) {
                 state @ State::Connected { .. } => state,
@@ -384,6 +460,8 @@ impl Router {
             (false, _) => State::Down,
         };
         pool.set_state(index, state);
+        drop(pool);
+        self.tell_turn(were_up);
         way.counters.up.set(u64::from(matches!(state, State::Connected { .. })));
         way.counters.drained.set(u64::from(way.config.drained));
         way.counters.weight.set(u64::from(way.config.weight.get()));
@@ -452,7 +530,9 @@ impl LinkEvents for Router {
         way.connected.set(false);
         way.note("its connection was lost");
         let before = self.pool.borrow().phase(index);
+        let were_up = self.pool.borrow().up_count();
         self.pool.borrow_mut().lost(now, &mut self.rng.borrow_mut(), index);
+        self.tell_turn(were_up);
         let after = self.pool.borrow().phase(index);
         self.show_state(index, way);
         if before != after {
@@ -472,11 +552,12 @@ impl LinkEvents for Router {
         let LoadReport { in_flight, limit_permille, draining, .. } = report;
         let report = Report { in_flight, latency: report.latency(), limit_permille, draining };
         let mut pool = self.pool.borrow_mut();
-        let was_up = pool.up_count();
+        let were_up = pool.up_count();
         pool.reported(clock::now(), index, report);
-        let is_up = pool.up_count();
+        let are_up = pool.up_count();
         drop(pool);
-        if was_up == 0 && is_up != 0 {
+        self.tell_turn(were_up);
+        if were_up == 0 && are_up != 0 {
             self.release();
         }
     }

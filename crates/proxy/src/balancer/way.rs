@@ -7,8 +7,8 @@ use net::{
     latency::LatencyWindow,
     node,
     trunk::{
-        Answer, Exchange, Identity, Link, LinkConfig, LinkEvents, Loss, Refused, StreamWriter,
-        Ticket, call, forward_stream,
+        Answer, CallSlot, Exchange, Identity, Link, LinkConfig, LinkEvents, Loss, Refused,
+        StreamWriter, Ticket, call_with, forward_stream,
     },
 };
 use std::{
@@ -80,13 +80,14 @@ impl Way {
         &self.config.name
     }
 
-    /// Sends a request and returns what will come of it.
-    pub(super) fn call(
+    /// Sends a request and returns what will come of it; `hop` makes what hears of it first.
+    pub(super) fn call<W: FnOnce(CallSlot) -> Hop>(
         &self,
         request: &RequestRef<'_>,
-    ) -> impl Future<Output = Result<Answer, Loss>> + use<> {
+        hop: W,
+    ) -> impl Future<Output = Result<Answer, Loss>> + use<W> {
         match &self.transport {
-            Transport::Trunk(link) => call(link, request),
+            Transport::Trunk(link) => call_with(link, request, hop),
         }
     }
 

@@ -1,5 +1,6 @@
 //! Endpoints that can be killed, balancers that can be drained, and a plain HTTP client.
 
+use balance::Policy;
 use net::{
     node::{ClusterKey, Endpoint, NodeConfig},
     shutdown::{ShutdownTrigger, shutdown},
@@ -7,8 +8,9 @@ use net::{
     worker::Door,
 };
 use proxy::{
-    balancer::Bound,
-    config::{BalancerConfig, EndpointConfig, HashBy},
+    balancer::{Bound, Plan},
+    config::{BalancerConfig, EndpointConfig, GatewayConfig, HashBy, ServiceConfig},
+    gateway,
     problem::Problem,
 };
 use std::{
@@ -31,7 +33,8 @@ use wire::{
 
 /// Longest that anything awaited here may take.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
-const ANY: &str = "127.0.0.1:0";
+const SLOW: Duration = Duration::from_millis(200);
+pub(crate) const ANY: &str = "127.0.0.1:0";
 
 pub(crate) fn key() -> ClusterKey {
     ClusterKey(b"key"[..].into())
@@ -40,15 +43,62 @@ pub(crate) fn key() -> ClusterKey {
 /// Where an endpoint says that a request has come: its name, and the attempt.
 pub(crate) type Arrivals = mpsc::Sender<(&'static str, u8)>;
 
-/// An endpoint of the trunk on a thread of its own.
-pub(crate) struct Leaf {
+/// A server of the trunk on a thread of its own, which answers as the test wants.
+pub(crate) struct Stub {
     pub(crate) endpoint: Endpoint,
     alive: oneshot::Sender<()>,
     thread: thread::JoinHandle<()>,
 }
 
+impl Stub {
+    /// `handler` and `setup` run on the server's thread.
+    pub(crate) fn start<H: Handler>(
+        name: &'static str,
+        addr: SocketAddr,
+        handler: impl FnOnce() -> H + Send + 'static,
+        setup: impl FnOnce(&Server) + Send + 'static,
+    ) -> Stub {
+        let (bound, addr_of) = mpsc::channel();
+        let (alive, killed) = oneshot::channel::<()>();
+        let thread = thread::spawn(move || {
+            let mut builder = Builder::new_current_thread();
+            let runtime = builder.enable_all().build_local(LocalOptions::default()).unwrap();
+            runtime.block_on(async {
+                let listener = tokio::net::TcpListener::bind(addr).await.unwrap();
+                bound.send(listener.local_addr().unwrap()).unwrap();
+                let server = Server::new(Identity::new(name.into(), key()), Rc::new(handler()));
+                setup(&server);
+                let serving = async {
+                    loop {
+                        server.serve(listener.accept().await.unwrap().0, ());
+                    }
+                };
+                tokio::select! {
+                    () = serving => (),
+                    _ = killed => (),
+                }
+            });
+        });
+        let endpoint = Endpoint { name: name.into(), addr: addr_of.recv().unwrap() };
+        Stub { endpoint, alive, thread }
+    }
+
+    /// Ends the server at once; its sockets close with it.
+    pub(crate) fn kill(self) {
+        drop(self.alive);
+        self.thread.join().unwrap();
+    }
+}
+
+/// An endpoint that tells what it was asked.
+pub(crate) struct Leaf {
+    pub(crate) endpoint: Endpoint,
+    stub: Stub,
+}
+
 /// Answers by path: `/hold` never, `/hold-first` at the second attempt, `/hold-then-503` with a
-/// refusal at the second attempt, anything else at once with what the request was.
+/// refusal at the second attempt, `/slow` after [`SLOW`] with its name, anything else at once with
+/// what the request was.
 struct Mirror {
     name: &'static str,
     held: RefCell<Vec<ReplyTo>>,
@@ -62,6 +112,12 @@ impl Handler for Mirror {
         let Target::Http { method, path, headers } = request.target else { panic!() };
         if path == "/hold" || path.starts_with("/hold") && request.attempt == 0 {
             self.held.borrow_mut().push(reply);
+        } else if path == "/slow" {
+            let name = self.name;
+            drop(tokio::task::spawn_local(async move {
+                tokio::time::sleep(SLOW).await;
+                reply.send(ResponseRef::new(200, name, name.as_bytes()));
+            }));
         } else if path == "/hold-then-503" {
             let (code, request_id) = (Code::Overloaded, "req_x");
             let body = Problem { code, detail: "full", field: None, request_id }.body();
@@ -88,35 +144,61 @@ impl Leaf {
     }
 
     pub(crate) fn start_at(name: &'static str, addr: SocketAddr, arrivals: Arrivals) -> Leaf {
-        let (bound, addr_of) = mpsc::channel();
-        let (alive, killed) = oneshot::channel::<()>();
-        let thread = thread::spawn(move || {
-            let mut builder = Builder::new_current_thread();
-            let runtime = builder.enable_all().build_local(LocalOptions::default()).unwrap();
-            runtime.block_on(async {
-                let listener = tokio::net::TcpListener::bind(addr).await.unwrap();
-                bound.send(listener.local_addr().unwrap()).unwrap();
-                let mirror = Mirror { name, held: RefCell::default(), arrivals };
-                let server = Server::new(Identity::new(name.into(), key()), Rc::new(mirror));
-                let serving = async {
-                    loop {
-                        server.serve(listener.accept().await.unwrap().0, ());
-                    }
-                };
-                tokio::select! {
-                    () = serving => (),
-                    _ = killed => (),
-                }
-            });
-        });
-        let endpoint = Endpoint { name: name.into(), addr: addr_of.recv().unwrap() };
-        Leaf { endpoint, alive, thread }
+        let mirror = move || Mirror { name, held: RefCell::default(), arrivals };
+        let stub = Stub::start(name, addr, mirror, |_| ());
+        Leaf { endpoint: stub.endpoint.clone(), stub }
     }
 
     /// Ends the endpoint at once; its sockets close with it.
     pub(crate) fn kill(self) {
-        drop(self.alive);
+        self.stub.kill();
+    }
+}
+
+/// A gateway on threads of its own, over one account service `a` of two partitions.
+pub(crate) struct Gateway {
+    pub(crate) endpoint: Endpoint,
+    trigger: ShutdownTrigger,
+    thread: thread::JoinHandle<()>,
+}
+
+/// Partitions of service `a` of every [`Gateway`].
+pub(crate) const PARTITIONS: u16 = 2;
+
+impl Gateway {
+    pub(crate) fn start(name: &'static str, nodes: &[Endpoint]) -> Gateway {
+        let bound = gateway::Bound::new(GatewayConfig {
+            node: node(name),
+            http: None,
+            trunk: Some(ANY.parse().unwrap()),
+            services: vec![ServiceConfig {
+                name: "a".to_owned(),
+                partitions: PARTITIONS,
+                nodes: nodes.to_vec(),
+            }],
+            api_key: "secret".to_owned(),
+            workers: 1,
+            deadline: PATIENCE,
+        });
+        let bound = bound.unwrap();
+        let endpoint = Endpoint { name: name.into(), addr: bound.addr(Door::Trunk).unwrap() };
+        let (trigger, shutdown) = shutdown();
+        let thread = thread::spawn(move || bound.serve(&shutdown).unwrap());
+        Gateway { endpoint, trigger, thread }
+    }
+
+    pub(crate) fn drain(self) {
+        self.trigger.trigger();
         self.thread.join().unwrap();
+    }
+}
+
+fn node(name: &str) -> NodeConfig {
+    NodeConfig {
+        name: name.into(),
+        admin: ANY.parse().unwrap(),
+        cluster_key: key(),
+        drain_max: PATIENCE,
     }
 }
 
@@ -126,6 +208,7 @@ pub(crate) struct Balancer {
     pub(crate) trunk: Option<SocketAddr>,
     pub(crate) admin: SocketAddr,
     name: &'static str,
+    pub(crate) plan: Plan,
     trigger: ShutdownTrigger,
     thread: thread::JoinHandle<()>,
 }
@@ -137,28 +220,33 @@ impl Balancer {
         endpoints: &[Endpoint],
         deadline: Duration,
     ) -> Balancer {
+        let endpoints = endpoints.iter().map(EndpointConfig::trunk).collect();
+        Balancer::with(name, endpoints, Policy::LeastLoad, deadline)
+    }
+
+    pub(crate) fn with(
+        name: &'static str,
+        endpoints: Vec<EndpointConfig>,
+        policy: Policy,
+        deadline: Duration,
+    ) -> Balancer {
         let any = ANY.parse().unwrap();
         let bound = Bound::new(BalancerConfig {
-            node: NodeConfig {
-                name: name.into(),
-                admin: any,
-                cluster_key: key(),
-                drain_max: PATIENCE,
-            },
+            node: node(name),
             http: Some(any),
             trunk: Some(any),
-            endpoints: endpoints.iter().map(EndpointConfig::trunk).collect(),
-            policy: balance::Policy::LeastLoad,
+            endpoints,
+            policy,
             hash: HashBy::Account,
             workers: 1,
             deadline,
         });
         let bound = bound.unwrap();
         let (http, trunk) = (bound.addr(Door::Http), bound.addr(Door::Trunk));
-        let admin = bound.admin_addr();
+        let (admin, plan) = (bound.admin_addr(), bound.plan());
         let (trigger, shutdown) = shutdown();
         let thread = thread::spawn(move || bound.serve(&shutdown).unwrap());
-        Balancer { http, trunk, admin, name, trigger, thread }
+        Balancer { http, trunk, admin, name, plan, trigger, thread }
     }
 
     /// This balancer as an endpoint of the tier above.
@@ -169,6 +257,30 @@ impl Balancer {
     /// Asks the balancer, on a connection of its own.
     pub(crate) fn ask(&self, request: &str) -> Answer {
         ask(self.http.unwrap(), request)
+    }
+
+    /// What its admin address says of an endpoint.
+    pub(crate) fn endpoint_status(&self, name: &str) -> serde_json::Value {
+        let status: serde_json::Value =
+            serde_json::from_str(&ask(self.admin, "GET /admin/status").body).unwrap();
+        let endpoints = status["endpoints"].as_array().unwrap();
+        endpoints.iter().find(|it| it["name"] == name).unwrap().clone()
+    }
+
+    /// Asks until `done` holds of what is known of an endpoint.
+    pub(crate) fn ask_until(
+        &self,
+        request: &str,
+        endpoint: &str,
+        done: impl Fn(&serde_json::Value) -> bool,
+    ) -> Vec<Answer> {
+        let mut answers = Vec::new();
+        let until = net::clock::now() + PATIENCE;
+        while !done(&self.endpoint_status(endpoint)) {
+            assert!(net::clock::now() < until, "{}", self.endpoint_status(endpoint));
+            answers.push(self.ask(request));
+        }
+        answers
     }
 
     /// Asks for the drain and returns when it is done.

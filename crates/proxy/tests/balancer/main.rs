@@ -5,5 +5,7 @@
 mod admin;
 mod failure;
 mod harness;
+mod load;
+mod overload;
 mod passing;
 mod streams;
