@@ -39,8 +39,10 @@ impl Tree {
         // Both leaves are asked until each has answered: then both are connected.
         let mut seen = std::collections::BTreeSet::new();
         while seen.len() < 2 {
-            assert_eq!(ask(tree.front(), "GET /x").status, 200);
-            seen.insert(tree.arrived.recv().unwrap().0);
+            // With a short deadline the first may be refused, before anybody is connected.
+            if ask(tree.front(), "GET /x").status == 200 {
+                seen.insert(tree.arrived.recv().unwrap().0);
+            }
         }
         tree
     }
