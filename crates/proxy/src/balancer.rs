@@ -6,6 +6,7 @@ mod blame;
 mod board;
 pub(crate) mod front;
 mod hashing;
+mod hop;
 mod http;
 pub mod limits;
 mod plan;

@@ -2,12 +2,13 @@
 
 use super::{
     blame,
+    hop::Hop,
     limits::{
         ATTEMPTS_MAX, FULL_MAX, SPARE_BUFFER_BYTES_MAX, SPARE_BUFFERS_MAX, UNSENT_WAIT_MAX,
         WAITING_MAX, WAITING_TICK,
     },
     relay_stream::{self, StreamRelay},
-    router::{Hop, Router},
+    router::Router,
     verdict::{Failure, Nature, is_definite},
 };
 use crate::problem::{self, Problem};

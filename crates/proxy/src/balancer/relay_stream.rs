@@ -3,9 +3,10 @@
 
 use super::{
     blame,
+    hop::Hop,
     limits::{FULL_MAX, UNSENT_WAIT_MAX},
     relay::{answer_problem, request_id},
-    router::{Hop, Router},
+    router::Router,
     verdict::{Failure, Nature},
 };
 use balance::{Ask, Ticket};

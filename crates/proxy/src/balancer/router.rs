@@ -6,6 +6,7 @@ use super::{
     blame,
     board::WorkerCounters,
     hashing,
+    hop::{Hop, Sent},
     limits::WAITING_MAX,
     limits::{ENDPOINTS_MAX, PANIC_TOLD_EVERY, RETRY_FLOOR_PER_SECOND, RETRY_SHARE_PERMILLE},
     relay::Relay,
@@ -15,10 +16,7 @@ use crate::config::{BalancerConfig, EndpointConfig, HashBy};
 use balance::{Ask, Budget, Outcome, Policy, Pool, Report, Spec, State, Ticket, breaker::Phase};
 use net::{
     clock, ids,
-    trunk::{
-        self, Answer, CallSlot, Exchange, Identity, LinkEvents, Loss, Pending, Refused,
-        StreamReader, StreamWriter, Tag,
-    },
+    trunk::{Answer, Exchange, Identity, LinkEvents, Loss, Refused, StreamWriter, Tag},
 };
 use std::{
     cell::{Cell, RefCell},
@@ -30,114 +28,6 @@ use std::{
 use stdx::{Moment, Rng};
 use tokio::sync::Notify;
 use wire::frame::{LoadReport, Patch, RequestRef, ResponseRef, Target};
-
-/// What waits for an answer from an endpoint.
-pub(super) enum Hop {
-    /// A task of the HTTP front.
-    Call(Call),
-    /// A request of the trunk front.
-    Relay(Relay),
-}
-
-/// What waits for the answer to a call, in front of its task: its end is counted when the answer
-/// is read, before any load report behind it, and when the client has hung up, too.
-pub(super) struct Call {
-    slot: CallSlot,
-    /// `None` for one whose task counts its end.
-    sent: Option<Sent>,
-}
-
-impl From<CallSlot> for Hop {
-    fn from(slot: CallSlot) -> Hop {
-        Hop::Call(Call { slot, sent: None })
-    }
-}
-
-/// The duty to count the end of what was sent.
-struct Sent {
-    router: Rc<Router>,
-    /// `None` once it is counted.
-    ticket: Option<Ticket>,
-}
-
-impl Call {
-    fn answered(self, response: ResponseRef<'_>) {
-        self.sent.into_iter().for_each(|it| it.answered(&response));
-        self.slot.answered(response);
-    }
-
-    fn streamed(self, head: ResponseRef<'_>, body: StreamReader) {
-        self.sent.into_iter().for_each(|it| it.answered(&head));
-        self.slot.streamed(head, body);
-    }
-
-    fn lost(self, loss: Loss) {
-        self.sent.into_iter().for_each(|it| it.lost(loss));
-        self.slot.lost(loss);
-    }
-}
-
-impl Sent {
-    fn answered(mut self, response: &ResponseRef<'_>) {
-        if let Some(ticket) = self.ticket.take() {
-            self.router.answered(ticket, response);
-        }
-    }
-
-    fn lost(mut self, loss: Loss) {
-        if let Some(ticket) = self.ticket.take() {
-            self.router.ended(ticket, blame::lost(loss));
-        }
-    }
-}
-
-impl Drop for Sent {
-    fn drop(&mut self) {
-        if let Some(ticket) = self.ticket.take() {
-            self.router.ended(ticket, Outcome::Abandoned);
-        }
-    }
-}
-
-impl Hop {
-    /// The request that a relay keeps; a call keeps it in its task.
-    pub(super) fn message(&self) -> &[u8] {
-        match self {
-            Hop::Relay(relay) => relay.message(),
-            Hop::Call(_) => &[],
-        }
-    }
-}
-
-impl Pending for Hop {
-    fn sent(&self, ticket: trunk::Ticket) {
-        match self {
-            Hop::Call(call) => call.slot.sent(ticket),
-            Hop::Relay(relay) => relay.sent(ticket),
-        }
-    }
-
-    fn streamed(self, head: ResponseRef<'_>, body: StreamReader) {
-        match self {
-            Hop::Call(call) => call.streamed(head, body),
-            Hop::Relay(relay) => relay.streamed(head, body),
-        }
-    }
-
-    fn answered(self, response: ResponseRef<'_>) {
-        match self {
-            Hop::Call(call) => call.answered(response),
-            Hop::Relay(relay) => relay.answered(response),
-        }
-    }
-
-    fn lost(self, loss: Loss) {
-        match self {
-            Hop::Call(call) => call.lost(loss),
-            Hop::Relay(relay) => relay.lost(loss),
-        }
-    }
-}
 
 pub(super) struct Router {
     /// Itself: links hold it for their events.
@@ -339,9 +229,9 @@ impl Router {
         ticket: Ticket,
         request: &RequestRef<'_>,
     ) -> impl Future<Output = Result<Answer, Loss>> + use<> {
-        let sent = Sent { router: Rc::clone(self), ticket: Some(ticket) };
+        let sent = Sent::new(Rc::clone(self), ticket);
         let way = &self.ways.borrow()[ticket.choice.endpoint];
-        way.call(request, move |slot| Hop::Call(Call { slot, sent: Some(sent) }))
+        way.call(request, move |slot| Hop::call(slot, sent))
     }
 
     /// Sends a request that was received to the endpoint.

@@ -1,6 +1,6 @@
 //! One endpoint as one worker sees it: how it is reached, and what is counted of it.
 
-use super::{board::EndpointCounters, router::Hop};
+use super::{board::EndpointCounters, hop::Hop};
 use crate::config::{EndpointConfig, Reach};
 use net::{
     clock,
