@@ -21,6 +21,7 @@ use complaint::Complaints;
 use elements::{
     beat::Beat, endpoint::EndpointRef, engine::EngineUrl, role::RoleName, url::HttpUrl,
 };
+use net::edge::{Network, TlsFiles};
 use proxy::config::HashBy;
 use reader::Walk;
 use std::{
@@ -95,6 +96,17 @@ pub(crate) struct Door {
     /// Threads; `None` leaves it to the machine.
     pub(crate) workers: Option<usize>,
     pub(crate) deadline: Duration,
+    pub(crate) front: Front,
+}
+
+/// How HTTP clients reach a node.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Front {
+    pub(crate) tls: Option<TlsFiles>,
+    /// A load balancer of somebody else's stands before it and says whom it speaks for.
+    pub(crate) proxy_protocol: bool,
+    /// Peers that are believed what they say of the client.
+    pub(crate) trusted: Vec<Network>,
 }
 
 impl Topology {

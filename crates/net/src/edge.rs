@@ -6,28 +6,43 @@
 //! no timer.
 
 mod body;
+mod client;
+mod config;
 mod conn;
 mod farewell;
 mod frames;
 mod h1;
 mod h2;
 pub mod limits;
+mod network;
+mod proxy_header;
 mod reply;
 mod request;
 mod scan;
 mod sniff;
+mod stamp;
 mod stream;
 mod target;
+mod tls;
 mod upgrade;
 mod watch;
 
 pub use self::{
     body::BodyStream,
+    config::EdgeConfig,
+    network::{Network, NotANetwork},
     reply::{Body, BodyError, StreamedBody},
+    tls::{EdgeTls, TlsFiles},
     upgrade::{OnUpgrade, Upgraded},
 };
 
-use self::{conn::ConnState, h2::OnThisThread, request::Client, stream::Stream};
+use self::{
+    client::{Client, Via},
+    conn::ConnState,
+    h2::OnThisThread,
+    stream::Stream,
+};
+use crate::node::NodeConfig;
 use bytes::Bytes;
 use http::{Response, request::Parts};
 use hyper::server::conn::{http1, http2};
@@ -116,6 +131,9 @@ impl<S> Clone for Edge<S> {
 
 struct Shared<S> {
     service: S,
+    config: EdgeConfig,
+    /// What the node is called in `Via`; `None` where nothing is passed on.
+    via: Option<Via>,
     http1: http1::Builder,
     http2: http2::Builder<OnThisThread>,
     conns: RefCell<Vec<Rc<ConnState>>>,
@@ -128,10 +146,22 @@ struct Shared<S> {
 }
 
 impl<S: Service> Edge<S> {
-    /// An edge without connections yet.
+    /// An edge of its own, as for the admin pages: in the clear, and it passes nothing on.
     pub fn new(service: S) -> Edge<S> {
+        Edge::open(service, EdgeConfig::default(), None)
+    }
+
+    /// The edge of a node, without connections yet.
+    pub fn of(node: &NodeConfig, service: S) -> Edge<S> {
+        let via = Via::new(&config::pseudonym(&node.name, &node.cluster_key));
+        Edge::open(service, node.edge.clone(), Some(via))
+    }
+
+    fn open(service: S, config: EdgeConfig, via: Option<Via>) -> Edge<S> {
         let shared = Rc::new(Shared {
             service,
+            config,
+            via,
             http1: http1(),
             http2: http2(),
             conns: RefCell::default(),
@@ -252,16 +282,38 @@ async fn sweep<S>(shared: Weak<Shared<S>>) {
 async fn serve_connection<S: Service>(shared: Rc<Shared<S>>, stream: TcpStream, peer: SocketAddr) {
     let state = Rc::new(ConnState::new(Rc::clone(&shared.tick)));
     shared.conns.borrow_mut().push(Rc::clone(&state));
-    let client = Client { peer, is_tls: false };
-    let mut stream = Stream::plain(stream);
-    match unless_cut(&state, sniff::version(&mut stream)).await {
-        Some(Ok(sniff::Version::Http1)) => h1::serve(&shared, stream, client, &state).await,
-        Some(Ok(sniff::Version::Http2)) => h2::serve(&shared, stream, client, &state).await,
+    match unless_cut(&state, opened(&shared.config, stream, peer)).await {
+        Some(Ok(Opened { stream, client, version })) => match version {
+            sniff::Version::Http1 => h1::serve(&shared, stream, &client, &state).await,
+            sniff::Version::Http2 => h2::serve(&shared, stream, &client, &state).await,
+        },
         Some(Err(err)) => tracing::debug!(%peer, %err, "connection failed"),
         None => (),
     }
     shared.conns.borrow_mut().retain(|it| !Rc::ptr_eq(it, &state));
     shared.ended.notify_one();
+}
+
+/// A connection of which it is known whom it comes from and what it speaks.
+struct Opened {
+    stream: Stream,
+    client: Rc<Client>,
+    version: sniff::Version,
+}
+
+async fn opened(
+    config: &EdgeConfig,
+    stream: TcpStream,
+    sender: SocketAddr,
+) -> std::io::Result<Opened> {
+    let mut stream = Stream::plain(stream);
+    let named = if config.proxy_protocol { proxy_header::read(&mut stream).await? } else { None };
+    if let Some(tls) = &config.tls {
+        stream = stream.within(tls).await?;
+    }
+    let version = sniff::version(&mut stream).await?;
+    let client = Client::new(named.unwrap_or(sender), config.tls.is_some(), config);
+    Ok(Opened { stream, client: Rc::new(client), version })
 }
 
 /// What `future` gives; `None` once the connection is cut off.

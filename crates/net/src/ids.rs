@@ -67,6 +67,16 @@ pub fn challenge() -> [u8; 32] {
     random()
 }
 
+/// A number for a trace; not 0, but for once in 2^128.
+pub(crate) fn trace_id() -> [u8; 16] {
+    random()
+}
+
+/// A number for a part of a trace.
+pub(crate) fn span_id() -> [u8; 8] {
+    random()
+}
+
 /// Where a pseudo-random generator may begin.
 pub fn seed() -> u64 {
     u64::from_le_bytes(random())

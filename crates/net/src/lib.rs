@@ -10,5 +10,6 @@ pub mod ids;
 pub mod latency;
 pub mod node;
 pub mod shutdown;
+pub mod tls;
 pub mod trunk;
 pub mod worker;

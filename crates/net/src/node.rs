@@ -1,5 +1,6 @@
 //! What every node is told at its start, whatever its role.
 
+use crate::edge::EdgeConfig;
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 /// The part of a node's configuration that all roles share.
@@ -11,6 +12,8 @@ pub struct NodeConfig {
     pub admin: SocketAddr,
     /// What every node of the tree knows and nobody else: proved in each trunk hello.
     pub cluster_key: ClusterKey,
+    /// How its HTTP clients reach it.
+    pub edge: EdgeConfig,
     /// How long a drain may take before what is left is cut off.
     pub drain_max: Duration,
 }

@@ -115,7 +115,7 @@ async fn serve(
 ) {
     let mut list = plan.subscribe();
     let router = Router::open(config, identity, board.worker(worker.index));
-    let edge = Edge::new(HttpFront::new(Rc::clone(&router)));
+    let edge = Edge::of(&config.node, HttpFront::new(Rc::clone(&router)));
     let trunk = Server::new(identity.clone(), Rc::new(TrunkFront::new(Rc::clone(&router))));
     let reporter = Rc::clone(&router);
     trunk.set_load(Rc::new(move || reporter.report()));

@@ -137,7 +137,7 @@ async fn serve(
         load: Rc::default(),
     });
     let load = Rc::clone(&front.load);
-    let edge = Edge::new(HttpFront(Rc::clone(&front)));
+    let edge = Edge::of(&config.node, HttpFront(Rc::clone(&front)));
     let trunk = Server::new(identity.clone(), Rc::new(TrunkFront(Rc::clone(&front))));
     trunk.set_load(Rc::new(move || load.report()));
     let drain_max = Rc::new(Cell::new(config.node.drain_max));

@@ -17,6 +17,7 @@ use crate::{
 use account::AccountConfig;
 use balance::Policy;
 use net::{
+    edge::{EdgeConfig, EdgeTls},
     node::{ClusterKey, Endpoint, NodeConfig},
     shutdown::on_signals,
 };
@@ -115,6 +116,7 @@ impl Config {
             name: node.name.as_str().into(),
             admin: node.admin.unwrap_or(ADMIN_DEFAULT),
             cluster_key: ClusterKey(Arc::from(cluster_key.into_bytes())),
+            edge: Config::edge(&node.role)?,
             drain_max: node.drain,
         };
         match &node.role {
@@ -129,6 +131,20 @@ impl Config {
             }
             Role::Monitor { .. } => Err(CliError::failed("the monitor is not built yet")),
         }
+    }
+
+    /// How HTTP clients reach a node of this role.
+    fn edge(role: &Role) -> Result<EdgeConfig, CliError> {
+        let front = match role {
+            Role::Balancer { door, .. } | Role::Gateway { door } => &door.front,
+            Role::Account { .. } | Role::Monitor { .. } => return Ok(EdgeConfig::default()),
+        };
+        let tls = front.tls.as_ref().map(EdgeTls::load).transpose();
+        Ok(EdgeConfig {
+            tls: tls.map_err(|error| CliError::failed(format!("TLS: {error}")))?,
+            proxy_protocol: front.proxy_protocol,
+            trusted: front.trusted.clone().into(),
+        })
     }
 
     fn balancer(self) -> Option<BalancerConfig> {

@@ -3,7 +3,7 @@
 use super::{
     Door, Node, Role, Route, Service, ServiceKind, Topology,
     complaint::{Complaints, nearest},
-    elements::{address, endpoint::EndpointRef, engine::EngineUrl, role::RoleName},
+    elements::{address, endpoint::EndpointRef, engine::EngineUrl, front, role::RoleName},
     file::{NodeFile, RouteFile, ServiceFile, TopologyFile},
     reader::{Field, Placed},
 };
@@ -28,7 +28,7 @@ pub(super) fn check(
     base: &Path,
     complaints: Complaints,
 ) -> Result<Topology, Complaints> {
-    let mut check = Check { file, complaints };
+    let mut check = Check { file, base, complaints };
     if file.name.is_missing() {
         check.complaints.missing(1, "name", "a name for the tree, as in name = \"shop\"");
     }
@@ -62,6 +62,8 @@ pub(super) fn check(
 
 struct Check<'a> {
     file: &'a TopologyFile,
+    /// Where relative paths count from.
+    base: &'a Path,
     complaints: Complaints,
 }
 
@@ -231,6 +233,7 @@ impl Check<'_> {
             trunk: trunk.map(|it| it.value),
             workers: it.workers.good().map(|it| it.value),
             deadline: it.deadline.value_or(DEADLINE_DEFAULT),
+            front: front::rooted(&it.front, self.base),
         })
     }
 

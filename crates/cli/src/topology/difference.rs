@@ -3,7 +3,9 @@
 //!
 //! Everything that a file can say is named here once, so that a new key cannot be forgotten.
 
-use super::{Door, Node, Role, Service, ServiceKind, Topology, elements::endpoint::EndpointRef};
+use super::{
+    Door, Front, Node, Role, Service, ServiceKind, Topology, elements::endpoint::EndpointRef,
+};
 use proxy::config::HashBy;
 use std::{fmt::Display, net::SocketAddr};
 
@@ -127,7 +129,13 @@ impl Difference {
     }
 
     fn door(&mut self, was: &Door, is: &Door, at: &str) {
-        let Door { http, trunk, workers, deadline } = is;
+        let Door { http, trunk, workers, deadline, front } = is;
+        let tls = |front: &Front| format!("{:?}", front.tls);
+        self.restart(format!("{at}.tls"), tls(&was.front), tls(front));
+        let proxied = (was.front.proxy_protocol, front.proxy_protocol);
+        self.restart(format!("{at}.proxy_protocol"), proxied.0, proxied.1);
+        let trusted = |front: &Front| format!("{:?}", front.trusted);
+        self.restart(format!("{at}.trusted"), trusted(&was.front), trusted(front));
         self.restart(format!("{at}.http"), shown(was.http), shown(*http));
         self.restart(format!("{at}.trunk"), shown(was.trunk), shown(*trunk));
         let threads =

@@ -5,6 +5,7 @@ pub(crate) mod beat;
 pub(crate) mod duration;
 pub(crate) mod endpoint;
 pub(crate) mod engine;
+pub(crate) mod front;
 pub(crate) mod hash;
 pub(crate) mod name;
 pub(crate) mod path;

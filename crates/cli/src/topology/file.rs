@@ -1,9 +1,10 @@
 //! The shape that people write: each value read on its own, nothing compared yet.
 
 use super::{
+    Front,
     elements::{
         address, beat::Beat, duration, endpoint, endpoint::EndpointRef, engine, engine::EngineUrl,
-        hash, name, path, policy, role::RoleName, url, url::HttpUrl,
+        front, hash, name, path, policy, role::RoleName, url, url::HttpUrl,
     },
     reader::{Field, Placed, Section, Walk},
 };
@@ -17,7 +18,7 @@ const FILE_KEYS: [&str; 6] = ["name", "services", "routes", "nodes", "cluster_ke
 const SERVICE_KEYS: [&str; 3] = ["engine", "partitions", "http"];
 const ROUTE_KEYS: [&str; 2] = ["path", "service"];
 /// Every key of a node, with the roles that have it.
-const NODE_KEYS: [(&str, &[RoleName]); 13] = {
+const NODE_KEYS: [(&str, &[RoleName]); 16] = {
     use RoleName::{Account, Balancer, Gateway, Monitor};
     const ALL: &[RoleName] = &[Balancer, Gateway, Account, Monitor];
     [
@@ -32,6 +33,9 @@ const NODE_KEYS: [(&str, &[RoleName]); 13] = {
         ("hash", &[Balancer]),
         ("workers", &[Balancer, Gateway]),
         ("deadline", &[Balancer, Gateway]),
+        ("tls", &[Balancer, Gateway]),
+        ("proxy_protocol", &[Balancer, Gateway]),
+        ("trusted", &[Balancer, Gateway]),
         ("service", &[Account]),
         ("beat", &[Monitor]),
     ]
@@ -88,6 +92,7 @@ pub(super) struct NodeFile {
     pub(super) drain: Field<Duration>,
     pub(super) deadline: Field<Duration>,
     pub(super) beat: Beat,
+    pub(super) front: Front,
 }
 
 /// Reads a file's table.
@@ -185,5 +190,6 @@ fn read_node<'a>(walk: &mut Walk<'a>, table: &Section<'a>) -> NodeFile {
         drain: table.string(walk, "drain", duration::parse),
         deadline: table.string(walk, "deadline", duration::parse),
         beat: Beat::read(walk, table),
+        front: front::read(walk, table),
     }
 }

@@ -269,6 +269,19 @@ impl<'a> Section<'a> {
         }
     }
 
+    /// `true` or `false`.
+    pub(super) fn boolean(&self, walk: &mut Walk<'a>, key: &str) -> Field<bool> {
+        let Some((line, value)) = self.entry(walk, key) else { return Field::Missing };
+        let (key, raw) = (self.key(key), walk.raw(value.span()));
+        match value.get_ref().as_bool() {
+            Some(value) => Field::Good(Placed { value, line, key, raw }),
+            None => {
+                walk.complaints.bad_value(line, &key, &raw, "true or false");
+                Field::Bad
+            }
+        }
+    }
+
     /// The table under `key`.
     pub(super) fn table(
         &self,

@@ -268,3 +268,31 @@ fn the_tree_is_drawn_from_the_top() {
     let shop = Topology::parse(SHOP, Path::new("/etc")).unwrap();
     assert_eq!(shop.draw(), include_str!("tests/shop.txt"));
 }
+
+#[test]
+fn the_front_of_a_node_is_checked() {
+    let http = "http = \"127.0.0.1:8080\"";
+    check_with(
+        http,
+        &format!("{http}\ntls = {{ cert = \"c.pem\" }}"),
+        "23: nodes[edge].tls.key is missing: want the path of a PEM file\n",
+    );
+    check_with(
+        http,
+        &format!("{http}\nproxy_protocol = 1\ntrusted = [\"10.0.0.0/8\", \"10.0.0.0/40\"]"),
+        "23: nodes[edge].proxy_protocol = 1: want true or false\n\
+         24: nodes[edge].trusted = \"10.0.0.0/40\": want addresses, as in \"10.0.0.0/8\" or \"::1\"\n",
+    );
+    let text = SHOP.replace(
+        http,
+        &format!("{http}\ntls = {{ cert = \"c.pem\", key = \"/k.pem\" }}\nproxy_protocol = true"),
+    );
+    let tree = Topology::parse(&text, Path::new("/base")).expect("sound");
+    let Role::Balancer { door, .. } = &tree.node("edge").expect("there").role else { panic!() };
+    let tls = door.front.tls.as_ref().expect("read");
+    assert_eq!(
+        (tls.cert.as_path(), tls.key.as_path()),
+        (Path::new("/base/c.pem"), Path::new("/k.pem"))
+    );
+    assert!(door.front.proxy_protocol && door.front.trusted.is_empty());
+}

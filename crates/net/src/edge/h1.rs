@@ -2,10 +2,11 @@
 
 use super::{
     Service, Shared,
+    client::Client,
     conn::{ConnState, InHand, Phase},
     farewell,
     reply::Outgoing,
-    request::{self, Client},
+    request, stamp,
     stream::Stream,
     upgrade::Upgraded,
     watch::{Refusal, Rest, Watched},
@@ -21,15 +22,16 @@ use wire::Code;
 pub(super) async fn serve<S: Service>(
     shared: &Rc<Shared<S>>,
     stream: Stream,
-    client: Client,
+    client: &Rc<Client>,
     state: &Rc<ConnState>,
 ) {
     let io = TokioIo::new(Watched::new(stream, Rc::clone(state)));
     let service = service_fn(|request: http::Request<Incoming>| {
         let (shared, state) = (Rc::clone(shared), Rc::clone(state));
+        let client = Rc::clone(client);
         let in_hand = InHand::new(Rc::clone(&state));
         async move {
-            let mut response = request::answer(&shared.service, request, client, &state).await;
+            let mut response = request::answer(&shared, request, &client, &state).await;
             if response.status() != StatusCode::SWITCHING_PROTOCOLS {
                 state.promise(None);
             }
@@ -67,7 +69,7 @@ pub(super) async fn serve<S: Service>(
         early.extend_from_slice(&held);
         return hand_over(heir, stream, early.freeze(), state).await;
     }
-    let words = last_words(&shared.service, state, refusal.as_ref());
+    let words = last_words(shared, state, refusal.as_ref());
     let is_unread = state.is_unread() || !words.is_empty();
     // A client that is gone has heard enough.
     drop(farewell::end(stream, &words, is_unread).await);
@@ -91,7 +93,11 @@ async fn hand_over(
 }
 
 /// What a client is told whose request never came to be one; empty when there is nothing to tell.
-fn last_words<S: Service>(service: &S, state: &ConnState, refusal: Option<&Refusal>) -> Vec<u8> {
+fn last_words<S: Service>(
+    shared: &Shared<S>,
+    state: &ConnState,
+    refusal: Option<&Refusal>,
+) -> Vec<u8> {
     let (code, detail) = match refusal {
         Some(Refusal::Head(flaw)) => (Code::InvalidRequest, flaw.detail()),
         Some(Refusal::Bare(bare)) => farewell::meaning(bare),
@@ -101,6 +107,7 @@ fn last_words<S: Service>(service: &S, state: &ConnState, refusal: Option<&Refus
         Some(Refusal::Body) | None => return Vec::new(),
     };
     let (parts, ()) = http::Request::new(()).into_parts();
-    let answer: Response<Bytes> = service.refuse(&parts, code, detail);
+    let mut answer: Response<Bytes> = shared.service.refuse(&parts, code, detail);
+    stamp::response(answer.headers_mut(), shared.via.as_ref());
     farewell::last_words(&answer)
 }

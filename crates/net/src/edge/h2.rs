@@ -2,12 +2,12 @@
 
 use super::{
     Service, Shared,
+    client::Client,
     conn::{ConnState, InHand, Phase},
     farewell,
     frames::{self, Guard, Reason},
     reply::{Body, Outgoing},
-    request::{self, Client},
-    sniff,
+    request, sniff,
     stream::Stream,
 };
 use bytes::Bytes;
@@ -49,7 +49,7 @@ where
 pub(super) async fn serve<S: Service>(
     shared: &Rc<Shared<S>>,
     stream: Stream,
-    client: Client,
+    client: &Rc<Client>,
     state: &Rc<ConnState>,
 ) {
     state.enter(Phase::Idle);
@@ -62,10 +62,11 @@ pub(super) async fn serve<S: Service>(
         let io = Watched { below: Rc::clone(&below), state: Rc::clone(state) };
         let service = service_fn(|request: http::Request<Incoming>| {
             let (shared, state) = (Rc::clone(shared), Rc::clone(state));
+            let client = Rc::clone(client);
             let in_hand = InHand::new(Rc::clone(&state));
             async move {
                 let is_head = request.method() == Method::HEAD;
-                let mut response = request::answer(&shared.service, request, client, &state).await;
+                let mut response = request::answer(&shared, request, &client, &state).await;
                 if is_head || has_no_body(response.status()) {
                     without_body(&mut response, is_head);
                 }
@@ -166,7 +167,9 @@ impl AsyncWrite for Watched {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.below.borrow_mut().stream).poll_flush(cx)
+        let flushed = Pin::new(&mut self.below.borrow_mut().stream).poll_flush(cx);
+        self.state.set_blocked(flushed.is_pending());
+        flushed
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {

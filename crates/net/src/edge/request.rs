@@ -1,40 +1,51 @@
 //! One request of either version: checked against the limits, its body read, and answered.
 
 use super::{
-    Asked, BodyMode, Service,
+    Asked, BodyMode, Service, Shared,
     body::{self, BodyStream},
+    client::Client,
     conn::ConnState,
     limits,
     reply::Body,
+    stamp,
     target::{self, Aim},
     upgrade::OnUpgrade,
 };
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, Version, header, request::Parts};
 use hyper::body::Incoming;
-use std::{net::SocketAddr, rc::Rc};
+use std::rc::Rc;
 use wire::Code;
-
-/// Whom a connection comes from, and how.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Client {
-    pub(super) peer: SocketAddr,
-    pub(super) is_tls: bool,
-}
 
 /// Methods that some path may take.
 const ALLOW: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
 
 /// Answers a request: by the role, if it keeps the rules.
 pub(super) async fn answer<S: Service>(
-    service: &S,
+    shared: &Shared<S>,
     request: http::Request<Incoming>,
-    client: Client,
+    client: &Client,
     state: &Rc<ConnState>,
 ) -> Response<Body> {
+    let mut response = unstamped(shared, request, client, state).await;
+    stamp::response(response.headers_mut(), shared.via.as_ref());
+    response
+}
+
+async fn unstamped<S: Service>(
+    shared: &Shared<S>,
+    request: http::Request<Incoming>,
+    client: &Client,
+    state: &Rc<ConnState>,
+) -> Response<Body> {
+    let service = &shared.service;
     let (mut parts, body) = request.into_parts();
-    let Client { peer, is_tls } = client;
-    let (code, detail) = match check(&mut parts) {
+    let Client { peer, is_tls, .. } = *client;
+    let aim = check(&mut parts).and_then(|aim| {
+        stamp::request(&mut parts, client, shared.via.as_ref())?;
+        Ok(aim)
+    });
+    let (code, detail) = match aim {
         Err(refusal) => refusal,
         Ok(Aim::Edge) => return options(service, &parts),
         Ok(Aim::Role) => match service.body_mode(&parts) {

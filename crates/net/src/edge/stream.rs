@@ -1,5 +1,6 @@
 //! A client's connection, below HTTP: a TCP stream, in the clear or within TLS.
 
+use super::tls::EdgeTls;
 use bytes::{Buf, Bytes};
 use std::{
     io,
@@ -10,6 +11,7 @@ use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
 };
+use tokio_rustls::server::TlsStream;
 
 /// A client's connection. What was read too early is read again first.
 #[derive(Debug)]
@@ -21,12 +23,22 @@ pub(super) struct Stream {
 #[derive(Debug)]
 enum Transport {
     Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
 }
 
 impl Stream {
     /// A connection in the clear.
     pub(super) fn plain(stream: TcpStream) -> Stream {
         Stream { early: Bytes::new(), transport: Transport::Plain(stream) }
+    }
+
+    /// The connection once TLS is agreed on.
+    pub(super) async fn within(self, tls: &EdgeTls) -> io::Result<Stream> {
+        let Transport::Plain(stream) = self.transport else {
+            return Err(io::Error::other("TLS within TLS"));
+        };
+        let stream = tls.acceptor.accept(stream).await?;
+        Ok(Stream { early: Bytes::new(), transport: Transport::Tls(Box::new(stream)) })
     }
 
     /// Puts bytes back that were read.
@@ -51,6 +63,7 @@ impl AsyncRead for Stream {
         }
         match &mut stream.transport {
             Transport::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
+            Transport::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
         }
     }
 }
@@ -63,18 +76,21 @@ impl AsyncWrite for Stream {
     ) -> Poll<io::Result<usize>> {
         match &mut self.get_mut().transport {
             Transport::Plain(stream) => Pin::new(stream).poll_write(cx, buf),
+            Transport::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
         }
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut self.get_mut().transport {
             Transport::Plain(stream) => Pin::new(stream).poll_flush(cx),
+            Transport::Tls(stream) => Pin::new(stream).poll_flush(cx),
         }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut self.get_mut().transport {
             Transport::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
+            Transport::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
         }
     }
 }

@@ -1,15 +1,20 @@
 //! The HTTP edge against clients that keep the rules and clients that do not.
 
 mod frames;
+mod h1;
 mod h2_case;
 mod h2_frames;
 mod h2_heads;
+mod openings;
 
 use crate::harness::{PATIENCE, run};
 use bytes::Bytes;
 use http::{Response, request::Parts};
 use http_body_util::BodyExt;
-use net::edge::{Asked, Body, BodyError, BodyMode, BodyStream, Edge, OnUpgrade, Service};
+use net::edge::{
+    Asked, Body, BodyError, BodyMode, BodyStream, Edge, EdgeConfig, OnUpgrade, Service,
+};
+use net::node::{ClusterKey, NodeConfig};
 use std::net::SocketAddr;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -54,6 +59,11 @@ impl Service for Mirror {
             self.arrived.send(()).unwrap();
             self.go.notified().await;
         }
+        if asked.path() == "/peer" {
+            let by = asked.parts.headers["x-forwarded-for"].to_str().unwrap();
+            let text = format!("peer {}, for {by}", asked.peer);
+            return Response::new(Body::from(Bytes::from(text)));
+        }
         let body = String::from_utf8_lossy(&asked.body);
         let text = format!("{} {} {body}", asked.parts.method, asked.path());
         Response::new(Body::from(Bytes::from(text)))
@@ -66,10 +76,21 @@ impl Service for Mirror {
 }
 
 async fn edge() -> (Edge<Mirror>, SocketAddr, mpsc::UnboundedReceiver<()>) {
+    edge_with(EdgeConfig::default()).await
+}
+
+async fn edge_with(edge: EdgeConfig) -> (Edge<Mirror>, SocketAddr, mpsc::UnboundedReceiver<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = listener.local_addr().unwrap();
     let (arrived, arrivals) = mpsc::unbounded_channel();
-    let edge = Edge::new(Mirror { arrived, go: tokio::sync::Notify::new() });
+    let node = NodeConfig {
+        name: "edge".into(),
+        admin: addr,
+        cluster_key: ClusterKey([7; 32].as_slice().into()),
+        edge,
+        drain_max: PATIENCE,
+    };
+    let edge = Edge::of(&node, Mirror { arrived, go: tokio::sync::Notify::new() });
     let serving = edge.clone();
     drop(spawn_local(async move {
         loop {

@@ -7,7 +7,6 @@ use crate::problem::{self, Problem};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, header, request::Parts};
 use net::ids;
-use std::net::IpAddr;
 use wire::{
     Code, Flaw,
     frame::{HeaderList, Headers, limits::TRACE_BYTES_MAX},
@@ -16,7 +15,6 @@ use wire::{
 
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 pub(crate) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
-const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
@@ -68,30 +66,19 @@ pub(crate) fn trace(headers: &HeaderMap) -> &str {
     text.filter(|text| text.len() <= TRACE_BYTES_MAX).unwrap_or_default()
 }
 
-/// The headers that travel on: the end-to-end ones, the request's id, and whom it came from.
+/// The headers that travel on: the end-to-end ones, and the request's id.
 pub(crate) fn forwarded_headers(
     headers: &HeaderMap,
     request_id: &HeaderValue,
-    peer: IpAddr,
 ) -> Result<HeaderList, Flaw> {
     let mut list = HeaderList::new();
     for (name, value) in headers {
-        let ours = *name == REQUEST_ID
-            || *name == IDEMPOTENCY_KEY
-            || *name == FORWARDED_FOR
-            || *name == TRACEPARENT;
+        let ours = *name == REQUEST_ID || *name == IDEMPOTENCY_KEY || *name == TRACEPARENT;
         if !ours && !is_hop_by_hop(name) && !is_named_in_connection(headers, name) {
             list.push(name.as_str(), value.as_bytes())?;
         }
     }
     list.push(REQUEST_ID.as_str(), request_id.as_bytes())?;
-    let mut forwarded = Vec::with_capacity(40);
-    for value in headers.get_all(FORWARDED_FOR) {
-        forwarded.extend_from_slice(value.as_bytes());
-        forwarded.extend_from_slice(b", ");
-    }
-    forwarded.extend_from_slice(peer.to_string().as_bytes());
-    list.push(FORWARDED_FOR.as_str(), &forwarded)?;
     Ok(list)
 }
 

@@ -41,9 +41,7 @@ impl HttpFront {
         key: Option<&Key>,
         shed: &Cell<bool>,
     ) -> Response<Bytes> {
-        let Ok(headers) =
-            front::forwarded_headers(&asked.parts.headers, request_id, asked.peer.ip())
-        else {
+        let Ok(headers) = front::forwarded_headers(&asked.parts.headers, request_id) else {
             let detail = "the headers are too many to be passed on";
             return front::problem(Code::HeadersTooLarge, detail, None, request_id);
         };

@@ -225,6 +225,7 @@ mod tests {
                 name: "gateway-1".into(),
                 admin: ([127, 0, 0, 1], 0).into(),
                 cluster_key: ClusterKey(Arc::from([7; 32])),
+                edge: net::edge::EdgeConfig::default(),
                 drain_max: Duration::from_secs(1),
             },
             http: None,

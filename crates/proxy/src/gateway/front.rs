@@ -172,7 +172,7 @@ impl Front {
         taken: Taken,
     ) -> Option<Answer> {
         let headers = &asked.parts.headers;
-        let list = front::forwarded_headers(headers, request_id, asked.peer.ip()).ok()?;
+        let list = front::forwarded_headers(headers, request_id).ok()?;
         let step = self.desk.take(&Request {
             method: asked.parts.method.as_str(),
             path: asked.path(),

@@ -198,6 +198,7 @@ fn node(name: &str) -> NodeConfig {
         name: name.into(),
         admin: ANY.parse().unwrap(),
         cluster_key: key(),
+        edge: net::edge::EdgeConfig::default(),
         drain_max: PATIENCE,
     }
 }
