@@ -37,6 +37,10 @@ pub(crate) enum Order {
     Own(Vec<(PartitionId, Epoch)>),
     /// Report this load from now on.
     Load(LoadReport),
+    /// Leave the rotation, or come back, and say so in load reports.
+    Retire(bool),
+    /// Ask peers to go elsewhere, or not any more.
+    TurnAway(bool),
     /// Do nothing at all until the sender is dropped.
     Hang(std::sync::mpsc::Receiver<()>),
     /// Drain; the sender is told when it is done.
@@ -143,6 +147,8 @@ async fn serve(
                 }
                 Some(Order::Own(owners)) => server.set_owner_map(owners),
                 Some(Order::Load(report)) => server.set_load(Rc::new(move || report)),
+                Some(Order::Retire(on)) => server.retire(on),
+                Some(Order::TurnAway(on)) => server.turn_away(on),
                 Some(Order::Hang(until)) => _ = until.recv(),
                 Some(Order::Drain(done)) => {
                     listener = None;

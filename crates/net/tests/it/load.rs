@@ -84,3 +84,46 @@ fn a_silent_peer_misses_its_checks_before_it_is_lost() {
         node.kill();
     });
 }
+
+#[test]
+fn a_node_out_of_rotation_says_so_at_once_and_serves_what_comes_all_the_same() {
+    run(async {
+        let node = Node::start();
+        let (link, mut events) = connected(&node).await;
+        node.order(Order::Load(REPORT));
+        assert_eq!(events.recv().await, Some(Event::Load(REPORT)));
+        let draining = LoadReport { draining: true, ..REPORT };
+        for (on, report) in [(true, draining), (false, REPORT)] {
+            node.order(Order::Retire(on));
+            while events.recv().await.unwrap() != Event::Load(report) {}
+            assert_eq!(call(&link, &request("/", b"x")).await.unwrap().response().status, 200);
+        }
+        // Nobody had to connect anew.
+        let mut connections = 0;
+        while let Ok(event) = events.try_recv() {
+            connections += u32::from(event == Event::Connected);
+        }
+        assert_eq!(connections, 0);
+        node.kill();
+    });
+}
+
+#[test]
+fn who_is_turned_away_finishes_and_returns_once_it_may() {
+    run(async {
+        let mut node = Node::start();
+        let (link, mut events) = connected(&node).await;
+        let held = call(&link, &request("/hold", b"x"));
+        node.arrived.recv().await.unwrap();
+        node.order(Order::TurnAway(true));
+        assert_eq!(events.recv().await, Some(Event::Draining));
+        node.order(Order::Release);
+        assert_eq!(held.await.unwrap().response().status, 200);
+        node.order(Order::TurnAway(false));
+        // It may have been turned away once more in between.
+        while !link.is_connected() || call(&link, &request("/", b"x")).await.is_err() {
+            events.recv().await.unwrap();
+        }
+        node.kill();
+    });
+}

@@ -4,6 +4,7 @@
 
 mod age;
 mod cancel;
+mod control;
 mod edge;
 mod exchange;
 mod greeting;
