@@ -17,6 +17,9 @@ pub const LOGGED_MAX: usize = 6_000_000;
 /// Writes of unknown outcome that are kept to be asked about again. A run that has more of them
 /// cannot be audited, and says so.
 pub const UNKNOWN_MAX: usize = 1_000_000;
+/// How long after the end of a run what was due before it may still be sent. What has not gone out by
+/// then is unsent.
+pub const LATE_MAX: Duration = Duration::from_millis(500);
 /// Operations that wait to be repeated, per thread. Above it they are given up.
 pub const REPEATS_WAITING_MAX: usize = 100_000;
 /// How often one operation is sent in all.

@@ -7,7 +7,7 @@ use crate::{
     body,
     job::{End, Job, Next},
     letter::{Key, Letters},
-    limits::{ATTEMPTS_MAX, REPEAT_PAUSE, REPEAT_PAUSE_MAX, REPEATS_WAITING_MAX},
+    limits::{ATTEMPTS_MAX, LATE_MAX, REPEAT_PAUSE, REPEAT_PAUSE_MAX, REPEATS_WAITING_MAX},
     log::{Doubt, Log},
     plan::{Pace, Plan},
     tally::{Label, OpEnd, Window},
@@ -24,6 +24,8 @@ pub(crate) struct Times {
     pub(crate) start: Moment,
     /// No operation is due from here on.
     pub(crate) end: Moment,
+    /// What was due and has not been sent by then never is.
+    late: Moment,
     /// What has no answer by then is given up.
     pub(crate) give_up: Moment,
 }
@@ -32,7 +34,11 @@ impl Times {
     pub(crate) fn of(plan: &Plan, start: Moment) -> Times {
         let end = start + plan.warm_up + plan.duration;
         // Time for one answer, and for what may be repeated meanwhile.
-        Times { start, end, give_up: end + plan.answer_time_max + REPEAT_PAUSE_MAX }
+        let late = match plan.pace {
+            Pace::Open(_) => end + LATE_MAX,
+            Pace::Closed => end,
+        };
+        Times { start, end, late, give_up: late + plan.answer_time_max + REPEAT_PAUSE_MAX }
     }
 }
 
@@ -295,8 +301,9 @@ impl Job for Load<'_> {
             None => None,
         };
         let due = self.due(now);
-        // What is late at the end stays unsent: the load is over when its time is.
-        if due <= now && now < self.times.end {
+        let is_due = due <= now && due < self.times.end;
+        // A backlog is not worked off for long: the load is over when its time is.
+        if is_due && now < self.times.late {
             let op = self.chooser.next();
             let key = self.letters.key(self.thread, self.begun);
             self.begun += 1;
@@ -304,7 +311,7 @@ impl Job for Load<'_> {
             let flight = Flight { op, key, due, first, last, attempts: 0, is_unsure: false };
             return self.send(lane, now, flight, out);
         }
-        let due = Some(due).filter(|it| *it < self.times.end && now < self.times.end);
+        let due = Some(due).filter(|it| *it < self.times.end && now < self.times.late);
         match (due, repeat_at) {
             (None, None) => Next::Wait,
             (Some(at), None) | (None, Some(at)) => Next::At(at),
@@ -334,8 +341,12 @@ impl Job for Load<'_> {
     }
 
     fn is_done(&self, now: Moment) -> bool {
+        if now < self.times.end {
+            return false;
+        }
+        let is_begun = self.times.end <= self.due(now) || self.times.late <= now;
         let is_empty = self.in_flight_count == 0 && self.waiting.is_empty();
-        self.times.end <= now && (is_empty || self.times.give_up <= now)
+        (is_begun && is_empty) || self.times.give_up <= now
     }
 }
 
@@ -420,16 +431,20 @@ mod tests {
                     load.ended(0, at(500), success(&out, 2 + turn));
                     assert!(load.window.due.max() >= late);
                 }
-                // The next four were due while the tree stalled to the end of the run.
-                assert_eq!(load.next(0, at(1_000), &mut out), Next::Wait);
-                assert!(load.is_done(at(1_000)));
+                // The next four were due while the tree stalled to the end of the run: one of them
+                // can still go out a little later, the others too late.
+                assert!(!load.is_done(at(1_400)));
+                let out = sent(load, 0, at(1_400));
+                load.ended(0, at(1_400), success(&out, 8));
+                assert_eq!(load.next(0, at(1_500), &mut Vec::new()), Next::Wait);
+                assert!(load.is_done(at(1_500)));
             },
         );
-        assert_eq!((log.writes.len(), unsent), (6, 4), "those of the last 400 ms never went out");
+        assert_eq!((log.writes.len(), unsent), (7, 3), "those of the last 300 ms never went out");
         let due = window.due.quantiles();
-        assert!((395_000..405_000).contains(&due.max), "{due:?}");
+        assert!((795_000..805_000).contains(&due.max), "{due:?}");
         assert!(window.sent.max() < 6_000, "none took longer once it was sent");
-        assert_eq!(window.counts.ok, 6);
+        assert_eq!(window.counts.ok, 7);
     }
 
     #[test]
