@@ -21,6 +21,8 @@ use wire::{Epoch, PartitionId, ServiceTag};
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// How long a partition that could not be loaded is left alone.
 const DAMAGED_REST: Duration = Duration::from_secs(30);
+/// How long after the engine has refused a take, as on a full disk, before the next one.
+const REFUSED_REST: Duration = Duration::from_secs(1);
 /// Looks in a row that may fail for want of the engine, before the node ends: half a minute.
 const BLIND_LOOKS_MAX: u32 = 300;
 
@@ -77,8 +79,8 @@ pub(crate) struct Steward {
     status: Arc<Status>,
     /// The names of nodes, for people.
     names: BTreeMap<NodeId, Arc<str>>,
-    /// Until when partitions that could not be loaded are left alone.
-    damaged: BTreeMap<PartitionId, Moment>,
+    /// Until when partitions that could not be taken or loaded are left alone.
+    resting: BTreeMap<PartitionId, Moment>,
     has_settled: bool,
     has_emptied: bool,
     blind_looks: u32,
@@ -116,7 +118,7 @@ impl Steward {
             reports,
             status: seat.status,
             names: BTreeMap::new(),
-            damaged: BTreeMap::new(),
+            resting: BTreeMap::new(),
             has_settled: false,
             has_emptied: false,
             blind_looks: 0,
@@ -207,11 +209,11 @@ impl Steward {
     /// All takes in one transaction, then one deed after the other.
     fn carry_out(&mut self, orders: &[Order]) -> Result<(), End> {
         let now = clock::now();
-        self.damaged.retain(|_, until| now < *until);
+        self.resting.retain(|_, until| now < *until);
         let mut claims = Vec::new();
         for &Order { partition, deed } in orders {
             match deed {
-                Deed::Take { seen } if self.damaged.contains_key(&partition) => {
+                Deed::Take { seen } if self.resting.contains_key(&partition) => {
                     self.heir.hear(now, partition, News::Took { seen, epoch: None });
                 }
                 Deed::Take { seen } => claims.push(Claim { partition, seen }),
@@ -228,7 +230,9 @@ impl Steward {
             Ok(tenures) => tenures,
             Err(error) if matches!(error.kind, Kind::Full | Kind::Unavailable) => {
                 tracing::error!(%error, "cannot take partitions now");
+                let until = clock::now() + REFUSED_REST;
                 for claim in claims {
+                    self.resting.insert(claim.partition, until);
                     self.heir.hear(clock::now(), claim.partition, News::Failed);
                 }
                 return Ok(());
@@ -257,7 +261,7 @@ impl Steward {
             // the nodes that would try it.
             Err(error) => {
                 tracing::error!(%error, partition = partition.0, "a partition does not load");
-                self.damaged.insert(partition, clock::now() + DAMAGED_REST);
+                self.resting.insert(partition, clock::now() + DAMAGED_REST);
                 self.heir.hear(clock::now(), partition, News::Failed);
             }
         }

@@ -1,8 +1,9 @@
 //! What the executor promises, one case each.
 
-use crate::world::{NOT_OWNER, World, keyed, minted, returned};
-use account::executor::{Ending, QUESTIONS_MAX, WAITING_MAX};
+use crate::world::{NOT_OWNER, PARTITIONS, World, keyed, minted, returned};
+use account::executor::{Ended, Ending, QUESTIONS_MAX, WAITING_MAX};
 use std::time::Duration;
+use wire::{AccountId, Epoch, PartitionId};
 
 /// A world where alice has 75.00 EUR and everything about her is in memory.
 fn alice_with_7500() -> World {
@@ -72,7 +73,7 @@ fn a_fenced_partition_tells_everyone_who_waits_and_its_neighbour_goes_on() {
     world.arrive(14, minted(14, "debit alice 1"));
     assert_eq!(world.answers[&14], NOT_OWNER);
     let neighbour = ["bob", "carol", "dave", "erin"].into_iter().find(|name| {
-        let id = |it: &str| wire::AccountId::parse(it).unwrap();
+        let id = |it: &str| AccountId::parse(it).unwrap();
         id(name).partition(crate::world::PARTITIONS) != id("alice").partition(2)
     });
     world.arrive(15, minted(15, &format!("open {}", neighbour.unwrap())));
@@ -177,7 +178,7 @@ fn a_full_node_refuses_what_comes_and_finishes_what_it_has() {
 
 #[test]
 fn a_caller_who_splits_accounts_otherwise_is_told() {
-    use wire::{AccountId, Call, PartitionId, query::Query};
+    use wire::{Call, query::Query};
     let mut world = World::new(10);
     let id = AccountId::parse("alice").unwrap();
     let call = || Call::Query(Query::Account(id.clone()));
@@ -286,7 +287,7 @@ fn reads_alone_do_not_fill_the_memory() {
 fn questions_wait_in_a_line_of_bounded_length() {
     let mut world = World::new(10);
     let ask = |world: &mut World, caller| {
-        let place = (wire::PartitionId(0), crate::world::PARTITIONS);
+        let place = (PartitionId(0), PARTITIONS);
         let time_left = Duration::from_secs(3_600);
         let call = wire::Call::Query(wire::query::Query::Trial);
         world.executor.arrive(caller, world.now, time_left, place, call);
@@ -304,4 +305,76 @@ fn questions_wait_in_a_line_of_bounded_length() {
     world.executor.question_answered();
     ask(&mut world, max + 1);
     assert_eq!(world.executor.take_questions().len(), 1);
+}
+
+#[test]
+fn a_closed_tenure_lets_nothing_in_and_waits_for_its_batch() {
+    let mut world = World::new(1_000);
+    world.arrive(1, minted(1, "open alice"));
+    world.settle_look_ups();
+    let partition = AccountId::parse("alice").unwrap().partition(PARTITIONS);
+    let other = PartitionId(1 - partition.0);
+    world.stage();
+    world.arrive(2, minted(2, "credit alice 5")); // Waits for the next batch.
+    world.arrive(3, keyed("k", "credit alice 7")); // Waits for a look-up.
+    world.executor.close(partition, Epoch(1));
+    world.read(4, "alice");
+    world.arrive(5, minted(5, "credit alice 5"));
+    for caller in 2..6 {
+        assert_eq!(world.answer(caller), "NotOwner", "caller {caller}");
+    }
+    assert_eq!(world.answer(1), "-", "nobody knows yet");
+    assert_eq!(world.executor.take_ended(), []);
+    assert_eq!(world.executor.owned(), [(other, Epoch(1))]);
+    world.end(Ending::Committed);
+    assert_eq!(world.answer(1), "opened");
+    let ended = Ended { partition, epoch: Epoch(1), was_here: true };
+    assert_eq!(world.executor.take_ended(), [ended]);
+    // Twice is once.
+    world.executor.close(partition, Epoch(1));
+    let ended = Ended { was_here: false, ..ended };
+    assert_eq!(world.executor.take_ended(), [ended]);
+    assert!(world.executor.take_changed());
+    assert!(!world.executor.take_changed());
+}
+
+/// A look-up that is under way when a partition goes and comes back saw the views of an earlier
+/// tenure.
+#[test]
+fn what_was_asked_for_in_one_tenure_never_reaches_the_next() {
+    let mut world = World::new(1_000);
+    world.arrive(1, keyed("k1", "open alice"));
+    world.ask(); // It sees that there is no alice, and no k1.
+    let partition = AccountId::parse("alice").unwrap().partition(PARTITIONS);
+    world.executor.close(partition, Epoch(1));
+    // Another owner opens the account meanwhile, under the same key, and gives the partition back.
+    let mut elsewhere = World::new(1_000);
+    elsewhere.arrive(1, keyed("k1", "open alice"));
+    elsewhere.settle();
+    elsewhere.project();
+    world.adopt(&elsewhere, Epoch(3));
+    assert!(world.executor.owned().iter().all(|it| it.0 != partition), "a look-up is under way");
+    world.arrive(2, keyed("k1", "open alice"));
+    assert_eq!(world.answer(2), "NotOwner");
+    world.find();
+    assert!(world.executor.owned().contains(&(partition, Epoch(3))));
+    world.arrive(3, keyed("k1", "open alice"));
+    world.read(4, "alice");
+    world.settle();
+    assert_eq!((world.answer(3).as_str(), world.answer(4).as_str()), ("opened", "posted 0"));
+    assert_eq!(world.records().count(), 1, "it was opened once");
+}
+
+#[test]
+fn a_fenced_tenure_ends_and_its_neighbour_goes_on() {
+    let mut world = World::new(1_000);
+    world.arrive(1, minted(1, "open alice"));
+    world.settle_look_ups();
+    world.stage();
+    let partition = AccountId::parse("alice").unwrap().partition(PARTITIONS);
+    world.end(Ending::Fenced);
+    assert_eq!(world.answer(1), "NotOwner");
+    let ended = Ended { partition, epoch: Epoch(1), was_here: true };
+    assert_eq!(world.executor.take_ended(), [ended]);
+    assert_eq!(world.executor.owned(), [(PartitionId(1 - partition.0), Epoch(1))]);
 }

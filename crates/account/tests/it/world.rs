@@ -6,7 +6,7 @@ use account::{
     lookup::{Found, KeyLookup, Lookups, Stored},
 };
 use engine::Write;
-use ledger::{Chain, Hash, Partition, Record, Verdict};
+use ledger::{Chain, Hash, Header, Partition, Record, Verdict};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use stdx::Moment;
 use wire::{
@@ -229,6 +229,27 @@ impl World {
                 partition.replay(record, Hash::of(&bytes)).unwrap();
             }
             self.executor.own(partition, 0);
+        }
+    }
+
+    /// Gets what another owner has left of the partitions that are not owned here: its journal, its
+    /// views, and the office from this epoch on.
+    pub(crate) fn adopt(&mut self, other: &World, epoch: Epoch) {
+        let owned: Vec<PartitionId> = self.executor.owned().iter().map(|it| it.0).collect();
+        self.accounts.extend(other.accounts.clone());
+        self.keys.extend(other.keys.clone());
+        for (place, record) in &other.journal {
+            self.journal.insert(*place, record.clone());
+        }
+        for id in (0..PARTITIONS).map(PartitionId).filter(|id| !owned.contains(id)) {
+            let last = self.journal.iter().rfind(|((of, _), _)| *of == id);
+            let chain = last.map_or(Chain::EMPTY, |(_, record)| {
+                let mut bytes = Vec::new();
+                record.encode(&mut bytes);
+                let Header { seq, time, .. } = record.header;
+                Chain { seq, hash: Hash::of(&bytes), time }
+            });
+            self.executor.own(Partition::new(service(), id, epoch, chain, Vec::new()), 0);
         }
     }
 

@@ -1,7 +1,10 @@
 //! What the SQLite engine promises besides.
 
-use crate::support::{Branch, P0, Rig, SqliteRig, commit, copy_folder, id, open, post, take};
+use crate::support::{
+    Branch, P0, P1, Rig, SqliteRig, Teller, commit, copy_folder, id, open, post, take,
+};
 use engine::{Engine, Kind, Settings, sqlite::Sqlite};
+use lease::Sign;
 use rusqlite::params;
 use stdx::Rng;
 use wire::{Kind as PostKind, Seq};
@@ -194,4 +197,53 @@ fn a_bell_and_a_give_end_the_wait() {
     assert!(giver.give(P0, wire::Epoch(1), heir.me()).unwrap());
     heir.wait(hour);
     heir.wait(Duration::from_millis(1)); // Nothing was left over.
+}
+
+/// What the child of the next test does: it is stopped within its turn to write.
+#[test]
+#[ignore = "only as a child of the test after it"]
+fn a_child_that_is_stopped_within_its_turn() {
+    let rig = SqliteRig::at(&turn_folder(std::os::unix::process::parent_id()));
+    let engine = rig.open("a-1").unwrap();
+    take(&*engine, &[P0]);
+    engine.committer().unwrap().wait_turn().unwrap();
+    rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::STOP)
+        .unwrap();
+}
+
+fn turn_folder(parent: u32) -> std::path::PathBuf {
+    std::env::temp_dir().join(format!("tollgate-turn-{parent}"))
+}
+
+#[test]
+fn who_is_stopped_within_its_turn_holds_nobody_up_for_long() {
+    let rig = SqliteRig::at(&turn_folder(std::process::id()));
+    let engine = rig.open("a-2").unwrap();
+    take(&*engine, &[P1]);
+    let name = "sqlite::a_child_that_is_stopped_within_its_turn";
+    let mut child = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", name, "--ignored"])
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut registry = engine.registry().unwrap();
+    let other = registry.me();
+    let mut sign = || {
+        let members = registry.survey().unwrap().members;
+        members.iter().find(|it| it.id != other).map(|it| it.sign)
+    };
+    let hundred = std::time::Duration::from_millis(100);
+    let mut wait_for = |wanted: &[Sign]| {
+        while !sign().is_some_and(|it| wanted.contains(&it)) {
+            assert_eq!(child.try_wait().unwrap(), None, "the child ended by itself");
+            std::thread::sleep(hundred);
+        }
+    };
+    wait_for(&[Sign::Quiet, Sign::Late]);
+    // The file's only turn is with a process that does not move: this waits until it is ended.
+    let mut teller = Teller::of(P1, wire::Epoch(1), ledger::Chain::EMPTY);
+    let write = teller.minted(vec![open("alice")]);
+    commit(&mut *engine.committer().unwrap(), &[write]);
+    assert!(!child.wait().unwrap().success(), "it was ended");
+    assert_eq!(take(&*engine, &[P0]).len(), 1);
 }

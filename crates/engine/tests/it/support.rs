@@ -48,7 +48,11 @@ fn fresh() -> u64 {
 impl SqliteRig {
     pub(crate) fn new() -> SqliteRig {
         let name = format!("tollgate-engine-{}-{}", std::process::id(), fresh());
-        SqliteRig { folder: std::env::temp_dir().join(name), partitions: 4 }
+        SqliteRig::at(&std::env::temp_dir().join(name))
+    }
+
+    pub(crate) fn at(folder: &Path) -> SqliteRig {
+        SqliteRig { folder: folder.to_path_buf(), partitions: 4 }
     }
 
     pub(crate) fn settings(&self, node: &str) -> Settings {

@@ -1,0 +1,151 @@
+"""Clients of one account each, in every partition of service a, while owners die, stop and give.
+
+Each client sends one keyed request after the other, about 60 a second, and repeats under its key
+what is not decided. The time without service is that from the fault to the end of the slowest
+client's first request that ended after it: whoever's partition has no owner waits for one.
+"""
+
+import http.client, json, os, signal, subprocess, sys, threading, time
+
+tollgate, data, edge, runs = sys.argv[1:4] + [int(sys.argv[4])]
+key = open(f"{data}/admin.key").read().strip()
+headers = {"Authorization": "Bearer " + key, "Content-Type": "application/json"}
+DIGITS = "0123456789abcdefghjkmnpqrstvwxyz"
+CLIENTS, PACE = 32, 0.016
+
+
+def ask(*words):
+    out = subprocess.run([tollgate, *words, "--data", data, "--json"], capture_output=True, check=True)
+    return json.loads(out.stdout)
+
+
+def owners():
+    return [it["owner"] for it in ask("partitions")["partitions"] if it["service"] == "a"]
+
+
+def settle():
+    """Until everything is at home, and has been for a moment."""
+    homes = [f"a-{1 + number % 2}" for number in range(16)]
+    while owners() != homes:
+        time.sleep(0.2)
+    time.sleep(0.5)
+
+
+def pid(name):
+    return next(it["pid"] for it in ask("status")["nodes"] if it["name"] == name)
+
+
+class Client(threading.Thread):
+    def __init__(self, number):
+        super().__init__(daemon=True)
+        self.account = f"acc-{number}"
+        self.connection = http.client.HTTPConnection(edge, timeout=60)
+        assert self.send("/v1/a/accounts", {"id": self.account, "currency": "EUR"}, None)[0] == 201
+        status, it = self.send(f"/v1/a/accounts/{self.account}/credit", {"amount": 10**9, "currency": "EUR"}, None)
+        digits = it["id"].removeprefix("tx_").lower()
+        self.partition = (sum(DIGITS.index(c) << 5 * i for i, c in enumerate(reversed(digits))) >> 56) & 0xFFF
+        self.lock, self.ends, self.booked, self.over, self.paced = threading.Lock(), [], 0, False, True
+        self.statuses = {}
+
+    def send(self, path, body, idempotency_key):
+        more = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
+        self.connection.request("POST", path, json.dumps(body), headers | more)
+        answer = self.connection.getresponse()
+        return answer.status, json.loads(answer.read())
+
+    def run(self):
+        number = 0
+        while not self.over:
+            number += 1
+            begun = time.monotonic()
+            verb = "credit" if number % 2 else "debit"
+            while True:
+                status, _ = self.send(
+                    f"/v1/a/accounts/{self.account}/{verb}", {"amount": 1, "currency": "EUR"}, f"{self.account}-{number}")
+                self.statuses[status] = self.statuses.get(status, 0) + 1
+                if status == 201:
+                    break
+                assert status in (503, 504), status
+            now = time.monotonic()
+            self.booked += 1
+            with self.lock:
+                self.ends.append((begun, now))
+            if self.paced:
+                time.sleep(max(0, PACE - (now - begun)))
+
+    def first_after(self, moment):
+        with self.lock:
+            return next((end for _, end in self.ends if moment < end), None)
+
+
+def gap(clients, moment):
+    while True:
+        firsts = [client.first_after(moment) for client in clients]
+        if None not in firsts:
+            return max(firsts) - moment
+        time.sleep(0.01)
+
+
+def tell(name, times, goal):
+    times = sorted(1000 * it for it in times)
+    at = lambda share: times[min(len(times) - 1, int(share * len(times)))]
+    print(f"{name:34} n {len(times):3}   min {times[0]:7.1f}   median {at(0.5):7.1f}   max {times[-1]:7.1f} ms   goal {goal}", flush=True)
+
+
+clients = [Client(number) for number in range(CLIENTS)]
+for client in clients:
+    client.start()
+time.sleep(2)
+settle()
+print(f"{len({client.partition for client in clients})} of 16 partitions have clients", flush=True)
+
+for name, sent, goal in [("owner killed (kill -9)", signal.SIGKILL, "1,000 ms"), ("owner stopped (SIGSTOP)", signal.SIGSTOP, "5,500 ms")]:
+    times = []
+    for run in range(runs):
+        settle()
+        victim = pid(f"a-{1 + run % 2}")
+        time.sleep(0.05 * (run % 7))
+        moment = time.monotonic()
+        os.kill(victim, sent)
+        times.append(gap(clients, moment))
+    tell(name, times, goal)
+
+settle()
+# One client after the other without a pause, so that the longest request in which a move falls is
+# the time without service.
+times = []
+prober = clients[0]
+prober.paced = False
+admin = next(it["admin"] for it in ask("status")["nodes"] if it["name"] == "a-1")
+for run in range(runs):
+    time.sleep(0.3)
+    target = owners()[prober.partition] == "a-1" and "a-2" or "a-1"
+    with prober.lock:
+        prober.ends.clear()
+    connection = http.client.HTTPConnection(admin)
+    connection.request("POST", f"/admin/partitions/{prober.partition}/{target}", headers={"Content-Type": "application/json"})
+    assert connection.getresponse().status == 200
+    while owners()[prober.partition] != target:
+        time.sleep(0.02)
+    time.sleep(0.2)
+    with prober.lock:
+        times.append(max(end - begun for begun, end in prober.ends))
+tell("partition given (planned move)", times, "50 ms")
+connection = http.client.HTTPConnection(admin)
+connection.request("POST", f"/admin/partitions/{prober.partition}", headers={"Content-Type": "application/json"})
+assert connection.getresponse().status == 200
+
+for client in clients:
+    client.over = True
+for client in clients:
+    client.join()
+asked = http.client.HTTPConnection(edge)
+for client in clients:
+    asked.request("GET", f"/v1/a/accounts/{client.account}/balance", headers=headers)
+    balance = json.loads(asked.getresponse().read())
+    assert balance["version"] == client.booked + 1, (client.account, balance, client.booked)
+statuses = {}
+for client in clients:
+    for status, count in client.statuses.items():
+        statuses[status] = statuses.get(status, 0) + count
+print(f"answers by status: {statuses}; every acknowledged request is booked once", flush=True)
