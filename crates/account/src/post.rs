@@ -23,15 +23,24 @@ pub(crate) struct Post {
     pub(crate) words: Option<Words>,
 }
 
+impl Post {
+    fn tell(&self, word: Word) {
+        if let Some(words) = &self.words {
+            words.tell(word);
+        }
+    }
+}
+
 impl control::Post<AccountConfig> for Post {
     fn apply(&self, order: &Order<AccountConfig>) {
         match order {
-            Order::Config(config) => self.drain_max.set(config.node.drain_max),
+            Order::Config(config) => {
+                self.drain_max.set(config.node.drain_max);
+                self.tell(Word::Roster(config.roster.clone()));
+            }
             Order::Draining(on) => {
                 self.server.retire(*on);
-                if let Some(words) = &self.words {
-                    words.tell(Word::Leaving(*on));
-                }
+                self.tell(Word::Leaving(*on));
                 self.is_leaving.set(*on);
             }
             Order::Endpoint(_) | Order::Look => (), // It has no endpoints.

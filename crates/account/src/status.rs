@@ -13,7 +13,7 @@ use net::{
 };
 use std::{
     collections::VecDeque,
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    sync::{Mutex, MutexGuard, OnceLock, PoisonError},
 };
 use stdx::Moment;
 use wire::{Epoch, PartitionId, Seq, Timestamp};
@@ -23,8 +23,6 @@ use wire::{Epoch, PartitionId, Seq, Timestamp};
 pub(crate) struct Status {
     service: String,
     partitions: u16,
-    /// The service's nodes.
-    roster: Vec<Arc<str>>,
     ready: Counter,
     commands: Counter,
     queries: Counter,
@@ -42,6 +40,9 @@ pub(crate) struct Status {
 
 /// Moves of partitions that are remembered.
 const MOVES_MAX: usize = 32;
+
+/// Longest name of a node in an order.
+const NAME_BYTES_MAX: usize = 64;
 
 /// A partition of this node.
 #[derive(Clone, Copy, Debug)]
@@ -71,7 +72,6 @@ impl Status {
         Status {
             service: config.service.clone(),
             partitions: config.partitions,
-            roster: config.roster.clone(),
             ready: Counter::default(),
             commands: Counter::default(),
             queries: Counter::default(),
@@ -225,8 +225,13 @@ impl Source for Status {
         if self.partitions <= partition.0 {
             return Some(Err(format!("there are {} partitions, from 0", self.partitions)));
         }
-        if let Some(node) = node.filter(|node| self.roster.iter().all(|it| **it != **node)) {
-            return Some(Err(format!("service {} has no node {node:?}", self.service)));
+        // A name that no node has is kept, and does nothing until one has it.
+        let is_name = |it: &str| {
+            (1..=NAME_BYTES_MAX).contains(&it.len())
+                && it.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+        };
+        if let Some(node) = node.filter(|node| !is_name(node)) {
+            return Some(Err(format!("no node is called {node:?}")));
         }
         let Some(words) = self.words.get() else {
             return Some(Err("the node is not ready yet".to_owned()));

@@ -42,6 +42,8 @@ pub(crate) enum Word {
     Ended(PartitionId, Epoch),
     /// The node drains, or stays after all.
     Leaving(bool),
+    /// The service's nodes are these from now on.
+    Roster(Vec<Arc<str>>),
     /// Somebody wants a partition at the node of this name, or where it belongs.
     Pin(PartitionId, Option<Arc<str>>),
     /// The node ends.
@@ -192,6 +194,7 @@ impl Steward {
                 }
             }
             Word::End => return Err(End::Unheard),
+            Word::Roster(roster) => self.heir.set_roster(roster),
             Word::Leaving(on) => {
                 self.heir.set_leaving(on);
                 self.registry.set_leaving(on);

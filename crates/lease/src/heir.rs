@@ -127,6 +127,11 @@ impl Heir {
         self.is_leaving = on;
     }
 
+    /// Other nodes belong to the service from now on, or in another order.
+    pub fn set_roster(&mut self, roster: Vec<Arc<str>>) {
+        self.roster = roster;
+    }
+
     /// Whether a node that leaves has nothing more to give, or nobody to give it to.
     pub fn is_free_to_go(&self) -> bool {
         let has_taker = self.circle.0.iter().any(|id| *id != self.me);

@@ -74,7 +74,7 @@ fn a_fenced_partition_tells_everyone_who_waits_and_its_neighbour_goes_on() {
     assert_eq!(world.answers[&14], NOT_OWNER);
     let neighbour = ["bob", "carol", "dave", "erin"].into_iter().find(|name| {
         let id = |it: &str| AccountId::parse(it).unwrap();
-        id(name).partition(crate::world::PARTITIONS) != id("alice").partition(2)
+        id(name).partition(PARTITIONS) != id("alice").partition(2)
     });
     world.arrive(15, minted(15, &format!("open {}", neighbour.unwrap())));
     world.settle();

@@ -184,12 +184,12 @@ impl Difference {
         let none = || "none".to_owned();
         let (was, is) = (of(old).unwrap_or_else(none), of(new).unwrap_or_else(none));
         self.restart(format!("services.{service}"), was, is);
-        // Partitions are dealt by a node's place in this list.
+        // Partitions are dealt by a node's place in this list, and go to it while all run.
         let names = |tree: &Topology| -> Vec<String> {
             tree.nodes_of(service).map(|(node, _)| node.name.clone()).collect()
         };
         let (was, is) = (names(old).join(", "), names(new).join(", "));
-        self.restart(format!("nodes of {service}"), was, is);
+        self.change(format!("nodes of {service}"), was, is);
     }
 
     fn list(&mut self, key: &str, was: &[String], is: &[String]) {

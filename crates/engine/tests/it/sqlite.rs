@@ -199,14 +199,18 @@ fn a_bell_and_a_give_end_the_wait() {
     heir.wait(Duration::from_millis(1)); // Nothing was left over.
 }
 
-/// What the child of the next test does: it is stopped within its turn to write.
+/// What the child of the next test does: it is stopped within its turn to write, in the middle of
+/// a transaction.
 #[test]
 #[ignore = "only as a child of the test after it"]
 fn a_child_that_is_stopped_within_its_turn() {
     let rig = SqliteRig::at(&turn_folder(std::os::unix::process::parent_id()));
     let engine = rig.open("a-1").unwrap();
     take(&*engine, &[P0]);
-    engine.committer().unwrap().wait_turn().unwrap();
+    let mut committer = engine.committer().unwrap();
+    committer.wait_turn().unwrap();
+    let journal = rig.journal();
+    journal.execute_batch("BEGIN IMMEDIATE; UPDATE part SET seq = 7 WHERE part_id = 0").unwrap();
     rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::STOP)
         .unwrap();
 }
@@ -245,5 +249,6 @@ fn who_is_stopped_within_its_turn_holds_nobody_up_for_long() {
     let write = teller.minted(vec![open("alice")]);
     commit(&mut *engine.committer().unwrap(), &[write]);
     assert!(!child.wait().unwrap().success(), "it was ended");
-    assert_eq!(take(&*engine, &[P0]).len(), 1);
+    let tenure = take(&*engine, &[P0])[0];
+    assert_eq!((tenure.epoch, tenure.chain), (wire::Epoch(2), ledger::Chain::EMPTY));
 }

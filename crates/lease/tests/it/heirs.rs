@@ -203,6 +203,23 @@ fn a_node_that_hangs_is_ended_and_one_that_hangs_shortly_is_not() {
 }
 
 #[test]
+fn a_node_that_is_new_gets_its_share() {
+    let mut rng = Rng::new(4);
+    let mut shop = Shop::new(2);
+    shop.rounds(&mut rng, 20);
+    shop.roster.push("a-3".into());
+    let third = shop.process(2);
+    shop.nodes.push(third);
+    let roster = shop.roster.clone();
+    for node in &mut shop.nodes {
+        node.heir.set_roster(roster.clone());
+    }
+    shop.rounds(&mut rng, 300);
+    let dealt: Vec<usize> = (0..16).map(|it| it % 3).collect();
+    assert_eq!((shop.unserved(), shop.owners()), (0, dealt));
+}
+
+#[test]
 fn a_node_that_falls_over_again_and_again_moves_nothing() {
     let mut rng = Rng::new(3);
     let mut shop = Shop::new(3);
