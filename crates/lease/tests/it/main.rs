@@ -3,6 +3,7 @@
 #![expect(clippy::print_stdout, reason = "how much was looked at is of use when a test fails")]
 
 mod heirs;
+mod limits;
 mod rules;
 mod small_world;
 mod world;

@@ -1,6 +1,9 @@
 //! Every order of events of a small world, and long walks at random through larger ones.
 
-use crate::world::{Limits, Mutant, World};
+use crate::{
+    limits::{Limits, Mutant},
+    world::World,
+};
 use std::collections::VecDeque;
 use stdx::{Map, Rng};
 

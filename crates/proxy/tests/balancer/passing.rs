@@ -19,11 +19,16 @@ fn a_write_without_id_and_key_gets_both() {
     let (id, key) = (answer.header("x-request-id"), answer.header("idempotency-key"));
     assert!(id.starts_with("req_") && id.len() == 30, "{id}");
     assert!(key.starts_with("tgk_") && key.len() == 30, "{key}");
+    let (first, headers) = answer.body.split_once('\n').expect("the leaf shows the headers");
+    let head = format!("leaf POST /v1/a/accounts?x=1 attempt=0 key={key} minted=true trace=00-");
+    assert!(first.starts_with(&head), "{first}");
     assert_eq!(
-        answer.body,
+        headers,
         format!(
-            "leaf POST /v1/a/accounts?x=1 attempt=0 key={key} minted=true trace=\n\
-             host: a\nx-two: b\nx-two: c\nx-request-id: {id}\nx-forwarded-for: 127.0.0.1\n"
+            "host: a\nx-two: b\nx-two: c\nvia: {}\nx-forwarded-for: 127.0.0.1\n\
+             forwarded: for=127.0.0.1;proto=http\nx-forwarded-proto: http\n\
+             x-forwarded-host: a\nx-request-id: {id}\n",
+            answer.header("via")
         )
     );
     drop((edge, layer, leaf));
@@ -32,14 +37,18 @@ fn a_write_without_id_and_key_gets_both() {
 #[test]
 fn what_the_client_chose_is_kept_if_it_may() {
     let (edge, layer, leaf) = tree();
-    let answer = edge.ask(
-        "PATCH /x\nX-Request-Id: mine\nIdempotency-Key: order 17\ntraceparent: 00-a-b-01\n\
-         X-Forwarded-For: 10.0.0.1\n",
-    );
+    let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
+    let answer = edge.ask(&format!(
+        "PATCH /x\nX-Request-Id: mine\nIdempotency-Key: order 17\n\
+         traceparent: 00-{trace}-00f067aa0ba902b7-01\nX-Forwarded-For: 10.0.0.1\n",
+    ));
     assert_eq!(answer.header("x-request-id"), "mine");
     assert_eq!(answer.header("idempotency-key"), "order 17");
-    assert!(answer.body.contains("key=order 17 minted=false trace=00-a-b-01\n"), "{answer:?}");
-    assert!(answer.body.contains("x-request-id: mine\nx-forwarded-for: 10.0.0.1, 127.0.0.1\n"));
+    let traced = format!("key=order 17 minted=false trace=00-{trace}-");
+    assert!(answer.body.contains(&traced), "{answer:?}");
+    // What a client that is not trusted says of whom it speaks for is not passed on.
+    assert!(answer.body.contains("\nx-forwarded-for: 127.0.0.1\n"), "{answer:?}");
+    assert!(answer.body.contains("\nx-request-id: mine\n"), "{answer:?}");
 
     let answer = edge.ask(&format!("GET /x\nX-Request-Id: {}\n", "x".repeat(65)));
     assert!(answer.header("x-request-id").starts_with("req_"));
