@@ -2,7 +2,7 @@
 
 use super::{
     conn::{Awaited, ConnState},
-    limits::{BODY_RATE_MIN, BODY_TIME_MAX},
+    limits::{BODY_RATE_MIN, BODY_TIME_MAX, LINGER_BYTES_MAX, LINGER_TIME_MAX},
 };
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, header};
@@ -14,7 +14,10 @@ use std::{
     task::{Context, Poll},
     time::Duration,
 };
-use tokio::time::{Instant, sleep_until};
+use tokio::{
+    task::spawn_local,
+    time::{Instant, sleep_until, timeout},
+};
 use wire::Code;
 
 /// A request's body as it comes in, without its trailers. Whoever does not poll it holds the client back; a client that
@@ -80,7 +83,7 @@ impl ReadError {
 
 /// Reads a body whole.
 pub(super) async fn read(
-    body: Incoming,
+    body: &mut Incoming,
     headers: &HeaderMap,
     bytes_max: usize,
 ) -> Result<Bytes, ReadError> {
@@ -97,12 +100,12 @@ pub(super) async fn read(
     gather(body, bytes_max).await
 }
 
-async fn gather(mut body: Incoming, bytes_max: usize) -> Result<Bytes, ReadError> {
+async fn gather(body: &mut Incoming, bytes_max: usize) -> Result<Bytes, ReadError> {
     let mut first = Bytes::new();
     let mut gathered = BytesMut::new();
     let mut late = None;
     loop {
-        let frame = match std::future::poll_fn(|cx| Poll::Ready(poll_now(&mut body, cx))).await {
+        let frame = match std::future::poll_fn(|cx| Poll::Ready(poll_now(body, cx))).await {
             Poll::Ready(frame) => frame,
             Poll::Pending => {
                 // A body that came with its head is ready at the first poll: then no timer is set.
@@ -130,6 +133,24 @@ async fn gather(mut body: Incoming, bytes_max: usize) -> Result<Bytes, ReadError
         gathered.extend_from_slice(&data);
     }
     Ok(if gathered.is_empty() { first } else { gathered.freeze() })
+}
+
+/// Hears out what is left of a refused body, for a while, so that its stream is not reset before
+/// the client has read why: some take the reset for the answer.
+pub(super) fn hear_out(mut body: Incoming) {
+    if body.is_end_stream() {
+        return;
+    }
+    drop(spawn_local(timeout(LINGER_TIME_MAX, async move {
+        let mut left = LINGER_BYTES_MAX;
+        while let Some(Ok(frame)) = body.frame().await {
+            let count = frame.data_ref().map_or(0, Bytes::len);
+            left = left.saturating_sub(count);
+            if left == 0 {
+                break;
+            }
+        }
+    })));
 }
 
 fn poll_now(

@@ -39,7 +39,7 @@ async fn unstamped<S: Service>(
     state: &Rc<ConnState>,
 ) -> Response<Body> {
     let service = &shared.service;
-    let (mut parts, body) = request.into_parts();
+    let (mut parts, mut body) = request.into_parts();
     let Client { peer, is_tls, .. } = *client;
     let aim = check(&mut parts).and_then(|aim| {
         stamp::request(&mut parts, client, shared.via.as_ref())?;
@@ -50,7 +50,7 @@ async fn unstamped<S: Service>(
         Ok(Aim::Edge) => return options(service, &parts),
         Ok(Aim::Role) => match service.body_mode(&parts) {
             BodyMode::Whole { bytes_max } => {
-                match body::read(body, &parts.headers, bytes_max).await {
+                match body::read(&mut body, &parts.headers, bytes_max).await {
                     Ok(body) => return service.respond(Asked { parts, body, peer, is_tls }).await,
                     Err(error) => error.meaning(),
                 }
@@ -75,6 +75,8 @@ async fn unstamped<S: Service>(
         // would be taken for the next request.
         state.leave_unread();
         last(response.headers_mut());
+    } else {
+        body::hear_out(body);
     }
     response
 }

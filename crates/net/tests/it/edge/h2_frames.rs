@@ -366,3 +366,29 @@ fn a_flood_is_told_to_calm_down() {
         }
     });
 }
+
+/// Some clients take a reset for the answer, so it waits until they have sent all.
+#[test]
+fn a_body_that_is_refused_is_heard_out() {
+    run(async {
+        let (_edge, addr, _arrivals) = edge().await;
+        let mut client = Client::greeted(addr).await;
+        let long = head("POST", "/", &[("content-length", "270000")]);
+        client.send(&frame(HEADERS, END_HEADERS, 1, &long)).await;
+        let answer = client.find(|frame| frame.kind != SETTINGS && frame.kind != WINDOW).await;
+        assert_eq!(answer.unwrap().kind, HEADERS);
+        assert!(client.find(Frame::ends_stream).await.is_some());
+        for at in 1..=27 {
+            let flags = if at == 27 { END_STREAM } else { 0 };
+            client.send(&frame(DATA, flags, 1, &[b'x'; 10_000])).await;
+            if at % 5 == 0 {
+                // A window of 64 KiB is opened anew when half of it is used.
+                let room = client.find(|frame| frame.kind == WINDOW && frame.stream == 1).await;
+                room.expect("room for more");
+            }
+        }
+        client.send(&frame(PING, 0, 0, PING_BYTES)).await;
+        let next = client.find(|frame| frame.kind == RESET || frame.kind == PING).await;
+        assert_eq!(next.unwrap().kind, PING);
+    });
+}
