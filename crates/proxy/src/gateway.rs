@@ -25,6 +25,7 @@ mod post;
 mod render;
 mod request;
 mod route;
+mod seen;
 mod service;
 
 use self::{

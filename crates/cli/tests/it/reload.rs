@@ -84,6 +84,9 @@ fn endpoints_and_nodes_come_and_go_under_load() {
         });
         load.answers(SOME);
     });
+    // As on a machine where nobody runs `up`: each node at its admin address.
+    let told = tree.ok(&["reload", "--config", file.path.to_str().unwrap(), "layer2-1"]);
+    assert!(told.contains("nodes[layer2-1].drain: 10s to 7s"), "{told}");
     assert!(tree.ok(&["reload", "edge"]).contains("nodes[edge].drain: 10s to 7s"));
 }
 

@@ -109,6 +109,9 @@ fn endpoints_are_drained_and_weighted_by_post() {
         let told = edge.post(path, body);
         assert_eq!((told.status, &told.json()["field"]), (status, &field), "{path} {body}");
     }
+    let owner = gateway.endpoint("a-1");
+    assert_eq!((&owner["state"], &owner["errors"]["lost"]), (&json!("passing"), &json!(0)));
+    assert!(owner["requests"].as_u64().unwrap() > 0 && owner["load"].is_object(), "{owner}");
     let owner = gateway.post("/admin/endpoints/a-1", r#"{"state":"drain"}"#);
     assert_eq!(owner.status, 409, "an owner cannot be passed over: {owner:?}");
     for header in [("Origin", "http://evil.example"), ("Host", "evil.example")] {

@@ -122,11 +122,19 @@ impl Ask {
         let mut request = RequestRef::new(target, deadline_ms, &self.body);
         request.attempt = self.attempts_before.saturating_add(attempts);
         request.trace = &self.trace;
+        let (seen, asked_at) = (service.seen(node), clock::now());
+        seen.asked();
         let answer = trunk::call(&service.link(node), &request);
         async move {
             match answer.await {
-                Ok(answer) => read(&answer),
-                Err(loss) => Attempt::Lost(loss),
+                Ok(answer) => {
+                    seen.answered(asked_at);
+                    read(&answer)
+                }
+                Err(loss) => {
+                    seen.lost(loss);
+                    Attempt::Lost(loss)
+                }
             }
         }
     }

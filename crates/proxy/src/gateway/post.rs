@@ -6,9 +6,8 @@ use super::{
 };
 use crate::config::GatewayConfig;
 use net::{
-    control::{self, EndpointState, EndpointView, Errors, Order, View},
+    control::{self, EndpointView, Order, View},
     edge::Edge,
-    latency::LatencyCounts,
     trunk::Server,
 };
 use std::{cell::Cell, rc::Rc, time::Duration};
@@ -38,24 +37,7 @@ impl Post {
 
     /// The account nodes. Which of them is asked is no choice of the gateway's: the owner is.
     fn endpoints(&self) -> Vec<EndpointView> {
-        let services = self.front.desk.services.iter();
-        let nodes = services.flat_map(|service| service.nodes());
-        nodes
-            .map(|(endpoint, connected, in_flight)| EndpointView {
-                name: endpoint.name,
-                addr: endpoint.addr.to_string(),
-                kind: "trunk",
-                state: if connected { EndpointState::Passing } else { EndpointState::Down },
-                weight: 1,
-                in_flight: u64::try_from(in_flight).unwrap_or(u64::MAX),
-                load: None,
-                latency: LatencyCounts::default(),
-                requests: 0,
-                errors: Errors::default(),
-                breaker: None,
-                changed: None,
-            })
-            .collect()
+        self.front.desk.services.iter().flat_map(|service| service.views()).collect()
     }
 }
 

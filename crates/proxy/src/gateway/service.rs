@@ -4,11 +4,13 @@ use super::{
     board::ServiceBoard,
     limits::{PARTITION_IN_FLIGHT_MAX, RETRY_FLOOR_PER_SECOND, RETRY_SHARE_PERMILLE},
     owners::{NodeIndex, Owners},
+    seen::Seen,
 };
 use crate::config::ServiceConfig;
 use balance::Budget;
 use net::{
     clock,
+    control::EndpointView,
     node::Endpoint,
     trunk::{CallSlot, Identity, Link, LinkConfig, LinkEvents},
 };
@@ -20,7 +22,10 @@ use std::{
 };
 use stdx::Moment;
 use tokio::{sync::Notify, time::timeout};
-use wire::{PartitionId, ServiceTag, frame::OwnerMap};
+use wire::{
+    PartitionId, ServiceTag,
+    frame::{LoadReport, OwnerMap},
+};
 
 /// A service and the ways to its nodes. Belongs to one worker.
 pub(super) struct Service {
@@ -51,6 +56,8 @@ struct Ownership {
     version: Cell<u64>,
     changed: Notify,
     board: Arc<ServiceBoard>,
+    /// What is seen of each node, by its index.
+    seen: RefCell<Vec<Rc<Seen>>>,
 }
 
 impl Service {
@@ -65,6 +72,7 @@ impl Service {
             version: Cell::new(0),
             changed: Notify::new(),
             board,
+            seen: RefCell::default(),
         });
         let service = Service {
             name: config.name.as_str().into(),
@@ -104,6 +112,7 @@ impl Service {
                 index: nodes.len(),
             };
             let events: Rc<dyn LinkEvents> = self.ownership.clone();
+            self.ownership.seen.borrow_mut().push(Rc::default());
             let link = Link::open(config, events);
             nodes.push(Way { endpoint: endpoint.clone(), link, gone: false });
         }
@@ -114,13 +123,20 @@ impl Service {
         self.nodes.borrow()[node].link.clone()
     }
 
-    /// Every node of the service, whether it is connected, and what is in flight to it.
-    pub(super) fn nodes(&self) -> Vec<(Endpoint, bool, usize)> {
-        let nodes = self.nodes.borrow();
-        let present = nodes.iter().filter(|way| !way.gone);
-        present
-            .map(|way| (way.endpoint.clone(), way.link.is_connected(), way.link.in_flight()))
-            .collect()
+    /// What is seen of a node.
+    pub(super) fn seen(&self, node: NodeIndex) -> Rc<Seen> {
+        Rc::clone(&self.ownership.seen.borrow()[node])
+    }
+
+    /// Every node of the service as it stands.
+    pub(super) fn views(&self) -> Vec<EndpointView> {
+        let (nodes, seen) = (self.nodes.borrow(), self.ownership.seen.borrow());
+        let present = nodes.iter().zip(&*seen).filter(|(way, _)| !way.gone);
+        let view = |(way, seen): (&Way, &Rc<Seen>)| {
+            let in_flight = u64::try_from(way.link.in_flight()).unwrap_or(u64::MAX);
+            seen.view(&way.endpoint, way.link.is_connected(), in_flight)
+        };
+        present.map(view).collect()
     }
 
     pub(super) fn node_name(&self, node: NodeIndex) -> Arc<str> {
@@ -205,6 +221,10 @@ impl Ownership {
         self.changed.notify_waiters();
     }
 
+    fn note(&self, node: NodeIndex, why: &'static str) {
+        self.seen.borrow()[node].note(why);
+    }
+
     fn lost(&self, node: NodeIndex) {
         self.board.connected.sub(1);
         if self.owners.borrow_mut().disconnect(node) {
@@ -214,17 +234,24 @@ impl Ownership {
 }
 
 impl LinkEvents for Ownership {
-    fn connected(&self, _node: NodeIndex) {
+    fn connected(&self, node: NodeIndex) {
+        self.note(node, "connected");
         // What the node owns it says next.
         self.board.connected.add(1);
     }
 
     fn draining(&self, node: NodeIndex) {
+        self.note(node, "it is going away");
         self.lost(node);
     }
 
     fn disconnected(&self, node: NodeIndex) {
+        self.note(node, "its connection was lost");
         self.lost(node);
+    }
+
+    fn load_report(&self, node: NodeIndex, report: LoadReport) {
+        self.seen.borrow()[node].reported(report);
     }
 
     fn owner_map(&self, node: NodeIndex, map: OwnerMap<'_>) {
