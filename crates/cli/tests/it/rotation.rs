@@ -62,6 +62,21 @@ fn nodes_stop_and_start_and_die_in_the_middle_of_a_drain() {
         assert_eq!(tree.state("gateway-2"), "ready");
         load.answers(SOME);
     });
+    // With nobody left behind them the tiers above are not ready either, and say that they did
+    // nothing; with one back they are.
+    tree.ok(&["node", "gateway-1", "drain"]);
+    tree.ok(&["node", "gateway-2", "drain"]);
+    for node in ["layer2-1", "layer2-2", "edge"] {
+        let admin = tree.admin(node);
+        tree.until("nobody is behind it", |_| admin.get("/readyz").status == 503);
+    }
+    let refused = tree.client().get("/v1/a/accounts/load/balance").unwrap();
+    assert_eq!((refused.status, refused.code().as_str()), (503, "overloaded"), "{refused:?}");
+    tree.ok(&["node", "gateway-1", "start"]);
+    let edge = tree.admin("edge");
+    tree.until("somebody is behind it", |_| edge.get("/readyz").status == 200);
+    assert_eq!(tree.client().get("/v1/a/accounts/load/balance").unwrap().status, 200);
+
     let paused = tree.run(&["node", "b-1", "pause"]);
     assert!(paused.status.success());
     assert_eq!(tree.run(&["node", "b-1", "drain"]).status.code(), Some(1));

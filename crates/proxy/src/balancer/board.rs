@@ -275,12 +275,13 @@ struct ReportedStatus {
 impl Source for Board {
     fn readiness(&self) -> Result<(), String> {
         let has_endpoint = |worker: &Arc<WorkerCounters>| {
-            worker.endpoints().iter().any(|(_, it)| it.up.get() != 0)
+            let takes = |it: &EndpointCounters| it.up.get() != 0 && it.reported_draining.get() == 0;
+            worker.endpoints().iter().any(|(_, it)| takes(it))
         };
         if self.workers.iter().all(has_endpoint) {
             Ok(())
         } else {
-            Err("a worker is connected to no endpoint".to_owned())
+            Err("a worker has no endpoint that takes requests".to_owned())
         }
     }
 
