@@ -12,7 +12,7 @@ use crate::{
 use net::clock;
 use rustix::event::{
     Timespec,
-    epoll::{self, CreateFlags, Event},
+    epoll::{self, CreateFlags, Event, EventFlags},
 };
 use std::{
     collections::VecDeque, io, net::SocketAddr, os::fd::AsFd, os::fd::OwnedFd, time::Duration,
@@ -133,7 +133,8 @@ impl Driver {
                 Turn::Ready => self.rest(number),
                 Turn::Refused => job.unconnected(),
                 Turn::Ended(end) => {
-                    let closes = closes(&end);
+                    // A peer that has hung up after its answer takes no further request.
+                    let closes = closes(&end) || flags.contains(EventFlags::RDHUP);
                     job.ended(number, now, end);
                     if lane.phase() == Phase::Idle {
                         lane.settle(now, closes, self.bounds.connection_requests);

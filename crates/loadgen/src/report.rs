@@ -25,7 +25,7 @@ const CURVE: [f64; 17] = [
 ];
 
 /// What the threads measured, before it is a report.
-pub(crate) struct Result {
+pub(crate) struct Measured {
     pub(crate) whole: Window,
     /// Of the operations that ended before the time was over.
     pub(crate) in_time: Counts,
@@ -36,9 +36,9 @@ pub(crate) struct Result {
     pub(crate) audit: Option<AuditReport>,
 }
 
-impl Result {
-    pub(crate) fn new() -> Result {
-        Result {
+impl Measured {
+    pub(crate) fn new() -> Measured {
+        Measured {
             whole: Window::new(0),
             in_time: Counts::default(),
             in_time_ms: 0,
@@ -103,8 +103,8 @@ pub struct Report {
 }
 
 impl Report {
-    pub(crate) fn new(plan: &Plan, started: Timestamp, measured: Result) -> Report {
-        let Result { whole, in_time, in_time_ms, series, unsent, cpu, audit } = measured;
+    pub(crate) fn new(plan: &Plan, started: Timestamp, measured: Measured) -> Report {
+        let Measured { whole, in_time, in_time_ms, series, unsent, cpu, audit } = measured;
         let seconds = Duration::from_millis(in_time_ms).as_secs_f64();
         let answered = in_time.ok + in_time.refused;
         // The warm-up's requests cost processor time, too.
@@ -189,7 +189,7 @@ pub(crate) mod samples {
 
     pub(crate) fn report() -> Report {
         let plan = crate::tests::plan("127.0.0.1:1");
-        let mut measured = Result::new();
+        let mut measured = Measured::new();
         for index in 0..3 {
             let counts = Counts { ok: 1_000 + index, shed: index, ..Counts::default() };
             measured.series.push(Point {

@@ -13,7 +13,7 @@ use crate::{
     news::News,
     opening::Opening,
     plan::{Pace, Plan},
-    report::{Report, Result as Measured},
+    report::{Measured, Report},
     settling::Settling,
     tally::{Point, Window},
     work::Chooser,
