@@ -190,6 +190,19 @@ impl Pool {
         Ok(Ticket { choice, sent_at: now, tenure: endpoint.breaker.sent(now) })
     }
 
+    /// Something goes on at an endpoint after its answer has begun, a long body or a connection that
+    /// left HTTP behind: it counts as in flight until [`Pool::release`], and nothing else.
+    pub fn hold(&mut self, index: usize) {
+        self.endpoints[index].in_flight += 1;
+    }
+
+    /// What was held came to its end.
+    pub fn release(&mut self, index: usize) {
+        let endpoint = &mut self.endpoints[index];
+        debug_assert!(0 < endpoint.in_flight, "somebody counts wrong");
+        endpoint.in_flight = endpoint.in_flight.saturating_sub(1);
+    }
+
     /// A request came to its end. True when that trips the endpoint's breaker.
     pub fn ended(&mut self, now: Moment, rng: &mut Rng, ticket: Ticket, outcome: Outcome) -> bool {
         let index = ticket.choice.endpoint;
