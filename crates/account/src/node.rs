@@ -77,10 +77,7 @@ async fn serve(
     status.set_words(jobs.leases.clone());
 
     let node = Rc::new(Node::new(config, service, jobs, Arc::clone(status)));
-    let server = Server::new(
-        Identity::new(Arc::clone(&config.node.name), config.node.cluster_key.clone()),
-        Rc::clone(&node) as Rc<dyn Handler>,
-    );
+    let server = Server::new(Identity::of(&config.node), Rc::clone(&node) as Rc<dyn Handler>);
     node.settle(&mut inbox, &server).await.map_err(io::Error::other)?;
     let reporter = Rc::clone(&node);
     server.set_load(Rc::new(move || reporter.intake.report()));

@@ -21,7 +21,10 @@ use complaint::Complaints;
 use elements::{
     beat::Beat, endpoint::EndpointRef, engine::EngineUrl, role::RoleName, url::HttpUrl,
 };
-use net::edge::{Network, TlsFiles};
+use net::{
+    edge::{Network, TlsFiles},
+    trunk,
+};
 use proxy::config::HashBy;
 use reader::Walk;
 use std::{
@@ -41,6 +44,8 @@ pub(crate) struct Topology {
     pub(crate) name: String,
     pub(crate) cluster_key: PathBuf,
     pub(crate) api_key: PathBuf,
+    /// Set, every trunk is spoken within TLS.
+    pub(crate) trunk_tls: Option<trunk::TlsFiles>,
     pub(crate) services: Vec<Service>,
     pub(crate) routes: Vec<Route>,
     /// In the order of the file.

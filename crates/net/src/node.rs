@@ -1,6 +1,6 @@
 //! What every node is told at its start, whatever its role.
 
-use crate::edge::EdgeConfig;
+use crate::{edge::EdgeConfig, trunk::TrunkTls};
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 /// The part of a node's configuration that all roles share.
@@ -14,6 +14,8 @@ pub struct NodeConfig {
     pub cluster_key: ClusterKey,
     /// How its HTTP clients reach it.
     pub edge: EdgeConfig,
+    /// Set, every trunk of the tree is spoken within TLS.
+    pub trunk_tls: Option<TrunkTls>,
     /// How long a drain may take before what is left is cut off.
     pub drain_max: Duration,
 }

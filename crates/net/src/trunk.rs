@@ -22,6 +22,7 @@ mod server;
 mod slots;
 mod stream;
 mod streams;
+mod tls;
 
 pub use self::{
     call::{Answer, CallSlot, Exchange, call, call_with, forward_stream, open_stream},
@@ -32,4 +33,5 @@ pub use self::{
     reply::{ReplyTo, STATUS_DROPPED},
     server::{Handler, Server},
     stream::{StreamReader, StreamWriter, Ungathered},
+    tls::{TlsFiles, TrunkTls},
 };

@@ -104,7 +104,7 @@ impl Bound {
     pub fn serve(self, shutdown: &Shutdown) -> io::Result<()> {
         let Bound { config, listening, board, control, admin } = self;
         let node = &config.node;
-        let identity = Identity::new(Arc::clone(&node.name), node.cluster_key.clone());
+        let identity = Identity::of(node);
         let served = worker::run(listening, config.workers, shutdown, async |worker| {
             serve(worker, &config, &identity, &board, &control).await;
             Ok(())

@@ -20,6 +20,7 @@ use net::{
     edge::{EdgeConfig, EdgeTls},
     node::{ClusterKey, Endpoint, NodeConfig},
     shutdown::on_signals,
+    trunk::TrunkTls,
 };
 use proxy::config::{BalancerConfig, EndpointConfig, GatewayConfig, HashBy, ServiceConfig};
 use std::{
@@ -117,6 +118,7 @@ impl Config {
             admin: node.admin.unwrap_or(ADMIN_DEFAULT),
             cluster_key: ClusterKey(Arc::from(cluster_key.into_bytes())),
             edge: Config::edge(&node.role)?,
+            trunk_tls: trunk_tls(tree)?,
             drain_max: node.drain,
         };
         match &node.role {
@@ -167,6 +169,13 @@ impl Config {
             Config::Balancer(_) | Config::Gateway(_) => None,
         }
     }
+}
+
+/// The certificates that the nodes show each other, if they are to.
+fn trunk_tls(tree: &Topology) -> Result<Option<TrunkTls>, CliError> {
+    let Some(files) = &tree.trunk_tls else { return Ok(None) };
+    let loaded = TrunkTls::load(files);
+    loaded.map(Some).map_err(|error| CliError::failed(format!("trunk_tls: {error}")))
 }
 
 fn balancer(

@@ -8,6 +8,7 @@ use super::{
     reader::{Field, Placed},
 };
 use balance::Policy;
+use net::trunk::TlsFiles;
 use proxy::config::HashBy;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -42,6 +43,7 @@ pub(super) fn check(
     if file.nodes.is_empty() {
         check.complaints.missing(1, "nodes", "at least one node under [[nodes]]");
     }
+    let trunk_tls = check.trunk_tls(base);
     check.services_have_nodes();
     check.addresses();
     check.cycles();
@@ -54,6 +56,7 @@ pub(super) fn check(
         name: file.name.value_or(String::new()),
         cluster_key: beside(&file.cluster_key, "cluster.key"),
         api_key: beside(&file.api_key, "admin.key"),
+        trunk_tls,
         services: services.into_iter().flatten().collect(),
         routes: routes.into_iter().flatten().collect(),
         nodes: nodes.into_iter().flatten().collect(),
@@ -103,6 +106,22 @@ impl Check<'_> {
             }
         };
         Some(Service { name: it.name.clone(), kind })
+    }
+
+    fn trunk_tls(&mut self, base: &Path) -> Option<TlsFiles> {
+        let file = self.file.trunk_tls.as_ref()?;
+        for (key, field, what) in [
+            ("ca", &file.ca, "the certificate of the cluster's authority"),
+            ("cert", &file.cert, "the nodes' certificate"),
+            ("key", &file.key, "the key of that certificate"),
+        ] {
+            if field.is_missing() {
+                let (key, want) = (format!("trunk_tls.{key}"), format!("a PEM file with {what}"));
+                self.complaints.missing(file.line, &key, &want);
+            }
+        }
+        let path = |field: &Field<PathBuf>| Some(base.join(&field.good()?.value));
+        Some(TlsFiles { ca: path(&file.ca)?, cert: path(&file.cert)?, key: path(&file.key)? })
     }
 
     /// Ids carry a tag for the service; two services must not share one.

@@ -14,7 +14,9 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use toml::de::DeTable;
 use wire::limits;
 
-const FILE_KEYS: [&str; 6] = ["name", "services", "routes", "nodes", "cluster_key", "api_key"];
+const FILE_KEYS: [&str; 7] =
+    ["name", "services", "routes", "nodes", "cluster_key", "api_key", "trunk_tls"];
+const TRUNK_TLS_KEYS: [&str; 3] = ["ca", "cert", "key"];
 const SERVICE_KEYS: [&str; 3] = ["engine", "partitions", "http"];
 const ROUTE_KEYS: [&str; 2] = ["path", "service"];
 /// Every key of a node, with the roles that have it.
@@ -49,9 +51,19 @@ pub(super) struct TopologyFile {
     pub(super) name: Field<String>,
     pub(super) cluster_key: Field<PathBuf>,
     pub(super) api_key: Field<PathBuf>,
+    pub(super) trunk_tls: Option<TrunkTlsFile>,
     pub(super) services: Vec<ServiceFile>,
     pub(super) routes: Vec<RouteFile>,
     pub(super) nodes: Vec<NodeFile>,
+}
+
+/// `[trunk_tls]`.
+#[derive(Debug)]
+pub(super) struct TrunkTlsFile {
+    pub(super) line: usize,
+    pub(super) ca: Field<PathBuf>,
+    pub(super) cert: Field<PathBuf>,
+    pub(super) key: Field<PathBuf>,
 }
 
 /// `[services.NAME]`.
@@ -102,6 +114,12 @@ pub(super) fn read<'a>(walk: &mut Walk<'a>, table: &'a DeTable<'a>) -> TopologyF
         name: root.string(walk, "name", name::parse),
         cluster_key: root.string(walk, "cluster_key", path::parse_file),
         api_key: root.string(walk, "api_key", path::parse_file),
+        trunk_tls: root.table(walk, "trunk_tls", &TRUNK_TLS_KEYS).map(|table| TrunkTlsFile {
+            line: table.line,
+            ca: table.string(walk, "ca", path::parse_file),
+            cert: table.string(walk, "cert", path::parse_file),
+            key: table.string(walk, "key", path::parse_file),
+        }),
         services: read_services(walk, &root),
         routes: read_routes(walk, &root),
         nodes: read_nodes(walk, &root),

@@ -30,7 +30,7 @@ fn everything_wrong_is_told_at_once() {
     check(
         include_str!("tests/broken.toml"),
         "\
-1: colour is no key of this table: want one of name, services, routes, nodes, cluster_key, api_key
+1: colour is no key of this table: want one of name, services, routes, nodes, cluster_key, api_key, trunk_tls
 1: name is missing: want a name for the tree, as in name = \"shop\"
 3: services.a.partitions = 5000: want a whole number from 1 to 4096
 4: services.a.engine = \"mysql://x\": want \"sqlite:FOLDER\" or \"postgres://…\"
@@ -64,6 +64,28 @@ fn what_is_no_toml_names_its_line() {
         "22: not TOML: invalid float, expected nothing (text stands in quotes)\n",
     );
     check_with("name = \"shop\"", "name = \"shop\"\nname = \"x\"", "2: not TOML: duplicate key\n");
+}
+
+#[test]
+fn tls_on_the_trunk_wants_all_of_its_files() {
+    let with = |keys: &str| format!("{SHOP}\n[trunk_tls]\n{keys}");
+    let tree = Topology::parse(
+        &with("ca = \"ca.pem\"\ncert = \"node.pem\"\nkey = \"/k/node.key\"\n"),
+        Path::new("/etc"),
+    );
+    let files = tree.unwrap().trunk_tls.unwrap();
+    assert_eq!((files.ca, files.cert), ("/etc/ca.pem".into(), "/etc/node.pem".into()));
+    assert_eq!(files.key, PathBuf::from("/k/node.key"));
+    let line = SHOP.lines().count() + 2;
+    check(
+        &with("ca = \"ca.pem\"\ncrl = \"x\"\n"),
+        &format!(
+            "{line}: trunk_tls.cert is missing: want a PEM file with the nodes' certificate\n\
+             {line}: trunk_tls.key is missing: want a PEM file with the key of that certificate\n\
+             {}: trunk_tls.crl is no key of this table: want one of ca, cert, key\n",
+            line + 2
+        ),
+    );
 }
 
 #[test]

@@ -2,12 +2,13 @@
 
 use super::{
     conn::{Conn, Ending, Loss, Notice, Pending, Refused},
-    greeting::{self, GreetingError, Identity, Peer},
+    greeting::{self, Identity, Peer},
     limits::{
-        CONNECTION_AGE_MAX, FAREWELL_MAX, GOOD_CONNECTION_MIN, GREETING_MAX, LEAVING_CONNS_MAX,
-        RECONNECT_MAX, RECONNECT_MIN,
+        CONNECTION_AGE_MAX, FAREWELL_MAX, GOOD_CONNECTION_MIN, LEAVING_CONNS_MAX, RECONNECT_MAX,
+        RECONNECT_MIN,
     },
     stream::StreamWriter,
+    tls::Carrier,
 };
 use crate::{clock, ids, node::Endpoint};
 use std::{
@@ -16,7 +17,12 @@ use std::{
     time::Duration,
 };
 use stdx::Rng;
-use tokio::{net::TcpStream, sync::Notify, task::spawn_local, time::timeout};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    sync::Notify,
+    task::spawn_local,
+    time::timeout,
+};
 use wire::frame::{
     Farewell, LoadReport, OwnerMap, Patch, RequestRef, ResetReason, append_forwarded_request,
     append_going_away, append_request_part,
@@ -306,12 +312,13 @@ async fn stay_connected<P: Pending>(shared: Rc<Shared<P>>) {
     let mut pause = Duration::ZERO;
     let mut complaint = String::new();
     while !shared.closed.get() {
-        match connect(&shared.config).await {
-            Ok((stream, peer)) => {
+        let LinkConfig { identity, endpoint, .. } = &shared.config;
+        match greeting::as_client(endpoint.addr, identity, &endpoint.name).await {
+            Ok((carrier, peer)) => {
                 tracing::info!(endpoint = shared.name(), "connected");
                 complaint.clear();
                 let since = clock::now();
-                settle(&shared, stream, peer);
+                settle(&shared, carrier, peer);
                 shared.until_stale(part_of(CONNECTION_AGE_MAX, 3, &mut rng)).await;
                 if GOOD_CONNECTION_MIN <= clock::now().since(since) || shared.renewing.get() {
                     pause = Duration::ZERO;
@@ -343,22 +350,31 @@ fn part_of(all: Duration, least: u32, rng: &mut Rng) -> Duration {
     all / (least + 1) * least + all / (least + 1) * part / 1_024
 }
 
-async fn connect(config: &LinkConfig) -> Result<(TcpStream, Peer), GreetingError> {
-    let connecting = TcpStream::connect(config.endpoint.addr);
-    let mut stream = timeout(GREETING_MAX, connecting).await.map_err(|_| GreetingError::Late)??;
-    stream.set_nodelay(true)?;
-    let peer = greeting::as_client(&mut stream, &config.identity, &config.endpoint.name).await?;
-    Ok((stream, peer))
-}
-
 /// Makes a fresh connection the current one and starts its tasks.
-fn settle<P: Pending>(shared: &Rc<Shared<P>>, stream: TcpStream, peer: Peer) {
+fn settle<P: Pending>(shared: &Rc<Shared<P>>, carrier: Carrier, peer: Peer) {
     if shared.closed.get() {
         return;
     }
+    match carrier {
+        Carrier::Plain(stream) => {
+            let (read, write) = stream.into_split();
+            start(shared, read, write, peer);
+        }
+        Carrier::Tls(stream) => {
+            let (read, write) = tokio::io::split(*stream);
+            start(shared, read, write, peer);
+        }
+    }
+}
+
+fn start<P: Pending>(
+    shared: &Rc<Shared<P>>,
+    read: impl AsyncRead + Unpin + 'static,
+    write: impl AsyncWrite + Unpin + 'static,
+    peer: Peer,
+) {
     let conn = shared.install(&peer);
     let index = shared.config.index;
-    let (read, write) = stream.into_split();
     let mut writer = spawn_local(Rc::clone(conn.outbox()).write_out(write));
     let (keeper_conn, keeper_shared) = (Rc::clone(&conn), Rc::clone(shared));
     let mut keeper =

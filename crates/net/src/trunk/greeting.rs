@@ -1,10 +1,16 @@
 //! The first exchange on a connection: who is there, and does it know the cluster's key.
 
-use super::limits::GREETING_MAX;
-use crate::{ids, node::ClusterKey};
-use std::{io, sync::Arc};
+use super::{
+    limits::{FAREWELL_MAX, GREETING_MAX},
+    tls::{Carrier, TrunkTls},
+};
+use crate::{
+    ids,
+    node::{ClusterKey, NodeConfig},
+};
+use std::{io, net::SocketAddr, sync::Arc};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::TcpStream,
     time::timeout,
 };
@@ -20,12 +26,20 @@ pub struct Identity {
     /// From [`ids::boot_id`], one per process.
     pub boot: u64,
     pub cluster_key: ClusterKey,
+    /// Set, the trunk is spoken within TLS and not otherwise.
+    pub tls: Option<TrunkTls>,
 }
 
 impl Identity {
-    /// The identity of a node that starts now.
+    /// The identity of a node that starts now and speaks the trunk in the clear.
     pub fn new(node: Arc<str>, cluster_key: ClusterKey) -> Identity {
-        Identity { node, boot: ids::boot_id(), cluster_key }
+        Identity { node, boot: ids::boot_id(), cluster_key, tls: None }
+    }
+
+    /// The identity of a configured node that starts now.
+    pub fn of(config: &NodeConfig) -> Identity {
+        let identity = Identity::new(Arc::clone(&config.name), config.cluster_key.clone());
+        Identity { tls: config.trunk_tls.clone(), ..identity }
     }
 
     fn hello(&self) -> Hello<'_> {
@@ -58,6 +72,8 @@ impl Peer {
 pub(super) enum GreetingError {
     #[error(transparent)]
     Io(#[from] io::Error),
+    #[error("TLS: {0}")]
+    Tls(io::Error),
     #[error("it broke the protocol: {0}")]
     Flaw(#[from] Flaw),
     #[error("it does not know the cluster key")]
@@ -70,26 +86,39 @@ pub(super) enum GreetingError {
     Late,
 }
 
-/// Greets the node that was connected to; `expected` is its name in the topology.
+/// Either end of any stream.
+trait Duplex: AsyncRead + AsyncWrite + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Unpin> Duplex for T {}
+
+/// Connects to a node and greets it; `expected` is its name in the topology.
 pub(super) async fn as_client(
-    stream: &mut TcpStream,
+    addr: SocketAddr,
     identity: &Identity,
     expected: &str,
-) -> Result<Peer, GreetingError> {
-    timeout(GREETING_MAX, greet_server(stream, identity, expected))
-        .await
-        .unwrap_or(Err(GreetingError::Late))
+) -> Result<(Carrier, Peer), GreetingError> {
+    let greeted = async {
+        let mut stream = TcpStream::connect(addr).await?;
+        stream.set_nodelay(true)?;
+        let Some(tls) = &identity.tls else {
+            let peer = greet_server(&mut stream, identity, expected).await?;
+            return Ok((Carrier::Plain(stream), peer));
+        };
+        let mut stream = Box::new(tls.connect(stream).await.map_err(GreetingError::Tls)?);
+        let peer = greet_server(&mut stream, identity, expected).await?;
+        Ok((Carrier::Tls(stream), peer))
+    };
+    timeout(GREETING_MAX, greeted).await.unwrap_or(Err(GreetingError::Late))
 }
 
 async fn greet_server(
-    stream: &mut TcpStream,
+    stream: &mut impl Duplex,
     identity: &Identity,
     expected: &str,
 ) -> Result<Peer, GreetingError> {
     let ours = identity.hello();
     let mut out = Vec::new();
     ours.append(&mut out);
-    stream.write_all(&out).await?;
+    send(stream, &out).await?;
 
     let mut buffer = FrameBuffer::new();
     let key = &identity.cluster_key.0;
@@ -106,7 +135,7 @@ async fn greet_server(
     // Sent before theirs is looked at, so that a peer of another cluster can say so in its log.
     out.clear();
     proof.append(&mut out);
-    stream.write_all(&out).await?;
+    send(stream, &out).await?;
     check_proof(stream, &mut buffer, &proof_wanted).await?;
     if node != expected {
         return Err(GreetingError::Name(node));
@@ -116,22 +145,39 @@ async fn greet_server(
 
 /// Answers the greeting of a node that connected.
 pub(super) async fn as_server(
-    stream: &mut TcpStream,
+    mut stream: TcpStream,
+    identity: &Identity,
+) -> Result<(Carrier, Peer), GreetingError> {
+    let greeted = async {
+        let Some(tls) = &identity.tls else {
+            let peer = greet_or_refuse(&mut stream, identity).await?;
+            return Ok((Carrier::Plain(stream), peer));
+        };
+        let mut stream = Box::new(tls.accept(stream).await.map_err(GreetingError::Tls)?);
+        let peer = greet_or_refuse(&mut stream, identity).await?;
+        Ok((Carrier::Tls(stream), peer))
+    };
+    timeout(GREETING_MAX, greeted).await.unwrap_or(Err(GreetingError::Late))
+}
+
+async fn greet_or_refuse(
+    stream: &mut impl Duplex,
     identity: &Identity,
 ) -> Result<Peer, GreetingError> {
-    let greeted = timeout(GREETING_MAX, greet_client(stream, identity))
-        .await
-        .unwrap_or(Err(GreetingError::Late));
+    let greeted = greet_client(stream, identity).await;
     if let Err(GreetingError::Flaw(flaw)) = &greeted {
         let mut out = Vec::new();
         append_going_away(&mut out, Farewell::Breach, flaw.0);
         // Best effort: the peer may be no node at all.
-        drop(stream.try_write(&out));
+        drop(timeout(FAREWELL_MAX, stream.write_all(&out)).await);
     }
     greeted
 }
 
-async fn greet_client(stream: &mut TcpStream, identity: &Identity) -> Result<Peer, GreetingError> {
+async fn greet_client(
+    stream: &mut impl Duplex,
+    identity: &Identity,
+) -> Result<Peer, GreetingError> {
     let ours = identity.hello();
     let mut buffer = FrameBuffer::new();
     let key = &identity.cluster_key.0;
@@ -145,13 +191,18 @@ async fn greet_client(stream: &mut TcpStream, identity: &Identity) -> Result<Pee
         let wanted = Proof::new(key, Side::Client, &theirs, &ours);
         (theirs.node.to_owned(), theirs.limits, wanted)
     };
-    stream.write_all(&out).await?;
+    send(stream, &out).await?;
     check_proof(stream, &mut buffer, &proof_wanted).await?;
     Ok(Peer::new(node, limits, buffer))
 }
 
+async fn send(stream: &mut impl Duplex, bytes: &[u8]) -> io::Result<()> {
+    stream.write_all(bytes).await?;
+    stream.flush().await
+}
+
 async fn check_proof(
-    stream: &mut TcpStream,
+    stream: &mut impl Duplex,
     buffer: &mut FrameBuffer,
     wanted: &Proof,
 ) -> Result<(), GreetingError> {
@@ -163,7 +214,7 @@ async fn check_proof(
 
 /// Reads until a whole frame is there.
 async fn next<'a>(
-    stream: &mut TcpStream,
+    stream: &mut impl Duplex,
     buffer: &'a mut FrameBuffer,
 ) -> Result<Frame<'a>, GreetingError> {
     while !buffer.holds_frame()? {

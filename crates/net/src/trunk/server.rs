@@ -13,6 +13,7 @@ use super::{
     reply::ReplyTo,
     stream::{End, StreamReader, Ungathered},
     streams::Streams,
+    tls::Carrier,
 };
 use crate::clock;
 use std::{
@@ -22,7 +23,7 @@ use std::{
     time::Duration,
 };
 use tokio::{
-    io::{AsyncRead, AsyncReadExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite},
     net::TcpStream,
     sync::Notify,
     task::spawn_local,
@@ -372,10 +373,10 @@ impl Shared {
         }
     }
 
-    async fn greet_and_serve(self: Rc<Shared>, mut stream: TcpStream) {
+    async fn greet_and_serve(self: Rc<Shared>, stream: TcpStream) {
         let addr = stream.peer_addr().map(|addr| addr.to_string()).unwrap_or_default();
-        let peer = match greeting::as_server(&mut stream, &self.identity).await {
-            Ok(peer) => peer,
+        let (carrier, peer) = match greeting::as_server(stream, &self.identity).await {
+            Ok(greeted) => greeted,
             Err(err) => {
                 tracing::warn!(addr, cause = %err, "trunk connection refused");
                 return;
@@ -383,11 +384,25 @@ impl Shared {
         };
         let node = peer.node.clone();
         tracing::info!(addr, node, "trunk connection");
-        let why = self.serve_peer(stream, peer).await;
+        let why = match carrier {
+            Carrier::Plain(stream) => {
+                let (read, write) = stream.into_split();
+                self.serve_peer(read, write, peer).await
+            }
+            Carrier::Tls(stream) => {
+                let (read, write) = tokio::io::split(*stream);
+                self.serve_peer(read, write, peer).await
+            }
+        };
         tracing::info!(addr, node, cause = %why, "trunk connection ended");
     }
 
-    async fn serve_peer(self: &Rc<Shared>, stream: TcpStream, peer: Peer) -> String {
+    async fn serve_peer(
+        self: &Rc<Shared>,
+        read: impl AsyncRead + Unpin + 'static,
+        write: impl AsyncWrite + Unpin + 'static,
+        peer: Peer,
+    ) -> String {
         let conn = Rc::new(ServerConn {
             outbox: Rc::default(),
             node: Arc::clone(&self.identity.node),
@@ -407,7 +422,6 @@ impl Shared {
             conn.outbox.append(|out| append_going_away(out, Farewell::Draining, "draining"));
         }
         self.conns.borrow_mut().push(Rc::clone(&conn));
-        let (read, write) = stream.into_split();
         let mut writer = spawn_local(Rc::clone(&conn.outbox).write_out(write));
         let (reader_shared, reader_conn) = (Rc::clone(self), Rc::clone(&conn));
         let mut reader =

@@ -227,12 +227,24 @@ pub(crate) fn link_of<P: Pending>(
     addr: SocketAddr,
     key: &str,
 ) -> (Link<P>, mpsc::UnboundedReceiver<Event>) {
+    open(addr, identity("test", key))
+}
+
+/// As [`link`], for any identity.
+pub(crate) fn link_with(
+    addr: SocketAddr,
+    identity: Identity,
+) -> (Link<CallSlot>, mpsc::UnboundedReceiver<Event>) {
+    open(addr, identity)
+}
+
+fn open<P: Pending>(
+    addr: SocketAddr,
+    identity: Identity,
+) -> (Link<P>, mpsc::UnboundedReceiver<Event>) {
     let (sender, events) = mpsc::unbounded_channel();
-    let config = LinkConfig {
-        identity: identity("test", key),
-        endpoint: Endpoint { name: "echo".into(), addr },
-        index: 0,
-    };
+    let endpoint = Endpoint { name: "echo".into(), addr };
+    let config = LinkConfig { identity, endpoint, index: 0 };
     (Link::open(config, Rc::new(Recorder(sender))), events)
 }
 

@@ -13,3 +13,4 @@ mod load;
 mod local;
 mod loss;
 mod streams;
+mod tls;

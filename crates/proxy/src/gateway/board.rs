@@ -226,6 +226,7 @@ mod tests {
                 admin: ([127, 0, 0, 1], 0).into(),
                 cluster_key: ClusterKey(Arc::from([7; 32])),
                 edge: net::edge::EdgeConfig::default(),
+                trunk_tls: None,
                 drain_max: Duration::from_secs(1),
             },
             http: None,

@@ -199,6 +199,7 @@ fn node(name: &str) -> NodeConfig {
         admin: ANY.parse().unwrap(),
         cluster_key: key(),
         edge: net::edge::EdgeConfig::default(),
+        trunk_tls: None,
         drain_max: PATIENCE,
     }
 }
