@@ -1,6 +1,8 @@
 //! The codecs at their boundary: what is written is read back, and no bytes make them panic.
 
 mod calls;
+mod corpus;
+mod entry;
 mod frozen;
 mod generate;
 
