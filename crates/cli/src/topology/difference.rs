@@ -6,6 +6,7 @@
 use super::{
     Door, Front, Node, Role, Service, ServiceKind, Topology, elements::endpoint::EndpointRef,
 };
+use net::trunk::TlsFiles;
 use proxy::config::HashBy;
 use std::{fmt::Display, net::SocketAddr};
 
@@ -51,9 +52,16 @@ impl Difference {
 
     fn tree(&mut self, old: &Topology, new: &Topology, node: &Node) {
         // Services, routes and nodes count where a role has to do with them.
-        let Topology { name, cluster_key, api_key, services: _, routes, nodes: _ } = new;
+        let Topology { name, cluster_key, api_key, trunk_tls, services: _, routes, nodes: _ } = new;
         self.restart("name", &old.name, name);
         self.restart("cluster_key", old.cluster_key.display(), cluster_key.display());
+        let files = |tls: &Option<TlsFiles>| match tls {
+            Some(TlsFiles { ca, cert, key }) => {
+                format!("{}, {}, {}", ca.display(), cert.display(), key.display())
+            }
+            None => "none".to_owned(),
+        };
+        self.restart("trunk_tls", files(&old.trunk_tls), files(trunk_tls));
         if node.role.is_gateway() {
             self.change("api_key", old.api_key.display(), api_key.display());
             let paths = |routes: &[super::Route]| -> Vec<String> {

@@ -16,7 +16,9 @@ fn folder() -> PathBuf {
     [env!("CARGO_MANIFEST_DIR"), "../../fuzz/corpus"].iter().collect()
 }
 
-const TARGETS: [(&str, fn(&[u8])); 3] =
+type Entry = fn(&[u8]);
+
+const TARGETS: [(&str, Entry); 3] =
     [("frame", entry::frame), ("feed", entry::feed), ("hello", entry::hello)];
 
 #[test]
