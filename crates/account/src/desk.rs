@@ -258,7 +258,13 @@ impl<T> Desk<T> {
     }
 
     /// Decides what is ready. `None` when nothing is, or nothing of it has to be journaled.
-    pub fn stage(&mut self, now: Moment, wall: Timestamp, out: &mut Outbox<T>) -> Option<Decided> {
+    pub fn stage(
+        &mut self,
+        now: Moment,
+        wall: Timestamp,
+        is_wanted: fn(&T) -> bool,
+        out: &mut Outbox<T>,
+    ) -> Option<Decided> {
         assert!(self.in_commit.is_none());
         let time = self.time(wall);
         let room = self.ledger.room(time);
@@ -274,7 +280,7 @@ impl<T> Desk<T> {
         let mut request_ids = Vec::with_capacity(batch_size);
         let rest = self.ready.split_off(batch_size);
         for waiting in std::mem::replace(&mut self.ready, rest) {
-            if waiting.deadline <= now {
+            if waiting.deadline <= now || !is_wanted(&waiting.caller) {
                 // Whoever asked has gone, and nothing was executed.
                 out.answers.push((waiting.caller, Reply::Failed(Failure::Overloaded)));
             } else if !self.is_new_still(&waiting, time) {

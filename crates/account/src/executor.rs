@@ -57,6 +57,8 @@ pub struct Executor<T> {
     unprojected_count: usize,
     /// Calls taken in and not given an answer or a question's number yet.
     waiting_count: usize,
+    /// Whether anybody still waits for an answer.
+    is_wanted: fn(&T) -> bool,
     pub counters: Counters,
 }
 
@@ -124,8 +126,15 @@ impl<T> Executor<T> {
             committing: Vec::new(),
             unprojected_count: 0,
             waiting_count: 0,
+            is_wanted: |_| true,
             counters: Counters::default(),
         }
+    }
+
+    /// From now on a command that nobody waits for any more when its batch is staged is dropped
+    /// there. Once staged, it is decided and journaled whoever waits.
+    pub fn only_if(&mut self, is_wanted: fn(&T) -> bool) {
+        self.is_wanted = is_wanted;
     }
 
     /// Takes office in a partition: its journal has been loaded and the epoch is ours.
@@ -329,9 +338,8 @@ impl<T> Executor<T> {
             if !desk.has_ready() {
                 continue;
             }
-            let Some(Decided { record, bytes, hash }) = desk.stage(now, wall, &mut self.out) else {
-                continue;
-            };
+            let decided = desk.stage(now, wall, self.is_wanted, &mut self.out);
+            let Some(Decided { record, bytes, hash }) = decided else { continue };
             writes.push(Write { header: record.header, hash, record: bytes });
             self.committing.push((*partition, record, hash));
         }

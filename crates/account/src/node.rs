@@ -210,11 +210,13 @@ impl Handler for Node {
 
 impl Node {
     fn new(config: &AccountConfig, service: ServiceTag, jobs: Jobs, status: Arc<Status>) -> Node {
+        let mut executor = Executor::new(service, config.partitions, ACCOUNTS_MAX);
+        executor.only_if(|caller: &Caller| caller.reply.is_wanted());
         Node {
             name: Arc::clone(&config.node.name),
             service: config.service.clone(),
             intake: Intake::new(),
-            executor: RefCell::new(Executor::new(service, config.partitions, ACCOUNTS_MAX)),
+            executor: RefCell::new(executor),
             jobs: RefCell::new(Some(jobs)),
             stirred: Notify::new(),
             commit_busy: Cell::new(false),

@@ -27,6 +27,29 @@ fn of_three_debits_at_once_one_succeeds() {
 }
 
 #[test]
+fn what_nobody_waits_for_is_dropped_before_it_is_staged_and_never_after() {
+    let mut world = alice_with_7500();
+    world.executor.only_if(|caller| *caller != 11);
+    world.arrive(11, keyed("k", "debit alice 4500"));
+    world.arrive(12, minted(12, "debit alice 1000"));
+    world.settle();
+    assert_eq!((world.answer(11), world.answer(12)), ("Overloaded".into(), "6500".into()));
+    // Its key is as new as before.
+    world.arrive(13, keyed("k", "debit alice 4500"));
+    world.settle();
+    assert_eq!(world.answer(13), "2000");
+    // Staged it is executed, though nobody hears of it, and known by its key.
+    world.executor.only_if(|_| true);
+    world.arrive(14, minted(14, "debit alice 500"));
+    world.stage();
+    world.executor.only_if(|_| false);
+    world.end(Ending::Committed);
+    world.executor.only_if(|_| true);
+    world.read(15, "alice");
+    assert_eq!(world.answer(15), "posted 1500");
+}
+
+#[test]
 fn nothing_is_answered_or_read_before_it_is_durable() {
     let mut world = alice_with_7500();
     world.arrive(11, minted(11, "debit alice 4500"));
