@@ -32,9 +32,31 @@ struct Duty {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Free,
+    /// Free, and its request was given up when it had been answered.
+    Crossed,
     Wanted,
     /// The peer has given the request up.
     Cancelled,
+}
+
+impl Duty {
+    fn is_owed(&self) -> bool {
+        match self.state {
+            State::Free | State::Crossed => false,
+            State::Wanted | State::Cancelled => true,
+        }
+    }
+}
+
+/// What giving up a request met.
+#[derive(Debug)]
+pub(super) enum Cancelled {
+    /// It was waited for until now.
+    Now(Hook),
+    /// It crossed the answer, as may happen once to each request.
+    TooLate,
+    /// There is no such request.
+    Nothing,
 }
 
 /// What a request was passed on as: whoever passed it on says so, to be told when it is cancelled.
@@ -69,7 +91,7 @@ impl Duties {
             duties.resize_with(index + 1, free);
         }
         let duty = &mut duties[index];
-        if duty.state != State::Free {
+        if duty.is_owed() {
             return Err(Flaw("two requests in one slot"));
         }
         (duty.id, duty.state) = (id, State::Wanted);
@@ -89,12 +111,23 @@ impl Duties {
         }
     }
 
-    /// The peer gives the request up. `None` when there is none, or it was given up before.
-    pub(super) fn cancel(&self, id: u32) -> Option<Hook> {
+    /// The peer gives the request up.
+    pub(super) fn cancel(&self, id: u32) -> Cancelled {
         let mut duties = self.duties.borrow_mut();
-        let duty = duties.get_mut(at(id)).filter(|it| it.id == id && it.state == State::Wanted)?;
-        duty.state = State::Cancelled;
-        Some(std::mem::take(&mut duty.hook))
+        let Some(duty) = duties.get_mut(at(id)).filter(|it| it.id == id) else {
+            return Cancelled::Nothing;
+        };
+        match duty.state {
+            State::Wanted => {
+                duty.state = State::Cancelled;
+                Cancelled::Now(std::mem::take(&mut duty.hook))
+            }
+            State::Free => {
+                duty.state = State::Crossed;
+                Cancelled::TooLate
+            }
+            State::Crossed | State::Cancelled => Cancelled::Nothing,
+        }
     }
 
     /// The peer is gone, and gives up everything.
@@ -112,7 +145,7 @@ impl Duties {
     pub(super) fn finish(&self, id: u32) {
         let mut duties = self.duties.borrow_mut();
         if let Some(duty) = duties.get_mut(at(id)).filter(|it| it.id == id)
-            && duty.state != State::Free
+            && duty.is_owed()
         {
             duty.state = State::Free;
             duty.hook = Hook::Nobody;
@@ -136,16 +169,19 @@ mod tests {
         duties.begin(first).unwrap();
         assert_eq!(duties.begin(next), Err(Flaw("two requests in one slot")));
         assert!(duties.is_wanted(first) && !duties.is_wanted(next));
-        assert!(duties.cancel(next).is_none());
+        assert!(matches!(duties.cancel(next), Cancelled::Nothing));
         let tag = Tag { way: 1, ticket: Ticket { serial: 2, id: 3 } };
         duties.hook(first, Hook::Handler(tag));
-        assert!(matches!(duties.cancel(first), Some(Hook::Handler(it)) if it == tag));
-        assert!(duties.cancel(first).is_none());
+        assert!(matches!(duties.cancel(first), Cancelled::Now(Hook::Handler(it)) if it == tag));
+        assert!(matches!(duties.cancel(first), Cancelled::Nothing));
         assert!(!duties.is_wanted(first));
         assert_eq!((duties.len(), duties.begin(next).is_err()), (1, true));
         duties.finish(first);
         duties.finish(first);
         assert_eq!(duties.len(), 0);
+        // One that crosses the answer is no offence, a second one is.
+        assert!(matches!(duties.cancel(first), Cancelled::TooLate));
+        assert!(matches!(duties.cancel(first), Cancelled::Nothing));
         duties.begin(next).unwrap();
         duties.finish(first);
         assert!(duties.is_wanted(next));

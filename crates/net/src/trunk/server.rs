@@ -2,7 +2,7 @@
 
 use super::{
     conn::{Ending, Loss},
-    duties::{Duties, Hook, Tag},
+    duties::{Cancelled, Duties, Hook, Tag},
     greeting::{self, Identity, Peer},
     limits::{
         CLIENT_QUIET_MAX, DRAIN_GRACE, FAREWELL_MAX, LEAVING_MAX, REPORT_IDLE_TICKS, REPORT_TICK,
@@ -513,14 +513,14 @@ impl Shared {
                 }
             }
             Frame::Reset { id, .. } => match conn.duties.cancel(id) {
-                Some(hook) => {
+                Cancelled::Now(hook) => {
                     if !conn.streams.is_empty() {
                         conn.streams.give_up(id, Loss::Reset);
                     }
                     self.tell_cancelled(hook);
                 }
-                // It crossed the answer.
-                None => conn.rare.count()?,
+                Cancelled::TooLate => (),
+                Cancelled::Nothing => conn.rare.count()?,
             },
             Frame::Ping(number) => {
                 conn.rare.count()?;

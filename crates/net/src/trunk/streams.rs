@@ -16,6 +16,10 @@ use wire::{
     },
 };
 
+/// Grants of one stream that may be under way at its end: each is of half a window at least, and
+/// together with what is not granted again they are one window.
+const GRANTS_UNDER_WAY: usize = 2;
+
 /// What comes in of one message.
 #[derive(Debug)]
 pub(super) struct Inward {
@@ -170,6 +174,8 @@ pub(super) struct Streams {
     count: Cell<usize>,
     /// Data that may still come for exchanges that are over.
     stray: Cell<usize>,
+    /// Grants that may still come for messages of ours that are at their end.
+    stray_grants: Cell<usize>,
     /// Bytes that are kept to be sent or gathered to be whole.
     held: Cell<usize>,
 }
@@ -187,6 +193,7 @@ impl Streams {
             pairs: RefCell::default(),
             count: Cell::new(0),
             stray: Cell::new(0),
+            stray_grants: Cell::new(0),
             held: Cell::new(0),
         }
     }
@@ -258,11 +265,15 @@ impl Streams {
         Ok(false)
     }
 
-    /// Takes a grant; false when it is for no stream of ours.
+    /// Takes a grant; false when it is for no stream of ours, nor for one that was.
     pub(super) fn widen(&self, id: u32, credit: u32) -> Result<bool, Flaw> {
         let pairs = self.pairs.borrow();
         let outward = pairs.get(&id).and_then(|pair| pair.outward.as_ref());
-        let Some(outward) = outward else { return Ok(false) };
+        let Some(outward) = outward else {
+            let left = self.stray_grants.get().checked_sub(1);
+            self.stray_grants.set(left.unwrap_or(0));
+            return Ok(left.is_some());
+        };
         outward.flow.borrow_mut().widen(credit)?;
         outward.wake();
         Ok(true)
@@ -280,7 +291,7 @@ impl Streams {
     pub(super) fn close_out(&self, id: u32) {
         let mut pairs = self.pairs.borrow_mut();
         if let Some(pair) = pairs.get_mut(&id) {
-            pair.outward = None;
+            self.forgive(pair.outward.take().is_some());
             if pair.inward.is_none() {
                 pairs.remove(&id);
             }
@@ -294,6 +305,7 @@ impl Streams {
         let mut pairs = self.pairs.borrow_mut();
         if let Some(pair) = pairs.get_mut(&id) {
             if let Some(outward) = pair.outward.take() {
+                self.forgive(true);
                 outward.lose(loss);
             }
             match &pair.inward {
@@ -316,8 +328,17 @@ impl Streams {
             let left = inward.map_or(0, |inward| inward.lose(loss));
             self.stray.set(self.stray.get().saturating_add(left));
             if let Some(outward) = outward {
+                self.forgive(true);
                 outward.lose(loss);
             }
+        }
+    }
+
+    /// A message of ours is at its end: grants for it may be under way.
+    fn forgive(&self, was_open: bool) {
+        if was_open {
+            let grants = self.stray_grants.get().saturating_add(GRANTS_UNDER_WAY);
+            self.stray_grants.set(grants);
         }
     }
 
