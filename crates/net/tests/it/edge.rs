@@ -88,6 +88,7 @@ async fn edge_with(edge: EdgeConfig) -> (Edge<Mirror>, SocketAddr, mpsc::Unbound
         admin: addr,
         cluster_key: ClusterKey([7; 32].as_slice().into()),
         edge,
+        trunk_tls: None,
         drain_max: PATIENCE,
     };
     let edge = Edge::of(&node, Mirror { arrived, go: tokio::sync::Notify::new() });
