@@ -3,7 +3,7 @@
 use engine::{EngineError, Kind, Loaded, Reader, Tenure};
 use ledger::{Hash, Partition, Record};
 use std::sync::Arc;
-use wire::ServiceTag;
+use wire::{Seq, ServiceTag};
 
 /// A partition that was taken and loaded, and what of it waits for the projector.
 #[derive(Debug)]
@@ -12,16 +12,25 @@ pub(crate) struct Taken {
     pub(crate) unprojected: Vec<(Arc<Record>, Hash)>,
 }
 
+/// `ahead`: what was read of the recent past before the partition was taken, in order.
+///
 /// The views up to their watermark, and the journal's tail replayed over them.
 pub(crate) fn load(
     reader: &mut dyn Reader,
     service: ServiceTag,
     tenure: &Tenure,
+    ahead: &[Record],
 ) -> Result<Taken, EngineError> {
     let id = tenure.partition;
-    let Loaded { watermark, external, accounts, tail, recent } = reader.load(id)?;
+    // A gap would be a key forgotten, and a request executed twice: rather read it all again.
+    let has_gap =
+        |it: &[Record]| it.windows(2).any(|pair| pair[0].header.seq.next() != pair[1].header.seq);
+    let ahead = if has_gap(ahead) { &[] } else { ahead };
+    let recent_from = ahead.last().map_or(Seq(0), |record| record.header.seq.next());
+    let Loaded { watermark, external, accounts, tail, recent } = reader.load(id, recent_from)?;
+    let ahead = ahead.iter().filter(|record| record.header.seq <= watermark.seq);
     let mut partition = Partition::new(service, id, tenure.epoch, watermark, external);
-    for record in &recent {
+    for record in ahead.chain(&recent) {
         partition.remember(record);
     }
     let corrupt = |what: String| EngineError {

@@ -5,17 +5,20 @@
 //! given comes back from there once nothing of it is under way.
 
 use crate::{load, status::Status, threads::Report};
-use engine::{Bell, Claim, Engine, EngineError, Kind, Reader, Registry, Tenure};
+use engine::{
+    Bell, Claim, Engine, EngineError, Kind, Reader, Registry, Tenure, engine::RECENT_SECONDS,
+};
 use lease::{Deed, Heir, News, NodeId, Order, Survey};
+use ledger::Record;
 use net::{clock, ids};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     sync::{Arc, mpsc},
     time::Duration,
 };
 use stdx::Moment;
 use tokio::sync::mpsc as to_executor;
-use wire::{Epoch, PartitionId, ServiceTag};
+use wire::{Epoch, PartitionId, Seq, ServiceTag};
 
 /// The longest time between two looks, when nothing happens that would bring the next about.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -23,6 +26,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 const DAMAGED_REST: Duration = Duration::from_secs(30);
 /// How long after the engine has refused a take, as on a full disk, before the next one.
 const REFUSED_REST: Duration = Duration::from_secs(1);
+/// Records that are read ahead in all; those of one more partition may come on top.
+const AHEAD_RECORDS_MAX: usize = 200_000;
 /// Looks in a row that may fail for want of the engine, before the node ends: half a minute.
 const BLIND_LOOKS_MAX: u32 = 300;
 
@@ -83,6 +88,8 @@ pub(crate) struct Steward {
     names: BTreeMap<NodeId, Arc<str>>,
     /// Until when partitions that could not be taken or loaded are left alone.
     resting: BTreeMap<PartitionId, Moment>,
+    /// The recent past of partitions that will be given to this node, as far as it was read.
+    ahead: BTreeMap<PartitionId, VecDeque<Record>>,
     has_settled: bool,
     has_emptied: bool,
     blind_looks: u32,
@@ -121,6 +128,7 @@ impl Steward {
             status: seat.status,
             names: BTreeMap::new(),
             resting: BTreeMap::new(),
+            ahead: BTreeMap::new(),
             has_settled: false,
             has_emptied: false,
             blind_looks: 0,
@@ -166,6 +174,7 @@ impl Steward {
         self.learn_names(&survey);
         let orders = self.heir.look(clock::now(), &survey);
         self.carry_out(&orders)?;
+        self.read_ahead();
         if !std::mem::replace(&mut self.has_settled, true) {
             self.report(Report::Settled)?;
         }
@@ -181,6 +190,30 @@ impl Steward {
             self.names.entry(member.id).or_insert_with(|| Arc::clone(&member.name));
         }
         self.names.retain(|id, _| survey.members.iter().any(|it| it.id == *id));
+    }
+
+    /// Reads what there is to know of what this node will be given: then a gift is in service
+    /// sooner. Whatever comes of it, the load looks after the rest.
+    fn read_ahead(&mut self) {
+        let expected = self.heir.expected();
+        self.ahead.retain(|partition, _| expected.contains(partition));
+        for &partition in expected {
+            let count: usize = self.ahead.values().map(VecDeque::len).sum();
+            let known = self.ahead.entry(partition).or_default();
+            let from = known.back().map_or(Seq(0), |record| record.header.seq.next());
+            if AHEAD_RECORDS_MAX < count {
+                continue;
+            }
+            match self.reader.recent(partition, from) {
+                Ok(records) => known.extend(records),
+                Err(error) => tracing::warn!(%error, partition = partition.0, "cannot read ahead"),
+            }
+            let end = known.back().map_or(0, |record| record.header.time.0);
+            let young = end.saturating_sub(i64::from(RECENT_SECONDS) * 1_000_000);
+            while known.front().is_some_and(|record| record.header.time.0 < young) {
+                known.pop_front();
+            }
+        }
     }
 
     fn hear(&mut self, word: Word) -> Result<(), End> {
@@ -254,7 +287,8 @@ impl Steward {
 
     fn load(&mut self, tenure: &Tenure) -> Result<(), End> {
         let Tenure { partition, epoch, .. } = *tenure;
-        match load::load(self.reader.as_mut(), self.service, tenure) {
+        let ahead: Vec<Record> = self.ahead.remove(&partition).unwrap_or_default().into();
+        match load::load(self.reader.as_mut(), self.service, tenure, &ahead) {
             Ok(taken) => {
                 self.status.moved(partition, epoch, "taken", None);
                 self.report(Report::Taken(taken))?;

@@ -145,8 +145,13 @@ pub trait Reader: Send {
     /// What a new owner needs to go on with a partition. For the owner, after
     /// [`Registry::take`]. The tail's hashes are checked against each other and the fence row. A
     /// tail beyond [`LOAD_TAIL_RECORDS_MAX`] is first projected down to less, so the call may take
-    /// long once (the views were lost).
-    fn load(&mut self, partition: PartitionId) -> Result<Loaded, EngineError>;
+    /// long once (the views were lost). Of the recent past what comes before `recent_from` is left
+    /// out: the caller has it.
+    fn load(&mut self, partition: PartitionId, recent_from: Seq) -> Result<Loaded, EngineError>;
+
+    /// The partition's records from this number on, in order and without gaps, as far as they are of
+    /// the last [`RECENT_SECONDS`] of journal time: for whoever will soon load it.
+    fn recent(&mut self, partition: PartitionId, from: Seq) -> Result<Vec<Record>, EngineError>;
 
     /// Accounts as the views have them; `None` where they have none. In the order of `ids`. Never
     /// older than a watermark read before the call; may be newer, so the higher version wins.

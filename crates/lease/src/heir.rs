@@ -29,6 +29,9 @@ pub(crate) const SETTLE: Duration = Duration::from_secs(5);
 pub(crate) const RESIDENCE: Duration = Duration::from_secs(5);
 /// What a node away from home has is dealt anew once nobody has come or gone for this long.
 pub(crate) const REDEAL_AFTER: Duration = Duration::from_secs(30);
+/// Between the order to give a partition and the giving: its successor, who sees the order too,
+/// reads ahead meanwhile what it can.
+pub(crate) const READ_AHEAD: Duration = Duration::from_millis(500);
 /// The next partition is given when the last one was taken, or after this.
 pub(crate) const GIFT_WAIT: Duration = Duration::from_secs(1);
 
@@ -85,6 +88,8 @@ pub struct Heir {
     lively_since: BTreeMap<NodeId, Moment>,
     /// Who could own something, and since when it has been just these.
     circle: (Vec<NodeId>, Moment),
+    /// What others have, and will soon give to this node.
+    expected: Vec<PartitionId>,
     /// The last partition given away, until it is taken.
     gift: Option<(PartitionId, Epoch, Moment)>,
 }
@@ -96,6 +101,8 @@ struct Post {
     anybody_from: Option<Moment>,
     /// While it is ours: when it may leave.
     stay_until: Option<Moment>,
+    /// While it is ours and ordered away: since when.
+    ordered_since: Option<Moment>,
 }
 
 /// What one look has found out about the nodes.
@@ -118,6 +125,7 @@ impl Heir {
             met: BTreeSet::new(),
             lively_since: BTreeMap::new(),
             circle: (Vec::new(), now),
+            expected: Vec::new(),
             gift: None,
         }
     }
@@ -139,6 +147,11 @@ impl Heir {
         self.is_leaving && !(has_taker && has_office)
     }
 
+    /// The partitions that others have now and will give to this node, as of the last look.
+    pub fn expected(&self) -> &[PartitionId] {
+        &self.expected
+    }
+
     /// What this node is to a partition.
     pub fn office(&self, partition: PartitionId) -> Office {
         self.posts.get(&partition).map(|post| post.office).unwrap_or_default()
@@ -155,13 +168,20 @@ impl Heir {
                 self.gift = None;
             }
         }
+        self.expected.clear();
         let mut orders = Vec::new();
         for holding in &survey.holdings {
             let pinned = holding.pinned.as_deref();
             let target = spread::target(&roster, &circle.names, pinned, holding.partition);
             let home = spread::home(&roster, holding.partition);
             let news = self.overdue(holding).or_else(|| match self.office(holding.partition) {
-                Office::Out => self.claim(now, holding, survey, target, home),
+                Office::Out => {
+                    let news = self.claim(now, holding, survey, target, home);
+                    if news.is_none() && target == Some(&*self.name) && !self.is_leaving {
+                        self.expected.push(holding.partition);
+                    }
+                    news
+                }
                 Office::Serving { .. } => {
                     let to = target.and_then(|name| Some((name, *circle.ids.get(name)?)));
                     self.release(now, holding, to?, home)
@@ -188,6 +208,7 @@ impl Heir {
             (Office::Loading { .. }, Office::Serving { .. }) => {
                 let nanos = usize::try_from(RESIDENCE.as_nanos() / 2).unwrap_or(usize::MAX);
                 let extra = self.rng.below(nanos.max(1)) as u64;
+                post.ordered_since = None;
                 post.stay_until = Some(now + RESIDENCE + Duration::from_nanos(extra));
                 post.anybody_from = None;
             }
@@ -278,20 +299,27 @@ impl Heir {
 
     /// Whether to give away what this node has.
     fn release(
-        &self,
+        &mut self,
         now: Moment,
         holding: &Holding,
         (target, to): (&str, NodeId),
         home: Option<&str>,
     ) -> Option<News> {
+        let is_order = self.is_leaving || holding.pinned.as_deref() == Some(target);
+        let post = self.posts.get_mut(&holding.partition)?;
+        if to == self.me || !is_order {
+            post.ordered_since = None;
+        } else {
+            post.ordered_since.get_or_insert(now);
+        }
+        let post = *post;
         let moves =
             |post: &Post| matches!(post.office, Office::Closing { .. } | Office::Giving { .. });
         if to == self.me || self.gift.is_some() || self.posts.values().any(moves) {
             return None;
         }
-        let is_order = self.is_leaving || holding.pinned.as_deref() == Some(target);
+        let is_order = post.ordered_since.is_some_and(|since| since + READ_AHEAD <= now);
         let settled = self.lively_since.get(&to).is_some_and(|since| *since + SETTLE <= now);
-        let post = self.posts.get(&holding.partition)?;
         let has_stayed = post.stay_until.is_none_or(|until| until <= now);
         let is_quiet = self.circle.1 + REDEAL_AFTER <= now;
         let is_due = settled && has_stayed && (home == Some(target) || is_quiet);

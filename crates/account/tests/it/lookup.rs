@@ -23,7 +23,11 @@ struct Fake {
 }
 
 impl Reader for Fake {
-    fn load(&mut self, _: PartitionId) -> Result<Loaded, EngineError> {
+    fn load(&mut self, _: PartitionId, _: Seq) -> Result<Loaded, EngineError> {
+        unreachable!()
+    }
+
+    fn recent(&mut self, _: PartitionId, _: Seq) -> Result<Vec<Record>, EngineError> {
         unreachable!()
     }
 

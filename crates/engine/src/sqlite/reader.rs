@@ -59,7 +59,7 @@ impl SqliteReader {
 }
 
 impl Reader for SqliteReader {
-    fn load(&mut self, partition: PartitionId) -> Result<Loaded, EngineError> {
+    fn load(&mut self, partition: PartitionId, recent_from: Seq) -> Result<Loaded, EngineError> {
         self.catch_up(partition)?;
         let snapshot = self.snapshot()?;
         let watermark = views::mark(&self.files, &snapshot, partition)?;
@@ -74,8 +74,20 @@ impl Reader for SqliteReader {
             accounts.push((id.clone(), found.map(|(_, state)| state)));
         }
         let external = views::external(&self.files, &snapshot, partition)?;
-        let recent = self.recent(partition, watermark, &tail)?;
+        let end = tail.last().map_or(watermark.time, |(record, _)| record.header.time);
+        let whole = Range { partition, first: recent_from, last: watermark.seq };
+        let recent = self.young(whole, end)?;
         Ok(Loaded { watermark, external, tail, accounts, recent })
+    }
+
+    fn recent(&mut self, partition: PartitionId, from: Seq) -> Result<Vec<Record>, EngineError> {
+        let last = self.journal.end(partition)?;
+        match self.journal.record(partition, last)? {
+            Some((record, _)) => {
+                self.young(Range { partition, first: from, last }, record.header.time)
+            }
+            None => Ok(Vec::new()),
+        }
     }
 
     fn accounts(
@@ -241,22 +253,15 @@ impl SqliteReader {
         Ok(tail)
     }
 
-    /// Records up to the watermark that are as young as a key must be remembered for.
-    fn recent(
-        &self,
-        partition: PartitionId,
-        watermark: Chain,
-        tail: &[(Record, Hash)],
-    ) -> Result<Vec<Record>, EngineError> {
-        let end = tail.last().map_or(watermark.time, |(record, _)| record.header.time);
+    /// Records that are as young at `end` as a key must be remembered for.
+    fn young(&self, whole: Range, end: Timestamp) -> Result<Vec<Record>, EngineError> {
         let from = Timestamp(end.0.saturating_sub(i64::from(RECENT_SECONDS) * SECOND_MICROS));
-        let whole = Range { partition, first: Seq(1), last: watermark.seq };
+        let whole = Range { first: whole.first.max(Seq(1)), ..whole };
         let mut recent = Vec::new();
-        if watermark.seq == Seq(0) {
-            return Ok(recent);
+        if whole.first <= whole.last {
+            let first = self.journal.first_from(whole, from)?;
+            self.journal.for_each(Range { first, ..whole }, |record, _| recent.push(record))?;
         }
-        let first = self.journal.first_from(whole, from)?;
-        self.journal.for_each(Range { first, ..whole }, |record, _| recent.push(record))?;
         Ok(recent)
     }
 }

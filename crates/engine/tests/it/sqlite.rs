@@ -84,10 +84,10 @@ fn lost_views_are_made_again() {
     std::fs::remove_file(rig.folder.join("views.db")).unwrap();
     let engine = rig.open("a-1").unwrap();
     take(&*engine, &[P0]);
-    let loaded = engine.reader().unwrap().load(P0).unwrap();
+    let loaded = engine.reader().unwrap().load(P0, Seq(0)).unwrap();
     assert_eq!((loaded.watermark.seq, loaded.tail.len()), (Seq(0), 30));
     engine.projector().unwrap().project(&tellers[0].records).unwrap();
-    assert_eq!(engine.reader().unwrap().load(P0).unwrap().tail.len(), 0);
+    assert_eq!(engine.reader().unwrap().load(P0, Seq(0)).unwrap().tail.len(), 0);
 }
 
 #[test]
@@ -122,7 +122,7 @@ fn a_damaged_record_is_an_error_and_no_panic() {
         let row = params![ledger::Hash::of(&bad).0, bad];
         let update = "UPDATE journal SET hash = ?, record = ? WHERE partition = 0 AND seq = 3";
         journal.execute(update, row).unwrap();
-        assert_eq!(reader.load(P0).unwrap_err().kind, Kind::Corrupt, "byte {at}");
+        assert_eq!(reader.load(P0, Seq(0)).unwrap_err().kind, Kind::Corrupt, "byte {at}");
         drop(reader.record(P0, Seq(3)));
         drop(reader.books(&[P0]));
     }
@@ -135,8 +135,8 @@ fn a_fence_row_that_names_another_end_does_not_load() {
     branch.whatever(&mut Rng::new(2), 4);
     rig.journal().execute("DELETE FROM journal WHERE partition = 0 AND seq = 4", []).unwrap();
     let mut reader = branch.engine.reader().unwrap();
-    assert_eq!(reader.load(P0).unwrap_err().kind, Kind::Corrupt);
-    branch.engine.reader().unwrap().load(wire::PartitionId(1)).unwrap();
+    assert_eq!(reader.load(P0, Seq(0)).unwrap_err().kind, Kind::Corrupt);
+    branch.engine.reader().unwrap().load(wire::PartitionId(1), Seq(0)).unwrap();
 }
 
 #[test]

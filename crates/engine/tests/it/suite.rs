@@ -204,7 +204,7 @@ pub(crate) fn what_was_acknowledged_is_there_again(rig: &dyn Rig) {
     let mut reader = engine.reader().unwrap();
     for (teller, tenure) in tellers.iter().zip(tenures) {
         assert_eq!((tenure.epoch, tenure.chain), (Epoch(2), teller.partition.chain()));
-        let loaded = reader.load(tenure.partition).unwrap();
+        let loaded = reader.load(tenure.partition, Seq(0)).unwrap();
         assert_eq!((loaded.watermark.seq, loaded.watermark.hash), (Seq(5), teller.records[4].1));
         assert_eq!(loaded.tail.len(), 5);
         assert_eq!(loaded.recent.len(), 5);
@@ -234,15 +234,22 @@ pub(crate) fn the_recent_past_is_loaded_and_no_more(rig: &dyn Rig) {
         branch.tellers[0].now.0 += 10 * SECOND;
         branch.act(vec![post("alice", Kind::Credit, 1)]);
     }
-    let none = branch.engine.reader().unwrap().load(P0).unwrap();
+    let none = branch.engine.reader().unwrap().load(P0, Seq(0)).unwrap();
     assert_eq!((none.watermark, none.tail.len(), none.recent.len()), (Chain::EMPTY, 9, 0));
     branch.project();
-    let loaded = branch.engine.reader().unwrap().load(P0).unwrap();
+    let loaded = branch.engine.reader().unwrap().load(P0, Seq(0)).unwrap();
     assert_eq!((loaded.watermark.seq, loaded.tail.len()), (Seq(9), 0));
     let oldest = branch.tellers[0].now.0 - i64::from(RECENT_SECONDS) * SECOND;
     let records = branch.tellers[0].records.iter().map(|(record, _)| (**record).clone());
     let expected: Vec<_> = records.filter(|it| oldest <= it.header.time.0).collect();
     assert_eq!(loaded.recent, expected);
+    // Whoever has read ahead gets the rest.
+    let mut reader = branch.engine.reader().unwrap();
+    assert_eq!(reader.recent(P0, Seq(0)).unwrap(), expected);
+    assert_eq!(reader.recent(P0, Seq(8)).unwrap(), expected[expected.len() - 2..]);
+    assert_eq!(reader.recent(P0, Seq(10)).unwrap(), []);
+    assert_eq!(reader.recent(P1, Seq(0)).unwrap(), []);
+    assert_eq!(reader.load(P0, Seq(9)).unwrap().recent, expected[expected.len() - 1..]);
     assert!((2..9).contains(&expected.len()));
 }
 
@@ -302,7 +309,7 @@ fn check_views(branch: &Branch) {
             let found = reader.accounts(&[(partition, account.id.clone())]).unwrap();
             assert_eq!(found[0].as_ref(), Some(account));
         }
-        let loaded = reader.load(partition).unwrap();
+        let loaded = reader.load(partition, Seq(0)).unwrap();
         assert_eq!(loaded.external, teller.partition.external().collect::<Vec<_>>());
         assert_eq!(loaded.watermark, teller.partition.chain());
     }

@@ -99,6 +99,20 @@ fn what_comes_home_is_given_after_a_while_and_one_at_a_time() {
 }
 
 #[test]
+fn what_will_come_home_is_expected() {
+    let mut heir = heir();
+    let both = survey(
+        &[(ME, Sign::Lively), (OTHER, Sign::Lively)],
+        &[(Some(OTHER), 1), (Some(OTHER), 1), (Some(OTHER), 1)],
+    );
+    assert_eq!(heir.look(at(0), &both), []);
+    assert_eq!(heir.expected(), [P0, PartitionId(2)]);
+    heir.set_leaving(true);
+    heir.look(at(10), &both);
+    assert_eq!(heir.expected(), []);
+}
+
+#[test]
 fn a_quiet_node_is_given_nothing() {
     let mut heir = heir();
     let mut alone = survey(&[(ME, Sign::Lively)], &[(None, 0); 2]);
@@ -113,7 +127,8 @@ fn a_quiet_node_is_given_nothing() {
     both.members[1].is_leaving = true;
     assert_eq!(heir.look(at(60_010), &both), []);
     both.members[1].is_leaving = false;
-    assert_eq!(heir.look(at(60_020), &both).len(), 1, "an order is obeyed at once");
+    assert_eq!(heir.look(at(60_020), &both), [], "its successor reads ahead");
+    assert_eq!(heir.look(at(60_520), &both).len(), 1, "an order is obeyed soon");
 }
 
 #[test]
@@ -123,15 +138,16 @@ fn a_node_that_leaves_gives_everything_and_takes_nothing() {
     settle(&mut heir, at(0), &mut both);
     heir.set_leaving(true);
     both.holdings[1] = Holding { owner: Some(ME), epoch: Epoch(1), ..both.holdings[1].clone() };
-    let orders = heir.look(at(10), &both);
+    assert_eq!(heir.look(at(10), &both), [], "its successor reads ahead");
+    let orders = heir.look(at(510), &both);
     assert!(
         matches!(orders[..], [Order { partition: P0, deed: Deed::Close { .. } }]),
         "{orders:?}"
     );
     assert!(!heir.is_free_to_go());
     let epoch = Epoch(1);
-    heir.hear(at(20), P0, News::Closed { epoch });
-    heir.hear(at(30), P0, News::Gave { epoch });
+    heir.hear(at(520), P0, News::Closed { epoch });
+    heir.hear(at(530), P0, News::Gave { epoch });
     assert!(heir.is_free_to_go());
 }
 
