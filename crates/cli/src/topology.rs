@@ -19,13 +19,18 @@ pub(crate) use difference::{Difference, difference};
 use balance::Policy;
 use complaint::Complaints;
 use elements::{
-    beat::Beat, endpoint::EndpointRef, engine::EngineUrl, role::RoleName, url::HttpUrl,
+    beat::Beat,
+    endpoint::EndpointRef,
+    engine::EngineUrl,
+    http_service::{Manner, WeightedUrl},
+    role::RoleName,
+    url,
 };
 use net::{
     edge::{Network, TlsFiles},
     trunk,
 };
-use proxy::config::HashBy;
+use proxy::{config::HashBy, upstream::config::HttpServiceConfig};
 use reader::Walk;
 use std::{
     io::{self, Read},
@@ -65,7 +70,7 @@ pub(crate) enum ServiceKind {
     /// Many nodes, one set of accounts. At least one engine.
     Account { engines: Vec<EngineUrl>, partitions: u16 },
     /// Any other HTTP service. At least one URL.
-    Http { urls: Vec<HttpUrl> },
+    Http { config: HttpServiceConfig },
 }
 
 /// Requests that go to an HTTP service.
@@ -155,6 +160,27 @@ impl Topology {
             | Role::Balancer { .. }
             | Role::Gateway { .. }
             | Role::Monitor { .. } => None,
+        })
+    }
+
+    /// The HTTP service that a balancer with these endpoints stands before; `None` when its
+    /// endpoints are nodes.
+    pub(crate) fn http_behind(&self, endpoints: &[EndpointRef]) -> Option<HttpServiceConfig> {
+        let first = endpoints.first()?;
+        if first.is_url() {
+            let urls = endpoints.iter().filter_map(|it| {
+                Some(WeightedUrl { url: url::parse(&it.node).ok()?, weight: it.weight })
+            });
+            return Some(Manner::default().at("http", urls));
+        }
+        self.http_service(&first.node).cloned()
+    }
+
+    /// The HTTP service of this name.
+    pub(crate) fn http_service(&self, name: &str) -> Option<&HttpServiceConfig> {
+        self.services.iter().find(|it| it.name == name).and_then(|it| match &it.kind {
+            ServiceKind::Http { config } => Some(config),
+            ServiceKind::Account { .. } => None,
         })
     }
 

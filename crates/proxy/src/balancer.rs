@@ -5,7 +5,7 @@
 mod blame;
 mod board;
 pub(crate) mod front;
-mod hashing;
+pub(crate) mod hashing;
 mod hop;
 mod http;
 pub mod limits;

@@ -1,5 +1,6 @@
 //! What a balancer and a gateway run on. To hold one is proof that the topology file was sound.
 
+use crate::upstream::config::HttpServiceConfig;
 use balance::Policy;
 use net::node::{Endpoint, NodeConfig};
 use std::{net::SocketAddr, num::NonZeroU32, sync::Arc, time::Duration};
@@ -72,10 +73,23 @@ pub struct GatewayConfig {
     pub http: Option<SocketAddr>,
     pub trunk: Option<SocketAddr>,
     pub services: Vec<ServiceConfig>,
+    /// HTTP services that routes lead to.
+    pub http_services: Vec<HttpServiceConfig>,
+    /// Paths outside the account API.
+    pub routes: Vec<RouteConfig>,
     /// The one key that callers present as `Authorization: Bearer …`.
     pub api_key: String,
     pub workers: usize,
     pub deadline: Duration,
+}
+
+/// Requests that go to an HTTP service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RouteConfig {
+    /// A path, or `/…/*` for everything under one.
+    pub path: String,
+    /// One of the gateway's HTTP services.
+    pub service: String,
 }
 
 /// An account service as a gateway sees it.

@@ -25,6 +25,7 @@ mod post;
 mod render;
 mod request;
 mod route;
+mod routes;
 mod seen;
 mod service;
 
@@ -36,7 +37,7 @@ use self::{
     request::Desk,
     service::Service,
 };
-use crate::config::GatewayConfig;
+use crate::{config::GatewayConfig, upstream::HttpServices};
 use net::{
     admin::Admin,
     announce, clock,
@@ -73,6 +74,8 @@ pub struct Bound {
     config: GatewayConfig,
     listening: Vec<Listening>,
     board: Arc<Board>,
+    /// Those that routes lead to.
+    http: Arc<HttpServices>,
     control: Arc<Control<GatewayConfig>>,
     admin: Admin,
 }
@@ -87,11 +90,12 @@ impl Bound {
     pub fn reloading(config: GatewayConfig, reload: Reload<GatewayConfig>) -> io::Result<Bound> {
         clock::now(); // The clock starts with the node.
         let listening = Listening::bind_doors(config.http, config.trunk)?;
-        let board = Arc::new(Board::new(&config));
+        let http = Arc::new(HttpServices::new(config.workers));
+        let board = Arc::new(Board::new(&config, Arc::clone(&http)));
         let control = Arc::new(Control::new(config.workers, reload));
         let (source, controls) = (Arc::clone(&board) as _, Arc::clone(&control) as _);
         let admin = Admin::start(config.node.admin, source, controls)?;
-        Ok(Bound { config, listening, board, control, admin })
+        Ok(Bound { config, listening, board, http, control, admin })
     }
 
     /// Where it listens for HTTP or the trunk: of use when port 0 was asked for.
@@ -102,11 +106,11 @@ impl Bound {
 
     /// Serves until `shutdown`, then drains.
     pub fn serve(self, shutdown: &Shutdown) -> io::Result<()> {
-        let Bound { config, listening, board, control, admin } = self;
+        let Bound { config, listening, board, http, control, admin } = self;
         let node = &config.node;
         let identity = Identity::of(node);
         let served = worker::run(listening, config.workers, shutdown, async |worker| {
-            serve(worker, &config, &identity, &board, &control).await;
+            serve(worker, &config, &identity, &board, &control, &http).await;
             Ok(())
         });
         drop(admin); // It answered until now, so that a drain can be watched.
@@ -121,6 +125,7 @@ async fn serve(
     identity: &Identity,
     board: &Board,
     control: &Control<GatewayConfig>,
+    http: &Arc<HttpServices>,
 ) {
     let board = board.worker(worker.index);
     let services = config.services.iter().zip(&board.services);
@@ -133,17 +138,25 @@ async fn serve(
             api_key: RefCell::new(ApiKey::new(&config.api_key)),
             services: services.clone(),
         },
+        routes: RefCell::default(),
         deadline: Cell::new(config.deadline),
         board,
         load: Rc::default(),
     });
+    front.set_routes(http, config, worker.index);
     let load = Rc::clone(&front.load);
     let edge = Edge::of(&config.node, HttpFront(Rc::clone(&front)));
     let trunk = Server::new(identity.clone(), Rc::new(TrunkFront(Rc::clone(&front))));
     trunk.set_load(Rc::new(move || load.report()));
     let drain_max = Rc::new(Cell::new(config.node.drain_max));
-    let post =
-        Post { front, edge: edge.clone(), trunk: trunk.clone(), drain_max: Rc::clone(&drain_max) };
+    let post = Post {
+        front: Rc::clone(&front),
+        edge: edge.clone(),
+        trunk: trunk.clone(),
+        drain_max: Rc::clone(&drain_max),
+        http: Arc::clone(http),
+        worker: worker.index,
+    };
     drop(spawn_local(control.orders(worker.index).obey(post)));
     while let Some(accepted) = worker.accept().await {
         match accepted.door {
@@ -154,6 +167,7 @@ async fn serve(
     control.ending();
     tokio::join!(edge.drain(drain_max.get()), trunk.drain(drain_max.get()));
     services.iter().for_each(|service| service.close());
+    front.close_routes();
 }
 
 #[cfg(test)]

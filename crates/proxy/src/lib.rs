@@ -5,3 +5,4 @@ pub mod config;
 mod gate;
 pub mod gateway;
 pub mod problem;
+pub mod upstream;

@@ -57,9 +57,9 @@ fn service(it: &Service) -> Value {
             let engines: Vec<String> = engines.iter().map(ToString::to_string).collect();
             json!({ "name": it.name, "engines": engines, "partitions": partitions })
         }
-        ServiceKind::Http { urls } => {
-            let urls: Vec<String> =
-                urls.iter().map(|it| format!("http://{}:{}", it.host, it.port)).collect();
+        ServiceKind::Http { config } => {
+            let urls = config.endpoints.iter().map(|it| format!("http://{}", it.authority()));
+            let urls: Vec<String> = urls.collect();
             json!({ "name": it.name, "http": urls })
         }
     }

@@ -8,9 +8,8 @@ use crate::{
     args,
     data::{Data, read_key},
     error::CliError,
-    terminal::tell,
     topology::{
-        Door, Node, Role, ServiceKind, Topology,
+        Door, Node, Role, Route, Service, ServiceKind, Topology,
         elements::{endpoint::EndpointRef, engine::EngineUrl},
     },
 };
@@ -22,7 +21,10 @@ use net::{
     shutdown::on_signals,
     trunk::TrunkTls,
 };
-use proxy::config::{BalancerConfig, EndpointConfig, GatewayConfig, HashBy, ServiceConfig};
+use proxy::{
+    config::{BalancerConfig, EndpointConfig, GatewayConfig, HashBy, RouteConfig, ServiceConfig},
+    upstream::{config::HttpServiceConfig, node::HttpBalancerConfig},
+};
 use std::{
     io,
     net::{Ipv4Addr, SocketAddr},
@@ -55,6 +57,9 @@ pub(super) fn run(args: &args::Run, data: &Path) -> Outcome {
     let ended = match config {
         Config::Balancer(config) => {
             proxy::balancer::run(config, shutdown, source.reload(hangups, Config::balancer))
+        }
+        Config::Http(config) => {
+            proxy::upstream::node::run(config, shutdown, source.reload(hangups, Config::http))
         }
         Config::Gateway(config) => {
             proxy::gateway::run(config, shutdown, source.reload(hangups, Config::gateway))
@@ -105,6 +110,8 @@ pub(super) fn sqlite_folder<'a>(
 /// The configuration of a node's role.
 enum Config {
     Balancer(BalancerConfig),
+    /// A balancer before an HTTP service.
+    Http(HttpBalancerConfig),
     Gateway(GatewayConfig),
     Account(AccountConfig),
 }
@@ -123,6 +130,11 @@ impl Config {
         };
         match &node.role {
             Role::Balancer { door, endpoints, policy, hash } => {
+                if let Some(mut service) = tree.http_behind(endpoints) {
+                    // The balancer's own, not that of the service, which is for routes.
+                    (service.policy, service.hash) = (*policy, hash.clone());
+                    return Ok(Config::Http(http_balancer(base, door, service)));
+                }
                 let mut config = balancer(tree, base, door, endpoints);
                 (config.policy, config.hash) = (*policy, hash.clone());
                 Ok(Config::Balancer(config))
@@ -152,21 +164,28 @@ impl Config {
     fn balancer(self) -> Option<BalancerConfig> {
         match self {
             Config::Balancer(config) => Some(config),
-            Config::Gateway(_) | Config::Account(_) => None,
+            Config::Http(_) | Config::Gateway(_) | Config::Account(_) => None,
+        }
+    }
+
+    fn http(self) -> Option<HttpBalancerConfig> {
+        match self {
+            Config::Http(config) => Some(config),
+            Config::Balancer(_) | Config::Gateway(_) | Config::Account(_) => None,
         }
     }
 
     fn gateway(self) -> Option<GatewayConfig> {
         match self {
             Config::Gateway(config) => Some(config),
-            Config::Balancer(_) | Config::Account(_) => None,
+            Config::Balancer(_) | Config::Http(_) | Config::Account(_) => None,
         }
     }
 
     fn account(self) -> Option<AccountConfig> {
         match self {
             Config::Account(config) => Some(config),
-            Config::Balancer(_) | Config::Gateway(_) => None,
+            Config::Balancer(_) | Config::Http(_) | Config::Gateway(_) => None,
         }
     }
 }
@@ -201,10 +220,18 @@ fn balancer(
     }
 }
 
-fn gateway(tree: &Topology, node: NodeConfig, door: &Door) -> Result<GatewayConfig, CliError> {
-    if !tree.routes.is_empty() {
-        tell!("routes to HTTP services are not built yet: their paths answer no_such_route");
+fn http_balancer(node: NodeConfig, door: &Door, service: HttpServiceConfig) -> HttpBalancerConfig {
+    HttpBalancerConfig {
+        node,
+        http: door.http,
+        trunk: door.trunk,
+        service,
+        workers: workers(door),
+        deadline: door.deadline,
     }
+}
+
+fn gateway(tree: &Topology, node: NodeConfig, door: &Door) -> Result<GatewayConfig, CliError> {
     let services = tree.services.iter().filter_map(|service| match &service.kind {
         ServiceKind::Account { partitions, .. } => Some(ServiceConfig {
             name: service.name.clone(),
@@ -221,10 +248,23 @@ fn gateway(tree: &Topology, node: NodeConfig, door: &Door) -> Result<GatewayConf
         http: door.http,
         trunk: door.trunk,
         services: services.collect(),
+        http_services: http_services(tree),
+        routes: tree.routes.iter().map(route).collect(),
         api_key: read_key(&tree.api_key)?,
         workers: workers(door),
         deadline: door.deadline,
     })
+}
+
+/// The HTTP services that routes lead to.
+fn http_services(tree: &Topology) -> Vec<HttpServiceConfig> {
+    let is_routed = |service: &&Service| tree.routes.iter().any(|it| it.service == service.name);
+    let services = tree.services.iter().filter(is_routed);
+    services.filter_map(|it| tree.http_service(&it.name).cloned()).collect()
+}
+
+fn route(it: &Route) -> RouteConfig {
+    RouteConfig { path: it.path.clone(), service: it.service.clone() }
 }
 
 fn account_node(

@@ -13,6 +13,7 @@ use proxy::config::HashBy;
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
+    num::NonZeroU32,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -102,7 +103,9 @@ impl Check<'_> {
                 if urls.value.is_empty() {
                     self.complaints.unfit(urls, "at least one URL");
                 }
-                ServiceKind::Http { urls: urls.value.iter().map(|it| it.value.clone()).collect() }
+                self.each_once(urls, "each URL once", |it| &it.url);
+                let urls = urls.value.iter().map(|it| it.value.clone());
+                ServiceKind::Http { config: it.manner.at(&it.name, urls) }
             }
         };
         Some(Service { name: it.name.clone(), kind })
@@ -268,24 +271,67 @@ impl Check<'_> {
 
     fn endpoints(&mut self, it: &NodeFile) -> Vec<EndpointRef> {
         if it.endpoints.is_missing() {
-            self.missing(it, "endpoints", "the names of balancers or gateways below it");
+            let want = "the names of balancers or gateways below it, or of an HTTP service";
+            self.missing(it, "endpoints", want);
         }
         let Some(endpoints) = it.endpoints.good() else { return Vec::new() };
         if endpoints.value.is_empty() {
             self.complaints.unfit(endpoints, "at least one balancer or gateway");
         }
-        let mut seen = BTreeSet::new();
+        self.each_once(endpoints, "each endpoint once", |it| &it.node);
         for endpoint in &endpoints.value {
-            if !seen.insert(endpoint.value.node.as_str()) {
-                self.complaints.unfit(endpoint, "each endpoint once");
-            }
             self.endpoint(endpoint);
         }
+        self.not_mixed(endpoints);
         endpoints.value.iter().map(|it| it.value.clone()).collect()
+    }
+
+    fn each_once<T, K: PartialEq>(
+        &mut self,
+        list: &Placed<Vec<Placed<T>>>,
+        want: &str,
+        key: fn(&T) -> &K,
+    ) {
+        for (at, one) in list.value.iter().enumerate() {
+            if list.value[..at].iter().any(|it| key(&it.value) == key(&one.value)) {
+                self.complaints.unfit(one, want);
+            }
+        }
+    }
+
+    /// A balancer speaks either the trunk or HTTP to what is below it.
+    fn not_mixed(&mut self, endpoints: &Placed<Vec<Placed<EndpointRef>>>) {
+        let all = &endpoints.value;
+        let urls = all.iter().filter(|it| it.value.is_url()).count();
+        let services = all.iter().filter(|it| self.http_service(&it.value.node).is_some()).count();
+        let one_kind = urls == all.len() || services == all.len() && services == 1;
+        if urls + services != 0 && !one_kind {
+            let want = "either nodes, or one HTTP service, or URLs of one";
+            self.complaints.unfit(endpoints, want);
+        }
+    }
+
+    fn http_service(&self, name: &str) -> Option<&ServiceFile> {
+        let mut services = self.file.services.iter();
+        services.find(|it| it.name == name && !it.http.is_missing())
     }
 
     fn endpoint(&mut self, endpoint: &Placed<EndpointRef>) {
         let name = &endpoint.value.node;
+        if endpoint.value.is_url() {
+            return;
+        }
+        if self.http_service(name).is_some() {
+            if self.file_node(name).is_some() {
+                let want = "a name that is not both a node's and a service's";
+                self.complaints.unfit(endpoint, want);
+            }
+            if endpoint.value.weight != NonZeroU32::MIN {
+                let want = "no weight here: the URLs of the service may have some";
+                self.complaints.unfit(endpoint, want);
+            }
+            return;
+        }
         let Some(node) = self.file_node(name) else {
             let known = self.file.nodes.iter().filter_map(|it| it.name.good());
             let want = match nearest(name, known.map(|it| it.value.as_str())) {

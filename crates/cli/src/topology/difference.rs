@@ -7,7 +7,10 @@ use super::{
     Door, Front, Node, Role, Service, ServiceKind, Topology, elements::endpoint::EndpointRef,
 };
 use net::trunk::TlsFiles;
-use proxy::config::HashBy;
+use proxy::{
+    config::HashBy,
+    upstream::config::{HttpEndpoint, HttpServiceConfig},
+};
 use std::{fmt::Display, net::SocketAddr};
 
 /// The difference between two files, for one node. Both lists are lines for people.
@@ -92,6 +95,14 @@ impl Difference {
                 self.door(old_door, door, at);
                 self.change(format!("{at}.policy"), old_policy.text(), policy.text());
                 self.change(format!("{at}.hash"), by(old_hash), by(hash));
+                match (old.http_behind(old_endpoints), new.http_behind(endpoints)) {
+                    (None, None) => (),
+                    (Some(was), Some(is)) => return self.http(&was, &is, at),
+                    (Some(_), None) | (None, Some(_)) => {
+                        let text = format!("{at}.endpoints: from nodes to HTTP or back");
+                        return self.restarts.push(format!("{text} needs a restart"));
+                    }
+                }
                 let reached = |tree: &Topology, all: &[EndpointRef]| -> Vec<String> {
                     let shown =
                         |it: &EndpointRef| format!("{} at {}", it.node, reach(tree, &it.node));
@@ -112,6 +123,7 @@ impl Difference {
             (Role::Gateway { door: old_door }, Role::Gateway { door }) => {
                 self.door(old_door, door, at);
                 self.services(old, new);
+                self.http_services(old, new);
             }
             (
                 Role::Account { service: old_service, trunk: old_trunk },
@@ -177,6 +189,47 @@ impl Difference {
         }
     }
 
+    /// The HTTP services as a gateway sees them: those that a route leads to.
+    fn http_services(&mut self, old: &Topology, new: &Topology) {
+        let mut seen = Vec::new();
+        for route in &new.routes {
+            let name = &route.service;
+            // One that is new, or gone, shows in the routes.
+            if let (Some(was), Some(is)) = (old.http_service(name), new.http_service(name))
+                && !seen.contains(&name)
+            {
+                seen.push(name);
+                self.http(was, is, &format!("services.{name}"));
+                self.change(format!("services.{name}.policy"), was.policy.text(), is.policy.text());
+                self.change(format!("services.{name}.hash"), by(&was.hash), by(&is.hash));
+            }
+        }
+    }
+
+    /// What a node that speaks HTTP to a service goes by; policy and hash are told by the caller.
+    fn http(&mut self, was: &HttpServiceConfig, is: &HttpServiceConfig, at: &str) {
+        let HttpServiceConfig { name, endpoints, protocol, host, policy: _, hash: _, check } = is;
+        self.change(format!("{at}: service"), &was.name, name);
+        let urls = |all: &[HttpEndpoint]| -> Vec<String> {
+            all.iter().map(|it| format!("http://{}", it.authority())).collect()
+        };
+        self.list(&format!("{at}: endpoints"), &urls(&was.endpoints), &urls(endpoints));
+        for endpoint in endpoints {
+            let name = endpoint.authority();
+            if let Some(was) = was.endpoints.iter().find(|it| it.authority() == name) {
+                self.change(format!("{at}: weight of http://{name}"), was.weight, endpoint.weight);
+            }
+        }
+        let shown = |it: &Option<String>| it.clone().unwrap_or_else(|| "the client's".to_owned());
+        self.change(format!("{at}: host"), shown(&was.host), shown(host));
+        let (before, after) = (format!("{:?}", was.protocol), format!("{protocol:?}"));
+        self.change(format!("{at}: protocol"), before, after);
+        let (before, after) = (format!("{:?}", was.check), format!("{check:?}"));
+        if before != after {
+            self.changes.push(format!("{at}: check"));
+        }
+    }
+
     /// An account node's service: where its books are, and who else keeps them.
     fn store(&mut self, old: &Topology, new: &Topology, service: &str) {
         let of = |tree: &Topology| -> Option<String> {
@@ -186,7 +239,7 @@ impl Difference {
                     let engines: Vec<String> = engines.iter().map(ToString::to_string).collect();
                     Some(format!("{partitions} partitions on {}", engines.join(", ")))
                 }
-                ServiceKind::Http { urls: _ } => None,
+                ServiceKind::Http { config: _ } => None,
             }
         };
         let none = || "none".to_owned();
@@ -230,7 +283,7 @@ fn shown(address: Option<SocketAddr>) -> String {
 fn account(service: &Service) -> Option<u16> {
     match &service.kind {
         ServiceKind::Account { engines: _, partitions } => Some(*partitions),
-        ServiceKind::Http { urls: _ } => None,
+        ServiceKind::Http { config: _ } => None,
     }
 }
 
@@ -304,6 +357,40 @@ trunk = "127.0.0.1:4"
         let moved =
             ["nodes of a: without a-1 at 127.0.0.1:4", "nodes of a: with a-1 at 127.0.0.1:9"];
         changes("g-2", "127.0.0.1:4", "127.0.0.1:9", &moved);
+    }
+
+    #[test]
+    fn http_services_change_while_a_node_runs() {
+        let service = "[services.a]";
+        let rates = "[services.rates]\nhttp = [\"http://r:1\", \"http://r:2\"]\n";
+        let route = "[[routes]]\npath = \"/rates/*\"\nservice = \"rates\"\n";
+        changes(
+            "g-1",
+            service,
+            &format!("{rates}{route}{service}"),
+            &["routes: with /rates/* to rates"],
+        );
+        let parse = |text: &str| Topology::parse(text, Path::new("/")).unwrap();
+        let first = FILE.replacen(service, &format!("{rates}{route}{service}"), 1);
+        let heavy = "http = [\"http://r:3\", { url = \"http://r:2\", weight = 4 }]\nhost = \"r\"\n\
+                     check = { path = \"/ok\" }";
+        let second = first.replacen("http = [\"http://r:1\", \"http://r:2\"]", heavy, 1);
+        let lines = [
+            "services.rates: endpoints: without http://r:1",
+            "services.rates: endpoints: with http://r:3",
+            "services.rates: weight of http://r:2: 1 to 4",
+            "services.rates: host: the client's to r",
+            "services.rates: check",
+        ];
+        assert_eq!(difference(&parse(&first), &parse(&second), "g-1").changes, lines);
+        assert_eq!(difference(&parse(&first), &parse(&second), "edge"), Difference::default());
+        let endpoints = r#"endpoints = ["g-1", "g-2"]"#;
+        let [before, after] =
+            [first, second].map(|it| it.replacen(endpoints, "endpoints = [\"rates\"]", 1));
+        let lines = lines.map(|it| it.replace("services.rates", "nodes[edge]"));
+        assert_eq!(difference(&parse(&before), &parse(&after), "edge").changes, lines);
+        let to_http = "nodes[edge].endpoints: from nodes to HTTP or back needs a restart";
+        restarts("edge", endpoints, "endpoints = [\"http://r:1\"]", to_http);
     }
 
     #[test]

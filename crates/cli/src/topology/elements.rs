@@ -7,6 +7,7 @@ pub(crate) mod endpoint;
 pub(crate) mod engine;
 pub(crate) mod front;
 pub(crate) mod hash;
+pub(crate) mod http_service;
 pub(crate) mod name;
 pub(crate) mod path;
 pub(crate) mod policy;

@@ -3,8 +3,16 @@
 use super::{
     Front,
     elements::{
-        address, beat::Beat, duration, endpoint, endpoint::EndpointRef, engine, engine::EngineUrl,
-        front, hash, name, path, policy, role::RoleName, url, url::HttpUrl,
+        address,
+        beat::Beat,
+        duration, endpoint,
+        endpoint::EndpointRef,
+        engine,
+        engine::EngineUrl,
+        front, hash,
+        http_service::{self, Manner, WeightedUrl},
+        name, path, policy,
+        role::RoleName,
     },
     reader::{Field, Placed, Section, Walk},
 };
@@ -17,7 +25,8 @@ use wire::limits;
 const FILE_KEYS: [&str; 7] =
     ["name", "services", "routes", "nodes", "cluster_key", "api_key", "trunk_tls"];
 const TRUNK_TLS_KEYS: [&str; 3] = ["ca", "cert", "key"];
-const SERVICE_KEYS: [&str; 3] = ["engine", "partitions", "http"];
+const SERVICE_KEYS: [&str; 8] =
+    ["engine", "partitions", "http", "protocol", "host", "policy", "hash", "check"];
 const ROUTE_KEYS: [&str; 2] = ["path", "service"];
 /// Every key of a node, with the roles that have it.
 const NODE_KEYS: [(&str, &[RoleName]); 16] = {
@@ -74,7 +83,8 @@ pub(super) struct ServiceFile {
     pub(super) line: usize,
     pub(super) engines: Field<Vec<Placed<EngineUrl>>>,
     pub(super) partitions: Field<u16>,
-    pub(super) http: Field<Vec<Placed<HttpUrl>>>,
+    pub(super) http: Field<Vec<Placed<WeightedUrl>>>,
+    pub(super) manner: Manner,
 }
 
 /// `[[routes]]`.
@@ -137,13 +147,22 @@ fn read_services<'a>(walk: &mut Walk<'a>, root: &Section<'a>) -> Vec<ServiceFile
         if let Err(want) = name::parse(name) {
             walk.complaints.add(table.line, &path, format!("is no service's name: want {want}"));
         }
+        for key in http_service::KEYS {
+            if let Some(line) = table.line_of(walk, key)
+                && table.line_of(walk, "http").is_none()
+            {
+                let text = "is no key of an account service".to_owned();
+                walk.complaints.add(line, &table.key(key), text);
+            }
+        }
         out.push(ServiceFile {
             name: name.to_owned(),
             path,
             line: table.line,
             engines: table.strings(walk, "engine", engine::parse),
             partitions: table.integer(walk, "partitions", 1..=i64::from(limits::PARTITIONS_MAX)),
-            http: table.strings(walk, "http", url::parse),
+            http: http_service::read_urls(walk, &table),
+            manner: Manner::read(walk, &table),
         });
     }
     out

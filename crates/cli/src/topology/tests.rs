@@ -226,7 +226,7 @@ fn endpoints_may_have_weights() {
         plain,
         "endpoints = [{ weight = 0 }, { node = \"layer2-2\", wait = 1 }]",
         "23: nodes[edge].endpoints.node is missing: want the name of a node\n\
-         23: nodes[edge].endpoints.wait is no key of this table: want one of node, weight\n\
+         23: nodes[edge].endpoints.wait is no key of this table: want one of node, url, weight\n\
          23: nodes[edge].endpoints.weight = 0: want a whole number from 1 to 1000\n",
     );
 }
@@ -317,4 +317,75 @@ fn the_front_of_a_node_is_checked() {
         (Path::new("/base/c.pem"), Path::new("/k.pem"))
     );
     assert!(door.front.proxy_protocol && door.front.trusted.is_empty());
+}
+
+#[test]
+fn an_http_service_has_keys_of_its_own() {
+    let rates = "http = [\"http://127.0.0.1:9100\"]";
+    let with = |keys: &str| format!("{rates}\n{keys}");
+    check_with(
+        rates,
+        &with(
+            "protocol = \"http2\"\nhost = \"rates.internal\"\npolicy = \"hash\"\n\
+             hash = \"header:x-user\"\n\
+             check = { path = \"/healthz\", every = \"2s\", timeout = \"1s\", rise = 2, fall = 3 }",
+        ),
+        "",
+    );
+    let check = "check = { path = \"healthz\", every = \"1ms\", rise = 0, often = 1 }";
+    check_with(
+        rates,
+        &with(&format!("protocol = \"h2\"\nhost = \"a/b\"\nhash = \"header:x\"\n{check}")),
+        "\
+11: services.rates.protocol = \"h2\": want one of http1, http2
+12: services.rates.host = \"a/b\": want HOST or HOST:PORT, as in \"rates.internal\"
+13: services.rates.hash = \"header:x\": want policy = \"hash\" beside it
+14: services.rates.check.every = \"1ms\": want 100ms or longer
+14: services.rates.check.often is no key of this table: want one of path, every, timeout, rise, fall
+14: services.rates.check.path = \"healthz\": want a path, as in \"/healthz\"
+14: services.rates.check.rise = 0: want a whole number from 1 to 100
+",
+    );
+    check_with(
+        "engine = \"sqlite:data/b\"",
+        "engine = \"sqlite:data/b\"\nprotocol = \"http2\"",
+        "9: services.b.protocol is no key of an account service\n",
+    );
+    check_with("\"http://127.0.0.1:9100\"", "{ url = \"http://a:1\", weight = 3 }", "");
+    check_with(
+        "\"http://127.0.0.1:9100\"",
+        "\"http://a:1\", \"http://a:1/\"",
+        "10: services.rates.http = \"http://a:1/\": want each URL once\n",
+    );
+}
+
+#[test]
+fn a_balancer_stands_before_nodes_or_before_one_http_service() {
+    let endpoints = "endpoints = [\"gateway-1\", \"gateway-2\"]";
+    check_with(endpoints, "endpoints = [\"rates\"]", "");
+    check_with(endpoints, "endpoints = [\"http://10.0.0.1:80\", \"http://10.0.0.2:80\"]", "");
+    check_with(endpoints, "endpoints = \"http://10.0.0.1\"", "");
+    let weighed = "endpoints = [\"http://a:1\", { url = \"http://b:1\", weight = 2 }]";
+    check_with(endpoints, weighed, "");
+    let want = "want either nodes, or one HTTP service, or URLs of one\n";
+    for mixed in ["[\"rates\", \"gateway-2\"]", "[\"http://a:1\", \"rates\"]"] {
+        check_with(
+            endpoints,
+            &format!("endpoints = {mixed}"),
+            &format!("30: nodes[layer2-1].endpoints = {mixed}: {want}"),
+        );
+    }
+    check_with(
+        endpoints,
+        "endpoints = [\"https://a\"]",
+        "30: nodes[layer2-1].endpoints = \"https://a\": want http://HOST:PORT, as in \"http://127.0.0.1:9100\"\n",
+    );
+    let text = SHOP.replacen(endpoints, "endpoints = [\"http://10.0.0.1:80\"]", 1);
+    let tree = Topology::parse(&text, Path::new("/etc")).unwrap();
+    assert!(tree.draw().contains("└─ http://10.0.0.1:80"), "{}", tree.draw());
+    let Role::Balancer { endpoints, .. } = &tree.node("layer2-1").unwrap().role else { panic!() };
+    let service = tree.http_behind(endpoints).unwrap();
+    assert_eq!(service.endpoints[0].authority(), "10.0.0.1:80");
+    let Role::Balancer { endpoints, .. } = &tree.node("edge").unwrap().role else { panic!() };
+    assert_eq!(tree.http_behind(endpoints), None);
 }

@@ -71,8 +71,14 @@ impl Topology {
         let indent = format!("{indent}{}", if is_last { "   " } else { "│  " });
         let endpoints = node.role.endpoints();
         for (index, endpoint) in endpoints.iter().enumerate() {
-            if let Some(endpoint) = self.node(&endpoint.node) {
-                self.draw_node(endpoint, &indent, index + 1 == endpoints.len(), drawn, rows);
+            let is_last = index + 1 == endpoints.len();
+            match self.node(&endpoint.node) {
+                Some(endpoint) => self.draw_node(endpoint, &indent, is_last, drawn, rows),
+                None => {
+                    let name = format!("{indent}{}{}", branch(is_last), endpoint.node);
+                    let words = if endpoint.is_url() { "" } else { "HTTP service" };
+                    rows.push(Row { name, words: words.to_owned() });
+                }
             }
         }
     }
@@ -125,10 +131,14 @@ fn words(kind: &ServiceKind) -> String {
             let engines: Vec<String> = engines.iter().map(ToString::to_string).collect();
             format!("{partitions} partitions on {}", engines.join(", "))
         }
-        ServiceKind::Http { urls } => {
-            let urls: Vec<String> =
-                urls.iter().map(|it| format!("http://{}:{}", it.host, it.port)).collect();
-            urls.join(", ")
+        ServiceKind::Http { config } => {
+            let urls = config.endpoints.iter().map(|it| format!("http://{}", it.authority()));
+            let check = match &config.check.path {
+                Some(path) => format!("checked at {path}"),
+                None => "checked by connecting".to_owned(),
+            };
+            let urls = urls.collect::<Vec<_>>().join(", ");
+            format!("{urls}  {}  {check}", config.policy.text())
         }
     }
 }

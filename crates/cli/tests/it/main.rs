@@ -19,4 +19,5 @@ mod rotation;
 mod sync;
 mod tree;
 mod up;
+mod upstreams;
 mod usage;

@@ -53,18 +53,44 @@ pub(crate) struct Tree {
     pub(crate) data: PathBuf,
     pub(crate) edge: SocketAddr,
     pub(crate) key: String,
+    /// A topology file of the test's own.
+    pub(crate) config: Option<PathBuf>,
     up: Option<Child>,
 }
 
 impl Tree {
     /// A new tree on an empty folder.
     pub(crate) fn up(name: &str) -> Tree {
+        Tree::ready(Tree::new(name))
+    }
+
+    /// A new tree of this topology, in which the edge has the address that is given to it.
+    pub(crate) fn of(name: &str, topology: impl FnOnce(SocketAddr) -> String) -> Tree {
+        let mut tree = Tree::new(name);
+        // A folder beside that of the data, where the keys will be as well.
+        let folder = tree.data.with_extension("files");
+        drop(fs::remove_dir_all(&folder));
+        fs::create_dir_all(&folder).unwrap();
+        let config = folder.join("shop.toml");
+        fs::write(&config, topology(tree.edge)).unwrap();
+        tree.config = Some(config);
+        Tree::ready(tree)
+    }
+
+    fn new(name: &str) -> Tree {
         let data = std::env::temp_dir().join(format!("tollgate-it-{name}-{}", std::process::id()));
         drop(fs::remove_dir_all(&data));
         let edge = free_addr();
-        let mut tree = Tree { data, edge, key: String::new(), up: None };
+        Tree { data, edge, key: String::new(), config: None, up: None }
+    }
+
+    fn ready(mut tree: Tree) -> Tree {
         tree.start();
-        tree.key = fs::read_to_string(tree.data.join("admin.key")).unwrap().trim().to_owned();
+        let keys = match &tree.config {
+            Some(config) => config.with_file_name("admin.key"),
+            None => tree.data.join("admin.key"),
+        };
+        tree.key = fs::read_to_string(keys).unwrap().trim().to_owned();
         tree
     }
 
@@ -72,12 +98,11 @@ impl Tree {
     /// stands: its last words are a curl line to try.
     pub(crate) fn start(&mut self) {
         assert!(self.up.is_none());
-        let mut up = self
-            .command(&["up", "--edge", &self.edge.to_string()])
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut command = match &self.config {
+            Some(config) => self.command(&["up", "--config", &config.to_string_lossy()]),
+            None => self.command(&["up", "--edge", &self.edge.to_string()]),
+        };
+        let mut up = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let (said, ready) = mpsc::channel();
         let stderr = BufReader::new(up.stderr.take().unwrap());
         thread::spawn(move || {
@@ -231,6 +256,7 @@ impl Drop for Tree {
             eprintln!("{}", self.logs());
         } else {
             drop(fs::remove_dir_all(&self.data));
+            drop(fs::remove_dir_all(self.data.with_extension("files")));
         }
     }
 }

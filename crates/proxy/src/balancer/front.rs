@@ -134,7 +134,7 @@ pub(crate) fn refusal(parts: &Parts, code: Code, detail: &str) -> Response<Bytes
 }
 
 /// Marks an answer with the request's id and key.
-pub(crate) fn mark(response: &mut Response<Bytes>, request_id: HeaderValue, key: Option<Key>) {
+pub(crate) fn mark<B>(response: &mut Response<B>, request_id: HeaderValue, key: Option<Key>) {
     response.headers_mut().insert(REQUEST_ID, request_id);
     if let Some(key) = key {
         response.headers_mut().insert(IDEMPOTENCY_KEY, key.value);

@@ -4,12 +4,12 @@ use crate::config::HashBy;
 use wire::frame::Target;
 
 /// The hash of an endpoint's name: the same in every process and after a reload.
-pub(super) fn of_name(name: &str) -> u64 {
+pub(crate) fn of_name(name: &str) -> u64 {
     Fnv::new().with(name.as_bytes()).0
 }
 
 /// The hash of what `by` finds in a request.
-pub(super) fn of_request(by: &HashBy, target: &Target<'_>) -> u64 {
+pub(crate) fn of_request(by: &HashBy, target: &Target<'_>) -> u64 {
     match target {
         Target::Ledger { service, partition, .. } => {
             Fnv::new().with(service.as_bytes()).with(&partition.0.to_le_bytes()).0

@@ -172,11 +172,12 @@ impl Service for HttpFront {
 /// What a client is told whose request is one too many.
 const FULL: &str = "as much is in flight as this node takes; the request was not executed";
 
-/// An endpoint's answer as HTTP. A bodyless failure is a node's below that gave up on the request:
+/// An endpoint's answer as HTTP. A bare failure is a node's below that gave up on the request:
 /// with 503 before it began, with anything else without saying how far it had come.
 fn passed_on(answer: &Answer) -> Result<Response<Bytes>, Failure> {
     let response = answer.response();
-    if 500 <= response.status && response.body.is_empty() {
+    let is_bare = response.body.is_empty() && response.headers.is_empty();
+    if 500 <= response.status && is_bare {
         return Err(if response.status == 503 { Failure::Unsent } else { Failure::Unknown });
     }
     let share = |part: &[u8]| answer.share(part);

@@ -1,6 +1,12 @@
 //! What a gateway counts, and what it tells about itself.
 
-use crate::config::{GatewayConfig, ServiceConfig};
+use crate::{
+    config::{GatewayConfig, ServiceConfig},
+    upstream::{
+        HttpService, HttpServices,
+        status::{self, ServiceStatus as HttpStatus},
+    },
+};
 use net::{
     admin::{Exposition, Source},
     counters::Counter,
@@ -14,6 +20,7 @@ use wire::PartitionId;
 pub(super) struct Board {
     node: Arc<str>,
     services: Vec<ServiceRow>,
+    http: Arc<HttpServices>,
     workers: Vec<Arc<WorkerBoard>>,
 }
 
@@ -86,7 +93,7 @@ impl ServiceBoard {
 }
 
 impl Board {
-    pub(super) fn new(config: &GatewayConfig) -> Board {
+    pub(super) fn new(config: &GatewayConfig, http: Arc<HttpServices>) -> Board {
         let worker = || {
             let service = |service: &ServiceConfig| Arc::new(ServiceBoard::new(service.partitions));
             let services = config.services.iter().map(service).collect();
@@ -100,6 +107,7 @@ impl Board {
         Board {
             node: Arc::clone(&config.node.name),
             services: config.services.iter().map(row).collect(),
+            http,
             workers: (0..config.workers).map(|_| worker()).collect(),
         }
     }
@@ -135,6 +143,8 @@ struct Status<'a> {
     workers: usize,
     requests: u64,
     services: Vec<ServiceStatus<'a>>,
+    /// Those that routes lead to.
+    http_services: Vec<HttpStatus<'a>>,
 }
 
 #[derive(Serialize)]
@@ -149,7 +159,8 @@ struct ServiceStatus<'a> {
 }
 
 impl Source for Board {
-    /// Ready once every worker knows an owner of every partition.
+    /// Ready once every worker knows an owner of every partition. An HTTP service that is down makes
+    /// nobody unready: another gateway would not reach it either.
     fn readiness(&self) -> Result<(), String> {
         for (at, service) in self.services.iter().enumerate() {
             let orphans = self.orphans(at).len();
@@ -187,6 +198,9 @@ impl Source for Board {
         out.gauge("gateway_account_links", "Connections to account nodes.", &connected);
         let orphans = per_service(&|at| self.orphans(at).len().try_into().unwrap_or(u64::MAX));
         out.gauge("gateway_partitions_without_owner", "As it says.", &orphans);
+        let http = self.http.list();
+        let http: Vec<&HttpService> = http.iter().map(|it| &**it).collect();
+        status::metrics(&http, out);
     }
 
     fn status(&self) -> String {
@@ -197,24 +211,26 @@ impl Source for Board {
             partitions: service.partitions,
             without_owner: self.orphans(at),
         });
+        let http = self.http.list();
         let status = Status {
             node: &self.node,
             role: "gateway",
             workers: self.workers.len(),
             requests: self.sum(|it| &it.requests),
             services: services.collect(),
+            http_services: http.iter().map(|it| HttpStatus::of(it)).collect(),
         };
         serde_json::to_string(&status).expect("numbers and strings are JSON")
     }
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use net::node::{ClusterKey, NodeConfig};
     use std::time::Duration;
 
-    fn config() -> GatewayConfig {
+    pub(in crate::gateway) fn config() -> GatewayConfig {
         let service = |name: &str, partitions| ServiceConfig {
             name: name.to_owned(),
             partitions,
@@ -232,6 +248,8 @@ mod tests {
             http: None,
             trunk: None,
             services: vec![service("a", 3), service("b", 2)],
+            http_services: Vec::new(),
+            routes: Vec::new(),
             api_key: "secret".to_owned(),
             workers: 2,
             deadline: Duration::from_secs(5),
@@ -240,7 +258,7 @@ mod tests {
 
     #[test]
     fn ready_once_every_worker_knows_an_owner_of_every_partition() {
-        let board = Board::new(&config());
+        let board = Board::new(&config(), Arc::new(HttpServices::new(2)));
         assert_eq!(board.readiness(), Err("3 of 3 partitions of a have no owner".to_owned()));
         for worker in 0..2 {
             board.worker(worker).services[0].set_orphans(Vec::new());
@@ -255,7 +273,7 @@ mod tests {
 
     #[test]
     fn the_status_names_what_is_without_an_owner() {
-        let board = Board::new(&config());
+        let board = Board::new(&config(), Arc::new(HttpServices::new(2)));
         board.worker(0).requests.add(2);
         board.worker(1).requests.add(1);
         for worker in 0..2 {

@@ -6,16 +6,30 @@ use super::{
     load::{Load, Taken},
     request::{Desk, Request, Step},
 };
-use crate::balancer::front;
+use super::{
+    mistake::Mistake,
+    routes::{Found, Routes},
+};
+use crate::{
+    balancer::front,
+    config::{GatewayConfig, RouteConfig},
+    upstream::{Group, HttpService, HttpServices, Payload, door},
+};
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header, request::Parts};
 use net::{
     clock,
-    edge::{Asked, Body, Service},
+    control::EndpointView,
+    edge::{Asked, Body, BodyMode, BodyStream, OnUpgrade, Service},
     ids,
     trunk::{Handler, ReplyTo},
 };
-use std::{cell::Cell, rc::Rc, sync::Arc, time::Duration};
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+    sync::Arc,
+    time::Duration,
+};
 use tokio::task::spawn_local;
 use wire::{
     Code, Reply,
@@ -28,6 +42,8 @@ use wire::{
 pub(super) struct Front {
     pub(super) node: Arc<str>,
     pub(super) desk: Desk,
+    /// To HTTP services beside the account API.
+    pub(super) routes: RefCell<Routes<Rc<Group>>>,
     /// Of a request that comes over HTTP.
     pub(super) deadline: Cell<Duration>,
     pub(super) board: Arc<WorkerBoard>,
@@ -44,6 +60,17 @@ impl Handler for TrunkFront {
             return refuse_call(&front.node, reply);
         };
         front.board.requests.add(1);
+        match front.routes.borrow().find(path) {
+            Found::Nothing => (),
+            Found::Dotted => {
+                return front.send(Answer::mistake(&dotted(), ""), &front.node, reply);
+            }
+            Found::Service(group) => {
+                let board = Arc::clone(&front.board);
+                let done = move |status| board.count(status);
+                return door::over_trunk(group, &front.node, &request, reply, done);
+            }
+        }
         let id = headers.get("x-request-id").and_then(decent_id);
         let minted_id = id.is_none().then(ids::request_id);
         let request_id = id.or(minted_id.as_ref().map(ids::Minted::as_str));
@@ -125,8 +152,42 @@ fn decent_id(id: &[u8]) -> Option<&str> {
 pub(super) struct HttpFront(pub(super) Rc<Front>);
 
 impl Service for HttpFront {
+    fn body_mode(&self, parts: &Parts) -> BodyMode {
+        match self.0.routes.borrow().find(parts.uri.path()) {
+            Found::Service(_) => door::body_mode(parts),
+            Found::Dotted | Found::Nothing => {
+                BodyMode::Whole { bytes_max: wire::limits::BODY_BYTES_MAX }
+            }
+        }
+    }
+
+    async fn relay(&self, asked: Asked<BodyStream>, upgrade: Option<OnUpgrade>) -> Response<Body> {
+        let (asked, body) = door::apart(asked);
+        match self.0.group(asked.path()) {
+            Found::Service(group) => {
+                self.0.pass(&group, &asked, door::streamed(body), upgrade).await
+            }
+            // Nothing else is streamed, unless the routes changed this very moment.
+            Found::Dotted | Found::Nothing => {
+                let detail = "nothing is streamed here";
+                self.refuse(&asked.parts, Code::InvalidRequest, detail).map(Body::from)
+            }
+        }
+    }
+
     async fn respond(&self, asked: Asked) -> Response<Body> {
         let front = &self.0;
+        match front.group(asked.path()) {
+            Found::Nothing => (),
+            Found::Dotted => {
+                let mistake = dotted();
+                return self.refuse(&asked.parts, mistake.code, &mistake.detail).map(Body::from);
+            }
+            Found::Service(group) => {
+                let (asked, body) = door::apart(asked);
+                return front.pass(&group, &asked, Payload::Whole(body), None).await;
+            }
+        }
         front.board.requests.add(1);
         let request_id = front::request_id(&asked.parts.headers);
         let key = match front::key(&asked.parts) {
@@ -162,7 +223,73 @@ impl Service for HttpFront {
     }
 }
 
+/// A path that its service might understand as one that no route leads to.
+fn dotted() -> Mistake {
+    Mistake::new(Code::InvalidRequest, "the path has a segment . or .., and is not passed on")
+}
+
 impl Front {
+    /// Makes the routes those of the configuration. A group whose service stays is kept.
+    pub(super) fn set_routes(
+        &self,
+        services: &HttpServices,
+        config: &GatewayConfig,
+        worker: usize,
+    ) {
+        let present: Vec<Rc<Group>> = self.routes.borrow().iter().cloned().collect();
+        let group = |service: &Arc<HttpService>| {
+            let kept = present.iter().find(|group| Arc::ptr_eq(group.service(), service));
+            match kept {
+                Some(group) => {
+                    group.refresh();
+                    Rc::clone(group)
+                }
+                None => Group::open(service, worker),
+            }
+        };
+        let groups: Vec<_> = services.set(&config.http_services).iter().map(group).collect();
+        let route = |route: &RouteConfig| {
+            let group = groups.iter().find(|group| group.service().name() == route.service)?;
+            Some((route.path.clone(), Rc::clone(group)))
+        };
+        self.routes.replace(Routes::new(config.routes.iter().filter_map(route)));
+    }
+
+    /// The endpoints of HTTP services as they stand.
+    pub(super) fn routed(&self) -> Vec<EndpointView> {
+        let mut views: Vec<EndpointView> = Vec::new();
+        for view in self.routes.borrow().iter().flat_map(|group| group.views()) {
+            // Several routes may lead to a service.
+            if !views.iter().any(|it| it.name == view.name) {
+                views.push(view);
+            }
+        }
+        views
+    }
+
+    /// Sends nothing more to HTTP services on connections that are idle now.
+    pub(super) fn close_routes(&self) {
+        self.routes.borrow().iter().for_each(|group| group.close());
+    }
+
+    fn group(&self, target: &str) -> Found<Rc<Group>> {
+        self.routes.borrow().find(target).cloned()
+    }
+
+    /// Passes a request on to an HTTP service.
+    async fn pass(
+        &self,
+        group: &Rc<Group>,
+        asked: &Asked<()>,
+        payload: Payload,
+        upgrade: Option<OnUpgrade>,
+    ) -> Response<Body> {
+        self.board.requests.add(1);
+        let response = door::over_http(group, asked, payload, upgrade, self.deadline.get()).await;
+        self.board.count(response.status().as_u16());
+        response
+    }
+
     /// `None` when the headers are more than a request may have.
     async fn answer(
         &self,

@@ -4,13 +4,13 @@ use super::{
     front::{Front, HttpFront},
     headers::ApiKey,
 };
-use crate::config::GatewayConfig;
+use crate::{config::GatewayConfig, upstream::HttpServices};
 use net::{
     control::{self, EndpointView, Order, View},
     edge::Edge,
     trunk::Server,
 };
-use std::{cell::Cell, rc::Rc, time::Duration};
+use std::{cell::Cell, rc::Rc, sync::Arc, time::Duration};
 
 /// Applies orders to one worker.
 pub(super) struct Post {
@@ -19,15 +19,20 @@ pub(super) struct Post {
     pub(super) trunk: Server,
     /// How long the drain at the end may take.
     pub(super) drain_max: Rc<Cell<Duration>>,
+    /// Of the node.
+    pub(super) http: Arc<HttpServices>,
+    /// Which worker this is.
+    pub(super) worker: usize,
 }
 
 impl Post {
-    /// Takes what of a configuration may change while the gateway runs. Its services are the same:
-    /// whoever sent it has seen to that.
+    /// Takes what of a configuration may change while the gateway runs. Its account services are the
+    /// same: whoever sent it has seen to that.
     fn take(&self, config: &GatewayConfig) {
         self.drain_max.set(config.node.drain_max);
         self.front.deadline.set(config.deadline);
         self.front.desk.api_key.replace(ApiKey::new(&config.api_key));
+        self.front.set_routes(&self.http, config, self.worker);
         for service in &self.front.desk.services {
             if let Some(config) = config.services.iter().find(|it| *it.name == *service.name) {
                 service.set_nodes(&config.nodes);
@@ -61,7 +66,7 @@ impl control::Post<GatewayConfig> for Post {
             unfinished: relayed + u64::try_from(self.edge.retiring()).unwrap_or(u64::MAX),
             relayed: self.trunk.taken(),
             load: self.trunk.load(),
-            endpoints: self.endpoints(),
+            endpoints: self.endpoints().into_iter().chain(self.front.routed()).collect(),
             fixed: Some("a gateway asks whoever owns the account: nodes cannot be passed over"),
         }
     }

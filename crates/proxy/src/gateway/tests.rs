@@ -1,5 +1,7 @@
 //! The gateway over real sockets, between a client and account nodes that say what a test wants.
 
+mod routed;
+
 use super::{
     front::{Front, HttpFront, TrunkFront},
     *,
@@ -140,7 +142,8 @@ fn gateway(nodes: &[&Rc<Node>], deadline: Duration) -> Rc<Front> {
     let service = Rc::new(Service::open(&config, &identity, Arc::default()));
     let desk = Desk { api_key: RefCell::new(ApiKey::new("secret")), services: vec![service] };
     let (deadline, board, load) = (Cell::new(deadline), Arc::default(), Rc::default());
-    Rc::new(Front { node: "gateway-1".into(), desk, deadline, board, load })
+    let routes = RefCell::default();
+    Rc::new(Front { node: "gateway-1".into(), desk, routes, deadline, board, load })
 }
 
 /// Status and body of the answer.
@@ -371,22 +374,28 @@ impl LinkEvents for Connected {
     fn disconnected(&self, _index: usize) {}
 }
 
+/// A way into the trunk front.
+async fn linked(gateway: Rc<Front>) -> Link<CallSlot> {
+    let server = Server::new(identity("gateway-1"), Rc::new(TrunkFront(gateway)));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = Endpoint { name: "gateway-1".into(), addr: listener.local_addr().unwrap() };
+    drop(spawn_local(async move {
+        let (stream, _) = listener.accept().await.unwrap();
+        server.serve(stream, ());
+    }));
+    let events = Rc::new(Connected::default());
+    let config = LinkConfig { identity: identity("edge"), endpoint, index: 0 };
+    let link = Link::open(config, Rc::clone(&events) as _);
+    events.0.notified().await;
+    link
+}
+
 #[test]
 fn the_trunk_front_answers_without_the_headers_of_the_first_hop() {
     run(async {
         let node = Node::start("a-1", &[0, 1], |_, call, _| refused(call)).await;
         let gateway = gateway(&[&node], AMPLE);
-        let server = Server::new(identity("gateway-1"), Rc::new(TrunkFront(gateway)));
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let endpoint = Endpoint { name: "gateway-1".into(), addr: listener.local_addr().unwrap() };
-        drop(spawn_local(async move {
-            let (stream, _) = listener.accept().await.unwrap();
-            server.serve(stream, ());
-        }));
-        let events = Rc::new(Connected::default());
-        let config = LinkConfig { identity: identity("edge"), endpoint, index: 0 };
-        let link: Link<CallSlot> = Link::open(config, Rc::clone(&events) as _);
-        events.0.notified().await;
+        let link = linked(gateway).await;
         let mut headers = HeaderList::new();
         headers.push("authorization", b"Bearer secret").unwrap();
         headers.push("x-request-id", b"req_given").unwrap();

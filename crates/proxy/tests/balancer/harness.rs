@@ -176,6 +176,8 @@ impl Gateway {
                 partitions: PARTITIONS,
                 nodes: nodes.to_vec(),
             }],
+            http_services: Vec::new(),
+            routes: Vec::new(),
             api_key: "secret".to_owned(),
             workers: 1,
             deadline: PATIENCE,

@@ -2,6 +2,9 @@
 
 use std::path::PathBuf;
 
+/// What the gateway answers itself outside `/v1/`.
+const OWN: [&str; 2] = ["/openapi.json", "/docs"];
+
 /// A file, named from where the topology file is.
 pub(crate) fn parse_file(text: &str) -> Result<PathBuf, String> {
     if text.is_empty() || text.contains('\0') {
@@ -20,7 +23,19 @@ pub(crate) fn parse_route(text: &str) -> Result<String, String> {
     if text == "/*" || fixed == "/v1" || fixed.starts_with("/v1/") {
         return Err("a path outside /v1/, where the account API is".to_owned());
     }
+    if OWN.contains(&text) {
+        return Err(format!("a path other than {}, which the gateway answers", OWN.join(" and ")));
+    }
     Ok(text.to_owned())
+}
+
+/// What a check asks for: a path, with a query or without.
+pub(crate) fn parse_check(text: &str) -> Result<String, String> {
+    let printable = text.bytes().all(|it| it.is_ascii_graphic() && !b"#\"<>\\".contains(&it));
+    if text.starts_with('/') && printable {
+        return Ok(text.to_owned());
+    }
+    Err("a path, as in \"/healthz\"".to_owned())
 }
 
 #[cfg(test)]
@@ -32,7 +47,9 @@ mod tests {
         for good in ["/rates", "/rates/*", "/v10/*", "/"] {
             assert!(parse_route(good).is_ok(), "{good}");
         }
-        for bad in ["", "rates", "/a*", "/*/b", "/a b", "/a?b", "/v1/*", "/v1/a", "/*", "/é"] {
+        for bad in
+            ["", "rates", "/a*", "/*/b", "/a b", "/a?b", "/v1/*", "/v1/a", "/*", "/é", "/docs"]
+        {
             assert!(parse_route(bad).is_err(), "{bad}");
         }
     }

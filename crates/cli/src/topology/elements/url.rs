@@ -1,10 +1,23 @@
 //! Addresses of other HTTP services, and of a tree spoken to from afar.
 
+use std::fmt;
+
 /// `http://HOST:PORT`, split up; port 80 when none is named.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct HttpUrl {
     pub(crate) host: String,
     pub(crate) port: u16,
+}
+
+impl fmt::Display for HttpUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "http://{}:{}", self.host, self.port)
+    }
+}
+
+/// Whether a text is meant as an address rather than a name.
+pub(crate) fn is_url(text: &str) -> bool {
+    text.contains("://")
 }
 
 /// Reads `http://HOST[:PORT]`, a slash at its end allowed.

@@ -1,0 +1,178 @@
+//! Bodies on their way: to an endpoint, and from it.
+
+use super::{conns::Lease, limits::BODY_QUIET_MAX, roster::Hold};
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+use std::{
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+use tokio::time::{Instant, Sleep, sleep};
+
+/// Why a body broke off.
+pub(crate) type BodyError = Box<dyn std::error::Error + Send + Sync>;
+
+/// A body that is passed on piece by piece.
+pub(crate) type Streamed = Pin<Box<dyn Body<Data = Bytes, Error = BodyError>>>;
+
+/// The body of a request.
+pub(crate) enum Payload {
+    /// All of it: it can be sent again.
+    Whole(Bytes),
+    /// Can be sent once.
+    Stream(Streamed),
+    /// It was a stream and is gone.
+    Spent,
+}
+
+impl Payload {
+    /// The body for an attempt; `None` when it is gone.
+    pub(super) fn take(&mut self) -> Option<Outgoing> {
+        match self {
+            Payload::Whole(bytes) => Some(Outgoing::Whole(Full::new(bytes.clone()))),
+            Payload::Spent => None,
+            Payload::Stream(_) => match std::mem::replace(self, Payload::Spent) {
+                Payload::Stream(stream) => Some(Outgoing::Stream(stream)),
+                Payload::Whole(_) | Payload::Spent => None,
+            },
+        }
+    }
+
+    /// Takes back the body of an attempt that came to nothing before it began.
+    pub(super) fn give_back(&mut self, body: Outgoing) {
+        if let Outgoing::Stream(stream) = body {
+            *self = Payload::Stream(stream);
+        }
+    }
+
+    /// Whether it can be sent as often as need be.
+    pub(super) fn is_whole(&self) -> bool {
+        matches!(self, Payload::Whole(_))
+    }
+
+    /// Whether there is a body to send.
+    pub(super) fn is_there(&self) -> bool {
+        !matches!(self, Payload::Spent)
+    }
+}
+
+/// The body of one attempt, as hyper sends it.
+pub(super) enum Outgoing {
+    Whole(Full<Bytes>),
+    Stream(Streamed),
+}
+
+impl Body for Outgoing {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        self: Pin<&mut Outgoing>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match self.get_mut() {
+            Outgoing::Whole(full) => {
+                let frame = ready!(Pin::new(full).poll_frame(cx));
+                Poll::Ready(frame.map(|it| it.map_err(|never| match never {})))
+            }
+            Outgoing::Stream(stream) => stream.as_mut().poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Outgoing::Whole(full) => full.is_end_stream(),
+            Outgoing::Stream(stream) => stream.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Outgoing::Whole(full) => full.size_hint(),
+            Outgoing::Stream(stream) => stream.size_hint(),
+        }
+    }
+}
+
+/// The body of an answer. Its connection becomes free when it has ended, and is closed when it is
+/// dropped before that.
+pub(crate) struct Arriving {
+    incoming: Incoming,
+    busy: Option<Busy>,
+    /// Set only while nothing comes.
+    quiet: Option<Pin<Box<Sleep>>>,
+}
+
+/// What an answer keeps until its end.
+struct Busy {
+    lease: Lease,
+    _hold: Hold,
+}
+
+impl Arriving {
+    pub(super) fn new(incoming: Incoming, lease: Lease, hold: impl FnOnce() -> Hold) -> Arriving {
+        let mut arriving = Arriving { incoming, busy: None, quiet: None };
+        if arriving.incoming.is_end_stream() {
+            lease.give_back();
+        } else {
+            arriving.busy = Some(Busy { lease, _hold: hold() });
+        }
+        arriving
+    }
+
+    fn ended(&mut self) {
+        self.quiet = None;
+        if let Some(busy) = self.busy.take() {
+            busy.lease.give_back();
+        }
+    }
+
+    /// Ready when nothing has come for too long.
+    fn poll_quiet(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.quiet.get_or_insert_with(|| Box::pin(sleep(BODY_QUIET_MAX))).as_mut().poll(cx)
+    }
+}
+
+impl Body for Arriving {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        self: Pin<&mut Arriving>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let this = self.get_mut();
+        match Pin::new(&mut this.incoming).poll_frame(cx) {
+            Poll::Ready(None) => {
+                this.ended();
+                Poll::Ready(None)
+            }
+            Poll::Ready(Some(Err(err))) => {
+                this.busy = None; // The connection is of no more use.
+                Poll::Ready(Some(Err(err.into())))
+            }
+            Poll::Ready(Some(Ok(frame))) => {
+                if this.incoming.is_end_stream() {
+                    this.ended();
+                } else if let Some(quiet) = &mut this.quiet {
+                    quiet.as_mut().reset(Instant::now() + BODY_QUIET_MAX);
+                }
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Poll::Pending => {
+                ready!(this.poll_quiet(cx));
+                this.busy = None;
+                Poll::Ready(Some(Err("the body stood still for too long".into())))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.incoming.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.incoming.size_hint()
+    }
+}

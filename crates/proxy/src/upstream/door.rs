@@ -1,0 +1,235 @@
+//! The ways in to an HTTP service: from a client's own connection, and from the trunk.
+
+use super::{
+    body::{Arriving, Payload},
+    failure::Failure,
+    group::Group,
+    head::{self, Head},
+    limits::{GATHERED_BYTES_MAX, WHOLE_BODY_BYTES_MAX},
+    roster::Passed,
+    tunnel,
+};
+use crate::{
+    balancer::front,
+    problem::{self, Problem},
+};
+use bytes::{Bytes, BytesMut};
+use http::{Response, Version, header, request::Parts};
+use http_body_util::BodyExt;
+use hyper::body::Body as _;
+use net::{
+    clock,
+    edge::{Asked, Body, BodyMode, BodyStream, OnUpgrade},
+    trunk::ReplyTo,
+};
+use std::{rc::Rc, sync::Arc, time::Duration};
+use stdx::Moment;
+use tokio::{task::spawn_local, time::timeout};
+use wire::{
+    Code,
+    frame::{HeaderList, RequestRef, ResponseRef, Target},
+};
+
+/// What this node says is to arrive before those in front of it give up.
+const MARGIN_MAX: Duration = Duration::from_millis(50);
+
+/// How the body of a request for an HTTP service is wanted: a short one whole, so that it can be
+/// sent again.
+pub(crate) fn body_mode(parts: &Parts) -> BodyMode {
+    let headers = &parts.headers;
+    let length = headers.get(header::CONTENT_LENGTH);
+    let length = length.map(|it| it.to_str().ok().and_then(|it| it.parse::<usize>().ok()));
+    let is_short = match length {
+        Some(length) => length.is_some_and(|it| it <= WHOLE_BODY_BYTES_MAX),
+        None if headers.contains_key(header::TRANSFER_ENCODING) => false,
+        // In HTTP/2 a body need not be announced.
+        None => parts.version < Version::HTTP_2 || parts.method.is_safe(),
+    };
+    if is_short && !headers.contains_key(header::UPGRADE) {
+        BodyMode::Whole { bytes_max: WHOLE_BODY_BYTES_MAX }
+    } else {
+        BodyMode::Stream
+    }
+}
+
+/// Passes a client's request on to a service, and its answer back as it comes.
+pub(crate) async fn over_http(
+    group: &Rc<Group>,
+    asked: &Asked<()>,
+    payload: Payload,
+    upgrade: Option<OnUpgrade>,
+    deadline: Duration,
+) -> Response<Body> {
+    let headers = &asked.parts.headers;
+    let request_id = front::request_id(headers);
+    let key = match front::key(&asked.parts) {
+        Ok(key) => key,
+        Err(flaw) => {
+            let field = Some("Idempotency-Key");
+            let mut response = front::problem(Code::InvalidRequest, flaw.0, field, &request_id);
+            front::mark(&mut response, request_id, None);
+            return response.map(Body::from);
+        }
+    };
+    let mut response = match front::forwarded_headers(headers, &request_id) {
+        Ok(list) => {
+            let wanted = upgrade.as_ref().and_then(|_| headers.get(header::UPGRADE));
+            let head = Head {
+                method: asked.parts.method.as_str(),
+                path: asked.path(),
+                headers: list.as_ref(),
+                key: key.as_ref().map_or(&[], |key| key.value.as_bytes()),
+                minted: key.as_ref().is_some_and(|key| key.minted),
+                trace: front::trace(headers),
+                upgrade: wanted.and_then(|it| it.to_str().ok()),
+                trailers: asked.parts.version == Version::HTTP_2,
+            };
+            let passed = group.pass(&head, payload, clock::now() + deadline).await;
+            match passed.and_then(|it| answered(it, upgrade)) {
+                Ok(response) => response,
+                Err(failure) => {
+                    let (code, detail) = failure.verdict(head.is_safe());
+                    front::problem(code, detail, None, &request_id).map(Body::from)
+                }
+            }
+        }
+        Err(_) => {
+            let detail = "the headers are too many to be passed on";
+            front::problem(Code::HeadersTooLarge, detail, None, &request_id).map(Body::from)
+        }
+    };
+    front::mark(&mut response, request_id, key);
+    response
+}
+
+/// The client's answer; joins its connection with the endpoint's where both agreed to upgrade.
+fn answered(passed: Passed, upgrade: Option<OnUpgrade>) -> Result<Response<Body>, Failure> {
+    match (passed, upgrade) {
+        (Passed::Answered(response), _) => Ok(response.map(Body::streamed)),
+        (Passed::Switched(switched), Some(client)) => {
+            let (response, upstream, kept) = tunnel::parts(switched);
+            tunnel::start(client, upstream, kept);
+            Ok(response.map(|()| Body::from(Bytes::new())))
+        }
+        (Passed::Switched(_), None) => Err(Failure::Odd),
+    }
+}
+
+/// The body of a request that was not read whole.
+pub(crate) fn streamed(body: BodyStream) -> Payload {
+    match body.is_end_stream() {
+        true => Payload::Whole(Bytes::new()),
+        false => Payload::Stream(Box::pin(body.map_err(Into::into))),
+    }
+}
+
+/// Takes the body out of a request.
+pub(crate) fn apart<B>(asked: Asked<B>) -> (Asked<()>, B) {
+    let Asked { parts, body, peer, is_tls } = asked;
+    (Asked { parts, body: (), peer, is_tls }, body)
+}
+
+/// Passes on a request of the trunk; its answer goes back whole. It names the service as the hop that
+/// decided: whatever that is to blame for, this node is not.
+pub(crate) fn over_trunk(
+    group: &Rc<Group>,
+    node: &Arc<str>,
+    request: &RequestRef<'_>,
+    reply: ReplyTo,
+    done: impl FnOnce(u16) + 'static,
+) {
+    let (group, node) = (Rc::clone(group), Arc::clone(node));
+    let message = Bytes::copy_from_slice(request.message());
+    drop(spawn_local(async move {
+        let request = RequestRef::read(&message).expect("it was read when it came");
+        let Target::Http { method, path, headers } = request.target else {
+            return drop(reply); // It was looked at before.
+        };
+        let left = Duration::from_millis(request.deadline_ms.into());
+        let expires = clock::now() + left.saturating_sub(MARGIN_MAX.min(left / 10));
+        let head = Head {
+            method,
+            path,
+            headers,
+            key: request.key,
+            minted: request.minted,
+            trace: request.trace,
+            upgrade: None,
+            trailers: false,
+        };
+        let payload = Payload::Whole(message.slice_ref(request.body));
+        let passing = async {
+            match group.pass(&head, payload, expires).await? {
+                Passed::Answered(response) => gather(response, expires).await,
+                Passed::Switched(_) => Err(Failure::Odd),
+            }
+        };
+        let whole = tokio::select! {
+            whole = passing => whole,
+            // The service is told by the end of its connection.
+            () = reply.cancelled() => return drop(reply),
+        };
+        match whole {
+            Ok(response) => {
+                done(response.status().as_u16());
+                send(&response, &node, group.service().name(), reply);
+            }
+            Err(failure) => {
+                let (code, detail) = failure.verdict(head.is_safe());
+                done(code.status());
+                let request_id = headers.get("x-request-id").unwrap_or_default();
+                let request_id = std::str::from_utf8(request_id).unwrap_or_default();
+                send_problem(reply, group.service().name(), code, detail, request_id);
+            }
+        }
+    }));
+}
+
+/// The whole answer, if it comes in time and fits.
+async fn gather(response: Response<Arriving>, expires: Moment) -> Result<Response<Bytes>, Failure> {
+    let (parts, mut body) = response.into_parts();
+    let all = async {
+        let mut gathered = BytesMut::new();
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|_| Failure::Lost)?;
+            let Ok(data) = frame.into_data() else { continue };
+            if GATHERED_BYTES_MAX < gathered.len() + data.len() {
+                tracing::warn!(limit = GATHERED_BYTES_MAX, "an answer is too long for the trunk");
+                return Err(Failure::Odd);
+            }
+            gathered.extend_from_slice(&data);
+        }
+        Ok(gathered.freeze())
+    };
+    let whole = timeout(expires.since(clock::now()), all).await.unwrap_or(Err(Failure::Late))?;
+    Ok(Response::from_parts(parts, whole))
+}
+
+fn send(response: &Response<Bytes>, node: &str, service: &str, reply: ReplyTo) {
+    let list = head::list(response.headers()).and_then(|mut list| {
+        // RFC 9110 §7.6.3. It also tells a bare failure of the service's from one of a tier's.
+        list.push("via", format!("1.1 {node}").as_bytes())?;
+        Ok(list)
+    });
+    let Ok(list) = list else {
+        let detail = "the service's answer has too many headers";
+        return send_problem(reply, service, Code::BadGateway, detail, "");
+    };
+    let mut answer = ResponseRef::new(response.status().as_u16(), service, response.body());
+    answer.headers = list.as_ref();
+    reply.send(answer);
+}
+
+fn send_problem(reply: ReplyTo, decided_by: &str, code: Code, detail: &str, request_id: &str) {
+    let body = Problem { code, detail, field: None, request_id }.body();
+    let mut headers = HeaderList::new();
+    let pairs = [("content-type", Some(problem::CONTENT_TYPE))];
+    for (name, value) in pairs.into_iter().chain([("retry-after", problem::retry_after(code))]) {
+        if let Some(value) = value {
+            headers.push(name, value.as_bytes()).expect("two short headers fit");
+        }
+    }
+    let mut response = ResponseRef::new(code.status(), decided_by, &body);
+    response.headers = headers.as_ref();
+    reply.send(response);
+}

@@ -1,0 +1,123 @@
+//! An upgraded connection: bytes from either side go to the other, and nobody reads them here.
+
+use super::{
+    limits::{TUNNEL_BUFFER_BYTES, TUNNEL_QUIET_MAX},
+    roster::{Kept, Switched},
+};
+use hyper_util::rt::TokioIo;
+use net::{clock, edge::OnUpgrade};
+use std::{cell::Cell, io};
+use stdx::Moment;
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split},
+    task::spawn_local,
+    time::sleep,
+};
+
+/// Joins both ends once the client has its 101. Ends with them, half by half.
+pub(super) fn start(client: OnUpgrade, upstream: hyper::upgrade::OnUpgrade, kept: Kept) {
+    drop(spawn_local(async move {
+        let (client, upstream) = tokio::join!(client.upgraded(), upstream);
+        match (client, upstream) {
+            (Some(client), Ok(upstream)) => {
+                if let Err(err) = join(client, TokioIo::new(upstream)).await {
+                    tracing::debug!(%err, "upgraded connection ended");
+                }
+            }
+            (None, _) => tracing::debug!("the client left before its connection was upgraded"),
+            (_, Err(err)) => tracing::debug!(%err, "the upgrade came to nothing"),
+        }
+        drop(kept);
+    }));
+}
+
+/// The two parts of an answer with 101.
+pub(super) fn parts(switched: Switched) -> (http::Response<()>, hyper::upgrade::OnUpgrade, Kept) {
+    let Switched { response, upstream, kept } = switched;
+    (response, upstream, kept)
+}
+
+async fn join(
+    client: impl AsyncRead + AsyncWrite,
+    upstream: impl AsyncRead + AsyncWrite,
+) -> io::Result<()> {
+    let moved = Cell::new(clock::now());
+    let (client_in, client_out) = split(client);
+    let (upstream_in, upstream_out) = split(upstream);
+    let both = async {
+        tokio::try_join!(
+            pump(client_in, upstream_out, &moved),
+            pump(upstream_in, client_out, &moved)
+        )
+    };
+    tokio::select! {
+        ended = both => ended.map(drop),
+        () = stands_still(&moved) => Err(io::Error::new(
+            io::ErrorKind::TimedOut,
+            "nothing moved for too long",
+        )),
+    }
+}
+
+/// Carries bytes one way until their end, which it passes on.
+async fn pump(
+    mut from: impl AsyncRead + Unpin,
+    mut to: impl AsyncWrite + Unpin,
+    moved: &Cell<Moment>,
+) -> io::Result<()> {
+    let mut buffer = vec![0; TUNNEL_BUFFER_BYTES];
+    loop {
+        let count = from.read(&mut buffer).await?;
+        if count == 0 {
+            return to.shutdown().await;
+        }
+        to.write_all(&buffer[..count]).await?;
+        to.flush().await?;
+        moved.set(clock::now());
+    }
+}
+
+async fn stands_still(moved: &Cell<Moment>) {
+    loop {
+        let quiet = clock::now().since(moved.get());
+        if TUNNEL_QUIET_MAX <= quiet {
+            return;
+        }
+        sleep(TUNNEL_QUIET_MAX.saturating_sub(quiet)).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::duplex;
+
+    #[tokio::test]
+    async fn each_half_ends_for_itself() {
+        let (mut client, client_end) = duplex(64);
+        let (mut upstream, upstream_end) = duplex(64);
+        let joined = join(client_end, upstream_end);
+        let talk = async {
+            client.write_all(b"question").await.unwrap();
+            client.shutdown().await.unwrap();
+            let mut asked = Vec::new();
+            upstream.read_to_end(&mut asked).await.unwrap();
+            // The client says nothing more, and still hears everything.
+            let answer = vec![7; 5 * TUNNEL_BUFFER_BYTES];
+            let (written, heard) = tokio::join!(
+                async {
+                    upstream.write_all(&answer).await.unwrap();
+                    upstream.shutdown().await
+                },
+                async {
+                    let mut heard = Vec::new();
+                    client.read_to_end(&mut heard).await.map(|_| heard)
+                }
+            );
+            written.unwrap();
+            assert_eq!((asked.as_slice(), heard.unwrap()), (&b"question"[..], answer.clone()));
+        };
+        let (ended, ()) = tokio::join!(joined, talk);
+        ended.unwrap();
+    }
+}
