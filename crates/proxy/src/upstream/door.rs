@@ -5,7 +5,7 @@ use super::{
     failure::Failure,
     group::Group,
     head::{self, Head},
-    limits::{GATHERED_BYTES_MAX, WHOLE_BODY_BYTES_MAX},
+    limits::{TRUNK_BODY_BYTES_MAX, WHOLE_ANSWER_BYTES_MAX, WHOLE_BODY_BYTES_MAX},
     roster::Passed,
     tunnel,
 };
@@ -26,7 +26,7 @@ use std::{rc::Rc, sync::Arc, time::Duration};
 use stdx::Moment;
 use tokio::{task::spawn_local, time::timeout};
 use wire::{
-    Code,
+    Code, Flaw,
     frame::{HeaderList, RequestRef, ResponseRef, Target},
 };
 
@@ -129,8 +129,8 @@ pub(crate) fn apart<B>(asked: Asked<B>) -> (Asked<()>, B) {
     (Asked { parts, body: (), peer, is_tls }, body)
 }
 
-/// Passes on a request of the trunk; its answer goes back whole. It names the service as the hop that
-/// decided: whatever that is to blame for, this node is not.
+/// Passes on a request of the trunk. Its answer names the service as the hop that decided: whatever
+/// that is to blame for, this node is not.
 pub(crate) fn over_trunk(
     group: &Rc<Group>,
     node: &Arc<str>,
@@ -160,32 +160,58 @@ pub(crate) fn over_trunk(
         let payload = Payload::Whole(message.slice_ref(request.body));
         let passing = async {
             match group.pass(&head, payload, expires).await? {
-                Passed::Answered(response) => gather(response, expires).await,
+                Passed::Answered(response) => Told::of(response, expires).await,
                 Passed::Switched(_) => Err(Failure::Odd),
             }
         };
-        let whole = tokio::select! {
-            whole = passing => whole,
+        let told = tokio::select! {
+            told = passing => told,
             // The service is told by the end of its connection.
             () = reply.cancelled() => return drop(reply),
         };
-        match whole {
-            Ok(response) => {
+        let service = group.service().name();
+        match told {
+            Ok(Told::Whole(response)) => {
                 done(response.status().as_u16());
-                send(&response, &node, group.service().name(), reply);
+                send(&response, &node, service, reply);
+            }
+            Ok(Told::Coming(response)) => {
+                done(response.status().as_u16());
+                stream(response, &node, service, reply).await;
             }
             Err(failure) => {
                 let (code, detail) = failure.verdict(head.is_safe());
                 done(code.status());
                 let request_id = headers.get("x-request-id").unwrap_or_default();
                 let request_id = std::str::from_utf8(request_id).unwrap_or_default();
-                send_problem(reply, group.service().name(), code, detail, request_id);
+                send_problem(reply, service, code, detail, request_id);
             }
         }
     }));
 }
 
-/// The whole answer, if it comes in time and fits.
+/// An answer for the trunk.
+enum Told {
+    Whole(Response<Bytes>),
+    /// Its body is long, or nobody knows how long.
+    Coming(Response<Arriving>),
+}
+
+impl Told {
+    async fn of(response: Response<Arriving>, expires: Moment) -> Result<Told, Failure> {
+        let length = response.body().size_hint().exact();
+        match length.map(|length| usize::try_from(length).unwrap_or(usize::MAX)) {
+            Some(..=WHOLE_ANSWER_BYTES_MAX) => gather(response, expires).await.map(Told::Whole),
+            Some(..=TRUNK_BODY_BYTES_MAX) | None => Ok(Told::Coming(response)),
+            Some(_) => {
+                tracing::warn!(limit = TRUNK_BODY_BYTES_MAX, "an answer is too long for the trunk");
+                Err(Failure::Odd)
+            }
+        }
+    }
+}
+
+/// The whole answer, if it comes in time.
 async fn gather(response: Response<Arriving>, expires: Moment) -> Result<Response<Bytes>, Failure> {
     let (parts, mut body) = response.into_parts();
     let all = async {
@@ -193,10 +219,6 @@ async fn gather(response: Response<Arriving>, expires: Moment) -> Result<Respons
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(|_| Failure::Lost)?;
             let Ok(data) = frame.into_data() else { continue };
-            if GATHERED_BYTES_MAX < gathered.len() + data.len() {
-                tracing::warn!(limit = GATHERED_BYTES_MAX, "an answer is too long for the trunk");
-                return Err(Failure::Odd);
-            }
             gathered.extend_from_slice(&data);
         }
         Ok(gathered.freeze())
@@ -205,16 +227,45 @@ async fn gather(response: Response<Arriving>, expires: Moment) -> Result<Respons
     Ok(Response::from_parts(parts, whole))
 }
 
+/// Sends an answer as it comes. One that breaks off breaks off for the asker, too.
+async fn stream(response: Response<Arriving>, node: &str, service: &str, reply: ReplyTo) {
+    let Ok(list) = headers(&response, node) else { return too_many(service, reply) };
+    let mut head = ResponseRef::new(response.status().as_u16(), service, &[]);
+    head.headers = list.as_ref();
+    let Some(mut writer) = reply.begin(head) else { return };
+    let mut body = response.into_body();
+    loop {
+        let frame = tokio::select! {
+            frame = body.frame() => frame,
+            _ = writer.closed() => return,
+        };
+        match frame {
+            None => return writer.finish(),
+            Some(Err(_)) => return,
+            Some(Ok(frame)) => {
+                let Ok(data) = frame.into_data() else { continue };
+                if writer.send(data).await.is_err() {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+fn headers<B>(response: &Response<B>, node: &str) -> Result<HeaderList, Flaw> {
+    let mut list = head::list(response.headers())?;
+    // RFC 9110 §7.6.3. It also tells a bare failure of the service's from one of a tier's.
+    list.push("via", format!("1.1 {node}").as_bytes())?;
+    Ok(list)
+}
+
+fn too_many(service: &str, reply: ReplyTo) {
+    let detail = "the service's answer has too many headers";
+    send_problem(reply, service, Code::BadGateway, detail, "");
+}
+
 fn send(response: &Response<Bytes>, node: &str, service: &str, reply: ReplyTo) {
-    let list = head::list(response.headers()).and_then(|mut list| {
-        // RFC 9110 §7.6.3. It also tells a bare failure of the service's from one of a tier's.
-        list.push("via", format!("1.1 {node}").as_bytes())?;
-        Ok(list)
-    });
-    let Ok(list) = list else {
-        let detail = "the service's answer has too many headers";
-        return send_problem(reply, service, Code::BadGateway, detail, "");
-    };
+    let Ok(list) = headers(response, node) else { return too_many(service, reply) };
     let mut answer = ResponseRef::new(response.status().as_u16(), service, response.body());
     answer.headers = list.as_ref();
     reply.send(answer);

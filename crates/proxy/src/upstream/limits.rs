@@ -44,8 +44,12 @@ pub const ADDRESSES_TRIED_MAX: usize = 3;
 pub const RESPONSE_HEADERS_MAX: usize = 100;
 /// As [`RESPONSE_HEADERS_MAX`].
 pub const RESPONSE_HEAD_BYTES_MAX: usize = 64 * 1024;
-/// Body of an answer that goes over the trunk, where it travels whole.
-pub const GATHERED_BYTES_MAX: usize = MESSAGE_BYTES_MAX - HEAD_BYTES_MAX;
+/// Body of an answer that goes over the trunk, where it is known beforehand: the edge puts an answer
+/// together, and has no room for more.
+pub const TRUNK_BODY_BYTES_MAX: usize = MESSAGE_BYTES_MAX - HEAD_BYTES_MAX;
+/// An answer over the trunk goes whole up to this length, so that one that breaks off can be told as
+/// a failure; a longer one, or one of unknown length, goes as it comes.
+pub const WHOLE_ANSWER_BYTES_MAX: usize = 32 * 1024;
 /// Bodies of requests up to this long are taken whole, so that they can be sent again.
 pub const WHOLE_BODY_BYTES_MAX: usize = 64 * 1024;
 /// A body that stands still for so long is given up.
@@ -66,4 +70,5 @@ const _: () = {
     assert!(IDLE_RISKY_MAX.as_nanos() < IDLE_MAX.as_nanos());
     assert!(IDLE_MAX.as_nanos() < AGE_MAX.as_nanos());
     assert!(ADDRESSES_TRIED_MAX <= ADDRESSES_MAX);
+    assert!(WHOLE_ANSWER_BYTES_MAX < TRUNK_BODY_BYTES_MAX);
 };
