@@ -109,6 +109,12 @@ fn endpoints_are_drained_and_weighted_by_post() {
         assert_ne!(asked.json()["state"], "draining");
         tree.until("it gets requests", |_| edge.endpoint("layer2-1")["requests"] != requests);
     });
+    // What the terminal shows of all this.
+    let top = tree.ok(&["top"]);
+    assert!(top.contains("REQUESTS/S") && top.contains("layer2-2"), "{top}");
+    let status = tree.status();
+    assert!(status["nodes"][0]["in_flight"].is_u64(), "{status}");
+    assert!(status["nodes"][0]["load"]["latency_us"].is_u64(), "{status}");
     let metrics = String::from_utf8(edge.get("/metrics").body).unwrap();
     assert!(metrics.contains("endpoint_state{endpoint=\"layer2-1\",state=\"passing\"} "));
     assert!(metrics.contains("endpoint_weight{endpoint=\"layer2-1\"} 3\n"), "{metrics}");
