@@ -52,6 +52,14 @@ fn nodes_stop_and_start_and_die_in_the_middle_of_a_drain() {
             tree.ok(&["node", node, "start"]);
             load.answers(SOME);
         }
+        // An account node hands its partitions over before it is out, and gets some back.
+        assert!(tree.ok(&["node", "a-1", "drain"]).contains("drained"));
+        let admin = tree.admin("a-1");
+        let before = admin.status()["relayed"].clone();
+        load.answers(SOME);
+        assert_eq!(admin.status()["relayed"], before, "a-1 is out of rotation");
+        tree.ok(&["node", "a-1", "start"]);
+        load.answers(SOME);
         // What was drained stays so when it has to be started again, and ends like any other.
         tree.ok(&["node", "gateway-2", "drain"]);
         tree.kill("gateway-2");
