@@ -53,6 +53,7 @@ pub fn run(
     let control = Arc::new(Control::new(1, reload));
     let controls = Arc::clone(&control) as _;
     let admin = Admin::start(config.node.admin, Arc::clone(&status) as _, controls)?;
+    config.node.watched.set(Arc::clone(&status) as _, Arc::clone(&control) as _);
     let details = announce::details(&listening, admin.addr())?;
     net::worker::run(listening, 1, &shutdown, async |worker| {
         serve(&config, worker, &status, &control, &details).await
@@ -323,6 +324,7 @@ impl Node {
             }
             Report::Ended(endings) => {
                 self.commit_busy.set(false);
+                self.status.commit_ended();
                 let records = executor.ended(&endings);
                 if endings.contains(&Ending::Fenced) {
                     tracing::error!("another node owns a partition of ours: it is given up");
@@ -376,6 +378,7 @@ impl Node {
         // A thread that has ended takes no job, and has said why.
         if !self.commit_busy.get() && executor.has_ready() {
             self.commit_busy.set(true);
+            self.status.commit_began(clock::now());
             drop(jobs.commits.send(Commit::Turn));
         }
         if self.looking_up.borrow().is_none()

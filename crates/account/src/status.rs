@@ -2,12 +2,13 @@
 
 use crate::{
     AccountConfig,
-    executor::Executor,
+    executor::{Executor, UNPROJECTED_MAX, WAITING_MAX},
     steward::{Word, Words},
 };
 use ledger::Partition;
 use net::{
     admin::{Exposition, Source},
+    agent::beat::SelfCheck,
     clock,
     counters::Counter,
 };
@@ -17,6 +18,15 @@ use std::{
 };
 use stdx::Moment;
 use wire::{Epoch, PartitionId, Seq, Timestamp};
+
+/// Age of the oldest unfinished commit at which the node says that it is slow, and not well.
+const COMMIT_WARN_MS: u64 = 2_000;
+const COMMIT_FAIL_MS: u64 = 5_000;
+/// Percent of the calls that may wait.
+const QUEUE_WARN: u64 = 50;
+const QUEUE_FAIL: u64 = 90;
+/// Percent of what the projector may be behind; at all of it batches wait, which shows elsewhere.
+const VIEWS_WARN: u64 = 80;
 
 /// Written by the executor's thread, read by the admin thread.
 #[derive(Debug)]
@@ -31,6 +41,9 @@ pub(crate) struct Status {
     records: Counter,
     waiting: Counter,
     unprojected: Counter,
+    /// When the commit began that has not ended yet, in nanoseconds of the process's clock and at
+    /// least 1; 0 between commits.
+    commit_since: Counter,
     /// Written when a partition comes or goes, and with each projection: never on a request's path.
     owned: Mutex<Vec<Row>>,
     moves: Mutex<VecDeque<Move>>,
@@ -80,6 +93,7 @@ impl Status {
             records: Counter::default(),
             waiting: Counter::default(),
             unprojected: Counter::default(),
+            commit_since: Counter::default(),
             owned: Mutex::default(),
             moves: Mutex::default(),
             words: OnceLock::new(),
@@ -132,6 +146,15 @@ impl Status {
         self.unprojected.set(executor.unprojected_count() as u64);
     }
 
+    /// A batch waits for its turn at the engine, or is being written.
+    pub(crate) fn commit_began(&self, now: Moment) {
+        self.commit_since.set(now.as_nanos().max(1));
+    }
+
+    pub(crate) fn commit_ended(&self) {
+        self.commit_since.set(0);
+    }
+
     fn owned(&self) -> MutexGuard<'_, Vec<Row>> {
         // A list that is replaced whole is sound whoever panicked.
         self.owned.lock().unwrap_or_else(PoisonError::into_inner)
@@ -149,6 +172,21 @@ impl Source for Status {
         } else {
             Err("it loads its partitions, or drains".to_owned())
         }
+    }
+
+    /// A node whose commits hang is not well, however lively the rest of it is.
+    fn checks(&self, now: Moment, out: &mut Vec<SelfCheck>) {
+        let age = match self.commit_since.get() {
+            0 => 0,
+            since => now.since(Moment::from_nanos(since)).as_millis(),
+        };
+        let age = u64::try_from(age).unwrap_or(u64::MAX);
+        out.push(SelfCheck::limit("commit", age, COMMIT_WARN_MS, COMMIT_FAIL_MS, "ms unfinished"));
+        let share = |count: u64, most: usize| count * 100 / (most as u64);
+        let waiting = share(self.waiting.get(), WAITING_MAX);
+        out.push(SelfCheck::limit("queue", waiting, QUEUE_WARN, QUEUE_FAIL, "% full"));
+        let behind = share(self.unprojected.get(), UNPROJECTED_MAX);
+        out.push(SelfCheck::limit("views", behind, VIEWS_WARN, u64::MAX, "% of the lag allowed"));
     }
 
     fn metrics(&self, out: &mut Exposition) {

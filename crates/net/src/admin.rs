@@ -11,6 +11,7 @@ pub use self::{endpoints::WEIGHT_MAX, exposition::Exposition};
 
 use self::pages::Pages;
 use crate::{
+    agent::beat::SelfCheck,
     control::Controls,
     edge::{Asked, Body, Edge, Service},
     shutdown::{Shutdown, ShutdownTrigger, shutdown},
@@ -25,6 +26,7 @@ use std::{
     thread,
     time::Duration,
 };
+use stdx::Moment;
 use wire::Code;
 
 /// Connections to the admin address; one more is hung up on.
@@ -40,6 +42,17 @@ pub trait Source: Send + Sync + 'static {
 
     /// `Err` says why the node should get no requests now.
     fn readiness(&self) -> Result<(), String>;
+
+    /// Whether the node has begun to serve: until then its beats say that it is starting.
+    fn serves(&self) -> bool {
+        self.readiness().is_ok()
+    }
+
+    /// Adds the role's own self checks: what its heartbeats tell beside what every process finds
+    /// out about itself. Called from the agent's thread.
+    fn checks(&self, now: Moment, out: &mut Vec<SelfCheck>) {
+        _ = (now, out);
+    }
 
     /// Adds the node's metrics.
     fn metrics(&self, out: &mut Exposition);

@@ -1,6 +1,6 @@
 //! What every node is told at its start, whatever its role.
 
-use crate::{edge::EdgeConfig, trunk::TrunkTls};
+use crate::{agent::Watched, edge::EdgeConfig, trunk::TrunkTls};
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 /// The part of a node's configuration that all roles share.
@@ -18,6 +18,8 @@ pub struct NodeConfig {
     pub trunk_tls: Option<TrunkTls>,
     /// How long a drain may take before what is left is cut off.
     pub drain_max: Duration,
+    /// Whoever runs the node's self checks, if somebody does.
+    pub watched: Watched,
 }
 
 /// A node's trunk address, by name.

@@ -4,7 +4,10 @@
 //! has the fewest. Not SO_REUSEPORT: with it a second tree silently takes half of the traffic, and
 //! the closing of one listener resets what waits in its queue.
 
-use crate::shutdown::{self, Shutdown, ShutdownTrigger};
+use crate::{
+    pulse,
+    shutdown::{self, Shutdown, ShutdownTrigger},
+};
 use std::{
     io::{self, Write},
     net::{SocketAddr, TcpListener, TcpStream},
@@ -164,7 +167,12 @@ where
             let worker = Worker { index, shutdown: draining.clone(), dealt };
             let body = &body;
             let thread = thread::Builder::new().name(format!("worker-{index}"));
-            threads.push(thread.spawn_scoped(scope, move || runtime()?.block_on(body(worker)))?);
+            threads.push(thread.spawn_scoped(scope, move || {
+                runtime()?.block_on(async {
+                    pulse::start();
+                    body(worker).await
+                })
+            })?);
         }
         let dealer = Dealer { hands, drain };
         let mut shutdown = shutdown.clone();

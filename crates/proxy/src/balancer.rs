@@ -71,6 +71,7 @@ impl Bound {
         let control = Arc::new(Control::new(config.workers, reload));
         let (source, controls) = (Arc::clone(&board) as _, Arc::clone(&control) as _);
         let admin = Admin::start(config.node.admin, source, controls)?;
+        config.node.watched.set(Arc::clone(&board) as _, Arc::clone(&control) as _);
         Ok(Bound { config, listening, plan, board, control, admin })
     }
 

@@ -127,6 +127,7 @@ impl Config {
             edge: Config::edge(&node.role)?,
             trunk_tls: trunk_tls(tree)?,
             drain_max: node.drain,
+            watched: net::agent::Watched::default(),
         };
         match &node.role {
             Role::Balancer { door, endpoints, policy, hash } => {

@@ -90,6 +90,7 @@ async fn edge_with(edge: EdgeConfig) -> (Edge<Mirror>, SocketAddr, mpsc::Unbound
         edge,
         trunk_tls: None,
         drain_max: PATIENCE,
+        watched: net::agent::Watched::default(),
     };
     let edge = Edge::of(&node, Mirror { arrived, go: tokio::sync::Notify::new() });
     let serving = edge.clone();

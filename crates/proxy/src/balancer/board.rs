@@ -5,11 +5,13 @@ use crate::config::BalancerConfig;
 use balance::{Outcome, Policy, breaker::Phase};
 use net::{
     admin::{Exposition, Source},
+    agent::{self, beat::SelfCheck},
     control::Errors,
     counters::Counter,
 };
 use serde::Serialize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use stdx::Moment;
 use wire::frame::LoadReport;
 
 /// The counters of all workers.
@@ -283,6 +285,24 @@ impl Source for Board {
         } else {
             Err("a worker has no endpoint that takes requests".to_owned())
         }
+    }
+
+    /// It answers for itself even where nothing below it does.
+    fn serves(&self) -> bool {
+        true
+    }
+
+    /// A balancer is cut off when it is connected to none of its endpoints.
+    fn checks(&self, _now: Moment, out: &mut Vec<SelfCheck>) {
+        let rows = self.rows();
+        let connected = rows.iter().filter(|it| it.sum(|it| &it.up) != 0).count();
+        out.push(agent::verdict(
+            "endpoints",
+            match (connected, rows.len()) {
+                (0, 1..) => Err("none of its endpoints is connected".to_owned()),
+                (connected, of) => Ok(format!("{connected} of {of} connected")),
+            },
+        ));
     }
 
     fn metrics(&self, out: &mut Exposition) {

@@ -9,10 +9,12 @@ use crate::{
 };
 use net::{
     admin::{Exposition, Source},
+    agent::{self, beat::SelfCheck},
     counters::Counter,
 };
 use serde::Serialize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use stdx::Moment;
 use wire::PartitionId;
 
 /// The boards of all workers.
@@ -172,6 +174,25 @@ impl Source for Board {
         Ok(())
     }
 
+    /// It answers for itself even where partitions have no owner.
+    fn serves(&self) -> bool {
+        true
+    }
+
+    /// A gateway is cut off when it reaches none of the nodes of a service.
+    fn checks(&self, _now: Moment, out: &mut Vec<SelfCheck>) {
+        let connected = |at: usize| self.service_sum(at, |it| it.connected.get());
+        let mut services = self.services.iter().enumerate().filter(|(_, it)| it.nodes != 0);
+        let cut_off = services.find(|(at, _)| connected(*at) == 0);
+        out.push(agent::verdict(
+            "endpoints",
+            match cut_off {
+                None => Ok("every service has a node".to_owned()),
+                Some((_, service)) => Err(format!("no node of service {}", service.name)),
+            },
+        ));
+    }
+
     fn metrics(&self, out: &mut Exposition) {
         type Of = fn(&WorkerBoard) -> &Counter;
         let totals: [(&str, &str, Of); 5] = [
@@ -244,6 +265,7 @@ pub(super) mod tests {
                 edge: net::edge::EdgeConfig::default(),
                 trunk_tls: None,
                 drain_max: Duration::from_secs(1),
+                watched: agent::Watched::default(),
             },
             http: None,
             trunk: None,

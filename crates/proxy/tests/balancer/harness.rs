@@ -203,6 +203,7 @@ fn node(name: &str) -> NodeConfig {
         edge: net::edge::EdgeConfig::default(),
         trunk_tls: None,
         drain_max: PATIENCE,
+        watched: net::agent::Watched::default(),
     }
 }
 
