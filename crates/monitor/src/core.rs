@@ -14,4 +14,5 @@ pub mod notice;
 pub mod outbox;
 pub mod schedule;
 pub mod silence;
+pub mod stamp;
 pub mod tree;

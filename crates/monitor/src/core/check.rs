@@ -1,6 +1,7 @@
 //! What is watched, and the states it can be in.
 
 use super::contract::Contract;
+use serde::{Deserialize, Serialize};
 use std::{fmt, time::Duration};
 use stdx::Moment;
 use wire::Timestamp;
@@ -31,7 +32,7 @@ pub fn between(earlier: Timestamp, later: Timestamp) -> Duration {
 }
 
 /// One watched thing. Numbered in the order of creation and never given twice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct CheckId(pub i64);
 
 /// What is known of a check now.
@@ -134,7 +135,8 @@ pub enum Why {
     Overrun,
     /// It reported its failure, in its own words.
     Failed(String),
-    /// None of the nodes below it can be reached.
+    /// None of the nodes below it can be reached, or its engine gives it no turn: most likely the
+    /// fault of another node.
     Cut(String),
     /// It announced this.
     Announced,
@@ -203,7 +205,7 @@ pub enum Signal {
     Starting,
     /// The node is not well: the reasons of its own checks.
     Sick(String),
-    /// The node reaches nothing below it.
+    /// The node reaches nothing below it, or its commits hang.
     Cut(String),
     Draining,
     Stopped,

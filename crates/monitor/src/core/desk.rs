@@ -35,7 +35,7 @@ struct Trouble {
     kind: Kind,
     why: String,
     since: Timestamp,
-    /// It only says that it reaches nothing below it.
+    /// It only says that it reaches nothing below it, or gets no turn at its engine.
     is_cut: bool,
     /// Not before this is it a case of its own.
     not_before: Moment,
@@ -246,7 +246,7 @@ impl Desk {
 
     /// Long enough for those below to be found dead, if that is what cuts it off.
     fn cut_wait(&self, id: CheckId) -> Duration {
-        let below = self.tree.below(id).iter();
+        let below = self.tree.below(id).iter().chain(self.tree.peers(id));
         let longest = below.filter_map(|it| self.deadlines.get(it)).max();
         longest.copied().unwrap_or_default() + CUT_MARGIN
     }
@@ -314,7 +314,9 @@ impl Desk {
                 | State::Late => true,
                 State::New | State::Up | State::Paused => false,
             };
-            return self.tree.below(id).iter().find(gone).copied();
+            let silent = |id: &&CheckId| matches!(state(id), State::Down | State::Late);
+            let below = self.tree.below(id).iter().find(gone);
+            return below.or_else(|| self.tree.peers(id).iter().find(silent)).copied();
         }
         if trouble.kind == Kind::Sick {
             return None; // It speaks for itself.

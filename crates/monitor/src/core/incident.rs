@@ -1,11 +1,12 @@
 //! Incidents: what people are told of, from the first doubt to the end.
 
 use super::check::CheckId;
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use wire::Timestamp;
 
 /// Names an incident for good; people see `i-17`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct IncidentId(pub u64);
 
 impl fmt::Display for IncidentId {
@@ -24,7 +25,8 @@ impl IncidentId {
 }
 
 /// What an incident is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Kind {
     /// One check is silent or reported a failure.
     Down,
@@ -51,39 +53,46 @@ impl Kind {
 }
 
 /// Somebody has taken care of it: no repeats. Ends with the incident.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ack {
     pub by: String,
     pub note: String,
+    #[serde(with = "super::stamp")]
     pub at: Timestamp,
     /// After that it is as if nobody had.
+    #[serde(with = "super::stamp::maybe")]
     pub until: Option<Timestamp>,
 }
 
 /// One check's part in an incident.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Member {
     pub check: CheckId,
     /// In the words of [`super::check::Why`].
     pub why: String,
     /// When its trouble began.
+    #[serde(with = "super::stamp")]
     pub since: Timestamp,
     /// It is well again.
     pub is_over: bool,
 }
 
 /// An incident.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Incident {
     pub id: IncidentId,
     pub kind: Kind,
     /// The first one is what it is named after. Never empty.
     pub members: Vec<Member>,
+    #[serde(with = "super::stamp")]
     pub opened_at: Timestamp,
+    #[serde(with = "super::stamp::maybe")]
     pub resolved_at: Option<Timestamp>,
     /// When people were told first. `None` while they have not been.
+    #[serde(with = "super::stamp::maybe")]
     pub told_at: Option<Timestamp>,
     /// When they were last told that it is still so.
+    #[serde(with = "super::stamp::maybe")]
     pub reminded_at: Option<Timestamp>,
     pub ack: Option<Ack>,
     /// It keeps changing: told once, and again when it is steady.

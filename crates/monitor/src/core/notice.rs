@@ -1,10 +1,12 @@
 //! What is to be said about an incident, before any channel gives it a form.
 
 use super::incident::{Incident, IncidentId};
+use serde::{Deserialize, Serialize};
 use wire::Timestamp;
 
 /// What a notice is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Event {
     /// It began.
     Opened,
@@ -57,10 +59,11 @@ impl Event {
 }
 
 /// To be said to everybody who subscribed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Notice {
     pub incident: IncidentId,
     pub event: Event,
+    #[serde(with = "super::stamp")]
     pub at: Timestamp,
     /// The incident as it was then.
     pub about: Incident,

@@ -6,6 +6,7 @@
 //! same id, so that a receiver can tell it is the same.
 
 use super::notice::{Event, Notice};
+use serde::{Deserialize, Serialize};
 use std::{collections::VecDeque, time::Duration};
 use stdx::{Moment, Rng};
 
@@ -23,11 +24,11 @@ pub const ATTEMPTS_MAX: u32 = 300;
 pub const SICK_AFTER: u32 = 3;
 
 /// Names a letter for good.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct LetterId(pub u64);
 
 /// A notice on its way to one channel.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Letter {
     pub id: LetterId,
     pub notice: Notice,

@@ -1,19 +1,22 @@
 //! Silences: nobody is told of what matches, for a while. Everything is still watched.
 
+use serde::{Deserialize, Serialize};
 use wire::Timestamp;
 
 /// Silences in force at once.
 pub const SILENCES_MAX: usize = 1_000;
 
 /// A silence. It always ends, and always says by whom and why.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Silence {
     pub id: u64,
     /// Names of checks, `*` for any run of characters.
     pub pattern: String,
     pub by: String,
     pub reason: String,
+    #[serde(with = "super::stamp")]
     pub from: Timestamp,
+    #[serde(with = "super::stamp")]
     pub until: Timestamp,
 }
 

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 pub struct Tree {
     below: BTreeMap<CheckId, Vec<CheckId>>,
     above: BTreeMap<CheckId, Vec<CheckId>>,
+    peers: BTreeMap<CheckId, Vec<CheckId>>,
 }
 
 impl Tree {
@@ -18,6 +19,19 @@ impl Tree {
             children.push(child);
             self.above.entry(child).or_default().push(parent);
         }
+    }
+
+    /// Says that all of these write to one engine: one that stops in the middle holds up the rest.
+    pub fn group(&mut self, peers: &[CheckId]) {
+        for id in peers {
+            let others = peers.iter().copied().filter(|it| it != id).collect();
+            self.peers.insert(*id, others);
+        }
+    }
+
+    /// The nodes that share an engine with `id`.
+    pub fn peers(&self, id: CheckId) -> &[CheckId] {
+        self.peers.get(&id).map_or(&[], Vec::as_slice)
     }
 
     /// The nodes that `id` sends to.

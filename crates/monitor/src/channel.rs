@@ -1,0 +1,193 @@
+//! Ways to tell people: each takes one letter and says truly what became of it.
+
+mod mail;
+mod message;
+mod post;
+
+pub use self::message::Message;
+
+use crate::core::outbox::Sent;
+use std::{fmt, time::Duration};
+
+/// How long one attempt may take.
+pub const ATTEMPT_TIME_MAX: Duration = Duration::from_secs(10);
+
+/// Where a channel leads.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Target {
+    /// JSON for programs: the payload of Alertmanager's webhooks, with ours beside it.
+    Webhook(Url),
+    /// What Slack takes, and Mattermost, and what Discord and Teams take in its form.
+    Slack(Url),
+    /// ntfy.sh and its like: plain text, with a title and a priority.
+    Ntfy(Url),
+    /// Events API v2, with the routing key of a service.
+    PagerDuty { url: Url, key: String },
+    /// SMTP, by this server.
+    Mail { to: String, from: String, server: (String, u16) },
+    /// A program, with the message on its standard input and in its environment.
+    Command(String),
+}
+
+/// It may bear a secret.
+impl fmt::Debug for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.kind())
+    }
+}
+
+/// `http://host:port/path`, in its parts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Url {
+    pub host: String,
+    pub port: u16,
+    /// Path and query.
+    pub path: String,
+}
+
+impl Url {
+    /// Reads an `http://` URL. TLS to the outside is not spoken yet.
+    pub fn parse(text: &str) -> Result<Url, String> {
+        let Some(rest) = text.strip_prefix("http://") else {
+            let why = "http://HOST[:PORT]/PATH (a proxy that speaks TLS may stand there)";
+            return Err(why.to_owned());
+        };
+        let end = rest.find(['/', '?']).unwrap_or(rest.len());
+        let (authority, path) = rest.split_at(end);
+        let (host, port) = match authority.rsplit_once(':') {
+            Some((host, port)) if !port.contains(']') => (host, port.parse().ok()),
+            Some(_) | None => (authority, Some(80)),
+        };
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
+        let is_clean = |text: &str| text.bytes().all(|it| it.is_ascii_graphic());
+        match port.filter(|it| *it != 0) {
+            Some(port) if !host.is_empty() && is_clean(host) && is_clean(&path) => {
+                Ok(Url { host: host.to_owned(), port, path })
+            }
+            Some(_) | None => Err("http://HOST[:PORT]/PATH".to_owned()),
+        }
+    }
+}
+
+impl Target {
+    /// Reads `http://…`, `slack+http://…`, `ntfy+http://…`, `pagerduty+http://…#KEY`,
+    /// `mailto:who@where` or `command:PROGRAM`. Mail needs a server, `HOST:PORT`.
+    pub fn parse(text: &str, smtp: Option<&str>) -> Result<Target, String> {
+        if let Some(to) = text.strip_prefix("mailto:") {
+            return Target::mail(to, smtp);
+        }
+        if let Some(program) = text.strip_prefix("command:") {
+            let is_path = program.starts_with('/');
+            return match is_path {
+                true => Ok(Target::Command(program.to_owned())),
+                false => Err("command:/PATH/OF/PROGRAM".to_owned()),
+            };
+        }
+        if let Some(url) = text.strip_prefix("slack+") {
+            return Url::parse(url).map(Target::Slack);
+        }
+        if let Some(url) = text.strip_prefix("ntfy+") {
+            return Url::parse(url).map(Target::Ntfy);
+        }
+        if let Some(url) = text.strip_prefix("pagerduty+") {
+            let (url, key) = url.split_once('#').ok_or("pagerduty+http://HOST/v2/enqueue#KEY")?;
+            return Ok(Target::PagerDuty { url: Url::parse(url)?, key: key.to_owned() });
+        }
+        Url::parse(text).map(Target::Webhook)
+    }
+
+    fn mail(to: &str, smtp: Option<&str>) -> Result<Target, String> {
+        let is_address = |text: &str| {
+            text.split_once('@').is_some_and(|(user, host)| !user.is_empty() && !host.is_empty())
+                && text.bytes().all(|it| it.is_ascii_graphic() && !b"<>,;\"\\".contains(&it))
+        };
+        if !is_address(to) {
+            return Err("mailto:who@where".to_owned());
+        }
+        let smtp = smtp.ok_or("a mail server for it: --smtp HOST:PORT, or smtp = \"HOST:PORT\"")?;
+        let server = smtp.rsplit_once(':').and_then(|(host, port)| {
+            let port = port.parse().ok().filter(|it| *it != 0)?;
+            (!host.is_empty()).then(|| (host.to_owned(), port))
+        });
+        let server = server.ok_or("HOST:PORT of a mail server")?;
+        Ok(Target::Mail { to: to.to_owned(), from: "tollgate@localhost".to_owned(), server })
+    }
+
+    /// The word for it.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Target::Webhook(_) => "webhook",
+            Target::Slack(_) => "slack",
+            Target::Ntfy(_) => "ntfy",
+            Target::PagerDuty { .. } => "pagerduty",
+            Target::Mail { .. } => "mail",
+            Target::Command(_) => "command",
+        }
+    }
+
+    /// Where it leads, without what is secret about it.
+    pub fn place(&self) -> String {
+        match self {
+            Target::Webhook(url) | Target::Slack(url) | Target::Ntfy(url) => {
+                format!("{}:{}", url.host, url.port)
+            }
+            Target::PagerDuty { url, .. } => format!("{}:{}", url.host, url.port),
+            Target::Mail { to, .. } => to.clone(),
+            Target::Command(program) => program.clone(),
+        }
+    }
+}
+
+/// Delivers one message; `secret` signs it where the form has room for that.
+pub async fn deliver(target: &Target, message: &Message, secret: &[u8]) -> Sent {
+    let attempt = async {
+        match target {
+            Target::Webhook(url) => post::webhook(url, message, secret).await,
+            Target::Slack(url) => post::slack(url, message).await,
+            Target::Ntfy(url) => post::ntfy(url, message).await,
+            Target::PagerDuty { url, key } => post::pagerduty(url, key, message).await,
+            Target::Mail { to, from, server } => mail::send(to, from, server, message).await,
+            Target::Command(program) => post::command(program, message).await,
+        }
+    };
+    let late = |_| Sent::Failed(format!("no answer within {} s", ATTEMPT_TIME_MAX.as_secs()));
+    tokio::time::timeout(ATTEMPT_TIME_MAX, attempt).await.unwrap_or_else(late)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn targets_are_read_and_their_secrets_not_shown() {
+        let url = |host: &str, port, path: &str| Url {
+            host: host.to_owned(),
+            port,
+            path: path.to_owned(),
+        };
+        let parse = |text| Target::parse(text, Some("mail.example.com:25"));
+        assert_eq!(parse("http://h/x?y=1"), Ok(Target::Webhook(url("h", 80, "/x?y=1"))));
+        assert_eq!(parse("http://[::1]:9?y"), Ok(Target::Webhook(url("::1", 9, "/?y"))));
+        assert_eq!(parse("slack+http://h:1/k"), Ok(Target::Slack(url("h", 1, "/k"))));
+        let pager = parse("pagerduty+http://h:1/v2/enqueue#KEY").unwrap();
+        assert!(!format!("{pager:?}{}", pager.place()).contains("KEY"));
+        assert_eq!(parse("mailto:kim@example.com").unwrap().place(), "kim@example.com");
+        assert!(Target::parse("mailto:kim@example.com", None).is_err(), "it needs a server");
+        for bad in [
+            "",
+            "http://",
+            "http://:1/",
+            "https://h/",
+            "mailto:kim",
+            "command:x",
+            "ftp://h",
+            "http://h:0/",
+            "http://h/ x",
+            "mailto:a@b>c",
+            "pagerduty+http://h/",
+        ] {
+            assert!(parse(bad).is_err(), "{bad}");
+        }
+    }
+}

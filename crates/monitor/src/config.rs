@@ -1,0 +1,50 @@
+//! What a monitor runs on. To hold one is proof that the topology file was sound.
+
+use crate::channel::Target;
+use net::node::NodeConfig;
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+/// One node of role `monitor`.
+#[derive(Clone, Debug)]
+pub struct MonitorConfig {
+    pub node: NodeConfig,
+    /// Where its pages are and where beats come in.
+    pub http: SocketAddr,
+    /// Where it keeps what it knows.
+    pub folder: PathBuf,
+    /// Name of the tree.
+    pub tree: String,
+    /// How often nodes beat, and how long after that they are given up.
+    pub every: Duration,
+    pub grace: Duration,
+    /// The nodes that beat to it.
+    pub nodes: Vec<WatchedNode>,
+    /// Who is told.
+    pub channels: Vec<ChannelConfig>,
+    /// What a person shows who changes something.
+    pub api_key: String,
+    /// What stands in the addresses of beats by slug.
+    pub ping_key: String,
+    /// The whole tree is just being started: what the nodes said last is of another time.
+    pub is_fresh: bool,
+}
+
+/// A node of the tree, as the monitor sees it.
+#[derive(Clone, Debug)]
+pub struct WatchedNode {
+    pub name: String,
+    pub role: &'static str,
+    /// The nodes that it sends to.
+    pub below: Vec<String>,
+    /// What it shares an engine with.
+    pub service: Option<String>,
+    /// Where it can be asked directly.
+    pub admin: Option<SocketAddr>,
+}
+
+/// One way to tell people.
+#[derive(Clone, Debug)]
+pub struct ChannelConfig {
+    pub name: String,
+    pub target: Target,
+}

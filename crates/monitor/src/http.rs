@@ -1,0 +1,146 @@
+//! The monitor's HTTP side: beats in several dialects, an API, badges, and pages for people.
+
+mod alertmanager;
+mod api;
+mod input;
+mod manage;
+mod others;
+mod page;
+mod ping;
+mod public;
+mod view;
+
+use crate::node::{Heard, Node};
+use bytes::Bytes;
+use http::{HeaderMap, Method, Response, header, request::Parts};
+use input::Query;
+use net::{
+    agent::beat::{self, BEATS_BYTES_MAX, BEATS_MAX, BEATS_PATH, PROOF_HEADER},
+    edge::{Asked, Body, BodyMode, Service},
+};
+use serde_json::{Value, json};
+use std::rc::Rc;
+use wire::Code;
+
+/// Longest body of any request here.
+const BODY_BYTES_MAX: usize = BEATS_BYTES_MAX;
+
+/// Answers requests with what the node knows.
+pub(crate) struct Front(pub(crate) Rc<Node>);
+
+/// An answer, whole.
+pub(crate) type Answer = Response<Bytes>;
+
+impl Service for Front {
+    fn body_mode(&self, _parts: &Parts) -> BodyMode {
+        BodyMode::Whole { bytes_max: BODY_BYTES_MAX }
+    }
+
+    async fn respond(&self, asked: Asked) -> Response<Body> {
+        self.answer(&asked).await.map(Body::from)
+    }
+
+    fn refuse(&self, _parts: &Parts, code: Code, detail: &str) -> Answer {
+        text(code.status(), detail)
+    }
+}
+
+impl Front {
+    async fn answer(&self, asked: &Asked) -> Answer {
+        let uri = &asked.parts.uri;
+        let path = uri.path();
+        let query = Query::parse(uri.query().unwrap_or(""));
+        let segments: Vec<String> =
+            path.split('/').filter(|it| !it.is_empty()).map(input::decoded).collect();
+        let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
+        let node = &self.0;
+        match segments[..] {
+            [] => page::dashboard(node, asked),
+            ["beats"] if path == BEATS_PATH => self.beats(asked).await,
+            ["ping", ref rest @ ..] => ping::ping(node, asked, &query, rest).await,
+            ["v1", ref rest @ ..] => api::answer(node, asked, &query, rest),
+            ["badge", name] => public::badge(node, name),
+            ["status.json"] => public::status(node),
+            ["api", "push", token] => others::kuma(node, asked, &query, token).await,
+            ["api", "v1", "endpoints", key, "external"] => {
+                others::gatus(node, asked, &query, key).await
+            }
+            ["api", "v2", "alerts"] => alertmanager::alerts(node, asked).await,
+            ["api", "v1" | "v2" | "v3", ref rest @ ..] => manage::answer(node, asked, &query, rest),
+            ["p", key, monitor] => others::cronitor(node, asked, &query, key, monitor, None).await,
+            ["p", key, monitor, state] => {
+                others::cronitor(node, asked, &query, key, monitor, Some(state)).await
+            }
+            [uuid, ..] if crate::book::parse_uuid(uuid).is_some() => {
+                ping::ping(node, asked, &query, &segments).await
+            }
+            [..] => text(404, "not found"),
+        }
+    }
+
+    /// Beats of a node, which must prove that it knows the cluster's key.
+    async fn beats(&self, asked: &Asked) -> Answer {
+        if asked.parts.method != Method::POST {
+            return text(405, "only POST");
+        }
+        let proof = asked.parts.headers.get(PROOF_HEADER).map_or(&b""[..], |it| it.as_bytes());
+        if !beat::is_proof(&self.0.config().node.cluster_key, &asked.body, proof) {
+            return text(401, "a proof of the cluster's key is wanted");
+        }
+        match serde_json::from_slice::<Vec<beat::Beat>>(&asked.body) {
+            Ok(beats) if beats.len() <= BEATS_MAX => kept(self.0.hear_node(beats)).await,
+            Ok(_) => text(400, "too many beats at once"),
+            Err(err) => text(400, &format!("no beats: {err}")),
+        }
+    }
+}
+
+/// The answer to a beat, once it is on the disk.
+async fn kept(heard: Heard) -> Answer {
+    match heard {
+        Heard::Kept(None) => text(200, "OK"),
+        Heard::Kept(Some(done)) => match done.await {
+            Ok(true) => text(200, "OK"),
+            Ok(false) | Err(_) => text(503, "heard, and not stored: the disk fails"),
+        },
+        Heard::TooMany => text(429, "rate limit exceeded"),
+        Heard::Unknown => text(404, "not found"),
+    }
+}
+
+/// Whoever changes something shows the API key, as a Bearer token or in `X-Api-Key`.
+fn has_key(node: &Node, headers: &HeaderMap) -> Option<bool> {
+    let bearer = headers.get(header::AUTHORIZATION).map(|it| it.as_bytes());
+    let bearer = bearer.and_then(|it| it.strip_prefix(b"Bearer "));
+    let given = bearer.or_else(|| headers.get("x-api-key").map(|it| it.as_bytes()))?;
+    // Hashes compare in constant time.
+    Some(blake3::hash(given) == blake3::hash(node.config().api_key.as_bytes()))
+}
+
+fn text(status: u16, body: &str) -> Answer {
+    answer(status, "text/plain; charset=utf-8", body.to_owned())
+}
+
+fn json_answer(status: u16, body: &Value) -> Answer {
+    answer(status, "application/json", body.to_string())
+}
+
+fn error(status: u16, words: &str) -> Answer {
+    json_answer(status, &json!({"error": words}))
+}
+
+/// The history could not be read.
+fn unreadable(err: &rusqlite::Error) -> Answer {
+    tracing::error!(%err, "cannot read what was kept");
+    error(503, "what was kept cannot be read")
+}
+
+fn answer(status: u16, content_type: &str, body: String) -> Answer {
+    Response::builder()
+        .status(status)
+        .header(header::CONTENT_TYPE, content_type)
+        .header(header::CACHE_CONTROL, "no-store")
+        .header("x-content-type-options", "nosniff")
+        .body(Bytes::from(body))
+        .expect("the parts are ours")
+}

@@ -1,0 +1,310 @@
+//! Our own API under `/v1`: checks, incidents, silences, channels, availability. Whoever changes
+//! something shows the API key.
+
+use super::{Answer, answer as page, error, has_key, input::Query, json_answer, unreadable, view};
+use crate::{
+    core::{
+        availability::{Report, report},
+        check::CheckId,
+        incident::{Ack, Incident, IncidentId, Kind, Member},
+        notice::{Event, Notice},
+        silence::Silence,
+    },
+    node::{Node, now},
+    store::Row,
+};
+use http::Method;
+use net::edge::Asked;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use std::{rc::Rc, time::Duration};
+use wire::Timestamp;
+
+/// Rows of one list.
+const ROWS_MAX: u32 = 1_000;
+const ROWS_DEFAULT: u32 = 100;
+/// Longest name, note or reason.
+const WORDS_BYTES_MAX: usize = 1_000;
+/// Longest silence and longest window.
+const SILENCE_MAX: Duration = Duration::from_secs(90 * 86_400);
+const WINDOW_HOURS_MAX: u64 = 400 * 24;
+/// Availability that is aimed at, where nobody says otherwise, in millionths.
+const TARGET_PPM: u64 = 999_000;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AckBody {
+    by: String,
+    #[serde(default)]
+    note: String,
+    /// Ends by itself after so many seconds.
+    #[serde(default)]
+    for_s: Option<u64>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SilenceBody {
+    pattern: String,
+    by: String,
+    reason: String,
+    for_s: u64,
+}
+
+/// Answers what stands under `/v1`.
+pub(super) fn answer(node: &Rc<Node>, asked: &Asked, query: &Query, rest: &[&str]) -> Answer {
+    let method = &asked.parts.method;
+    let reads = method == Method::GET || method == Method::HEAD;
+    if !reads && has_key(node, &asked.parts.headers) != Some(true) {
+        return error(401, "the API key is wanted: Authorization: Bearer KEY");
+    }
+    match (method, rest) {
+        (_, ["overview"]) if reads => json_answer(200, &view::overview(node)),
+        (_, ["checks"]) if reads => checks(node),
+        (_, ["checks", name]) if reads => one_check(node, name),
+        (_, ["availability", name]) if reads => availability(node, query, name),
+        (_, ["incidents"]) if reads => incidents(node, query),
+        (_, ["incidents", id]) if reads => one_incident(node, id),
+        (&Method::POST, ["incidents", id, "ack"]) => ack(node, &asked.body, id),
+        (_, ["silences"]) if reads => silences(node),
+        (_, ["silences", "preview"]) if reads => {
+            let pattern = query.get("pattern").unwrap_or("*");
+            json_answer(200, &json!({"matches": node.desk.borrow().preview(pattern)}))
+        }
+        (&Method::POST, ["silences"]) => silence(node, &asked.body),
+        (&Method::DELETE, ["silences", id]) => end_silence(node, id),
+        (_, ["channels"]) if reads => json_answer(200, &json!({"data": view::channels(node)})),
+        (&Method::POST, ["channels", name, "test"]) => test(node, name),
+        (_, ["letters"]) if reads => match node.history.letters(None, limit(query)) {
+            Ok(letters) => json_answer(200, &json!({"data": letters})),
+            Err(err) => unreadable(&err),
+        },
+        (_, ["changes"]) if reads => match node.history.flips(None, limit(query)) {
+            Ok(flips) => json_answer(200, &json!({"data": flips})),
+            Err(err) => unreadable(&err),
+        },
+        _ => error(404, "no such call"),
+    }
+}
+
+fn limit(query: &Query) -> u32 {
+    let given = query.get("limit").and_then(|it| it.parse().ok());
+    given.unwrap_or(ROWS_DEFAULT).min(ROWS_MAX)
+}
+
+fn checks(node: &Rc<Node>) -> Answer {
+    let checks: Vec<Value> = node.book.borrow().iter().map(|it| view::check(node, it)).collect();
+    json_answer(200, &json!({"data": checks}))
+}
+
+fn one_check(node: &Rc<Node>, name: &str) -> Answer {
+    let book = node.book.borrow();
+    let Some(check) = book.named(name).and_then(|id| book.get(id)) else {
+        return error(404, "no such check");
+    };
+    let mut out = view::check(node, check);
+    match node.history.flips(Some(check.id), ROWS_DEFAULT) {
+        Ok(flips) => out["changes"] = json!(flips),
+        Err(err) => return unreadable(&err),
+    }
+    json_answer(200, &out)
+}
+
+/// What the last `hours` were made of.
+pub(super) fn measured(node: &Node, id: CheckId, hours: u64) -> rusqlite::Result<Report> {
+    let to = now();
+    let from = to.wall_before(Duration::from_secs(hours.min(WINDOW_HOURS_MAX) * 3_600));
+    let turns = node.history.turns(id, from)?;
+    Ok(report(&turns, &node.history.blind(from)?, (from, to.wall)))
+}
+
+fn availability(node: &Rc<Node>, query: &Query, name: &str) -> Answer {
+    let Some(id) = node.book.borrow().named(name) else { return error(404, "no such check") };
+    let hours = query.get("hours").and_then(|it| it.parse().ok()).unwrap_or(24);
+    let target = query.get("target_ppm").and_then(|it| it.parse().ok()).unwrap_or(TARGET_PPM);
+    let it = match measured(node, id, hours) {
+        Ok(report) => report,
+        Err(err) => return unreadable(&err),
+    };
+    let seconds = |it: Duration| it.as_secs_f64();
+    if query.get("format") == Some("csv") {
+        let head = "check,hours,available_ppm,up_s,down_s,unknown_s,away_s,outages,longest_s\n";
+        let ppm = it.available_ppm().map_or(String::new(), |it| it.to_string());
+        let line = format!(
+            "{name},{hours},{ppm},{},{},{},{},{},{}\n",
+            seconds(it.up),
+            seconds(it.down),
+            seconds(it.unknown),
+            seconds(it.away),
+            it.outages,
+            seconds(it.outage_longest)
+        );
+        return page(200, "text/csv", head.to_owned() + &line);
+    }
+    let budget = it.budget_left(target.min(1_000_000)) / 1_000;
+    json_answer(
+        200,
+        &json!({
+            "check": name,
+            "hours": hours,
+            "rule": "up / (up + down); unknown and away are left out of both",
+            "available_ppm": it.available_ppm(),
+            "up_s": seconds(it.up),
+            "down_s": seconds(it.down),
+            "unknown_s": seconds(it.unknown),
+            "away_s": seconds(it.away),
+            "outages": it.outages,
+            "outage_longest_s": seconds(it.outage_longest),
+            "mttr_s": it.mttr().map(seconds),
+            "mtbf_s": it.mtbf().map(seconds),
+            "target_ppm": target,
+            "budget_left_ms": i64::try_from(budget).unwrap_or(i64::MAX),
+        }),
+    )
+}
+
+fn incidents(node: &Rc<Node>, query: &Query) -> Answer {
+    let found: rusqlite::Result<Vec<Incident>> = match query.get("state") {
+        Some("open") => Ok(node.desk.borrow().open().cloned().collect()),
+        Some(_) | None => node.history.incidents(limit(query)),
+    };
+    match found {
+        Ok(found) => {
+            let data: Vec<Value> = found.iter().map(|it| view::incident(node, it)).collect();
+            json_answer(200, &json!({"data": data}))
+        }
+        Err(err) => unreadable(&err),
+    }
+}
+
+fn one_incident(node: &Rc<Node>, id: &str) -> Answer {
+    let Some(id) = IncidentId::parse(id) else { return error(404, "no such incident") };
+    let open = node.desk.borrow().incident(id).cloned();
+    let found = match open {
+        Some(open) => Ok(Some(open)),
+        None => node.history.incident(id.0),
+    };
+    let letters = node.history.letters(Some(id.0), ROWS_DEFAULT);
+    match (found, letters) {
+        (Ok(Some(incident)), Ok(letters)) => {
+            let mut out = view::incident(node, &incident);
+            out["letters"] = json!(letters);
+            json_answer(200, &out)
+        }
+        (Ok(None), _) => error(404, "no such incident"),
+        (Err(err), _) | (_, Err(err)) => unreadable(&err),
+    }
+}
+
+fn ack(node: &Rc<Node>, body: &[u8], id: &str) -> Answer {
+    let body: AckBody = match serde_json::from_slice(body) {
+        Ok(body) => body,
+        Err(err) => return error(400, &format!("want {{\"by\", \"note\"?, \"for_s\"?}}: {err}")),
+    };
+    if body.by.is_empty() || WORDS_BYTES_MAX < body.by.len() + body.note.len() {
+        return error(400, "by: who takes care of it, in a few words");
+    }
+    let now = now();
+    let until = body.for_s.map(|it| later(now.wall, Duration::from_secs(it)));
+    let ack = Ack { by: body.by, note: body.note, at: now.wall, until };
+    let mut filed = Vec::new();
+    let found =
+        IncidentId::parse(id).is_some_and(|id| node.desk.borrow_mut().ack(id, ack, &mut filed));
+    if !found {
+        return error(404, "no open incident of this id");
+    }
+    let mut rows = Vec::new();
+    node.file(filed, &mut rows);
+    node.keep(rows);
+    one_incident(node, id)
+}
+
+fn later(at: Timestamp, length: Duration) -> Timestamp {
+    Timestamp(at.0.saturating_add(crate::core::check::micros(length)).min(Timestamp::MAX.0))
+}
+
+fn shown(silence: &Silence) -> Value {
+    json!({
+        "id": silence.id,
+        "pattern": silence.pattern,
+        "by": silence.by,
+        "reason": silence.reason,
+        "from": silence.from.to_string(),
+        "until": silence.until.to_string(),
+    })
+}
+
+fn silences(node: &Rc<Node>) -> Answer {
+    let data: Vec<Value> = node.desk.borrow().silences().iter().map(shown).collect();
+    json_answer(200, &json!({"data": data}))
+}
+
+fn silence(node: &Rc<Node>, body: &[u8]) -> Answer {
+    let body: SilenceBody = match serde_json::from_slice(body) {
+        Ok(body) => body,
+        Err(err) => {
+            let want = "{\"pattern\", \"by\", \"reason\", \"for_s\"}";
+            return error(400, &format!("want {want}: {err}"));
+        }
+    };
+    let length = Duration::from_secs(body.for_s);
+    if length == Duration::ZERO || SILENCE_MAX < length {
+        return error(400, "for_s: 1 second to 90 days; a silence always ends");
+    }
+    let is_short = body.pattern.len() + body.by.len() + body.reason.len() <= WORDS_BYTES_MAX;
+    if body.pattern.is_empty() || body.by.is_empty() || body.reason.is_empty() || !is_short {
+        return error(400, "pattern, by and reason: a few words each");
+    }
+    let now = now();
+    let mut silence = Silence {
+        id: 0,
+        pattern: body.pattern,
+        by: body.by,
+        reason: body.reason,
+        from: now.wall,
+        until: later(now.wall, length),
+    };
+    let Some(id) = node.desk.borrow_mut().silence(now, silence.clone()) else {
+        return error(409, "there are too many silences");
+    };
+    silence.id = id;
+    let mut out = shown(&silence);
+    out["matches"] = json!(node.desk.borrow().preview(&silence.pattern));
+    node.keep(vec![Row::Silence(silence)]);
+    json_answer(201, &out)
+}
+
+fn end_silence(node: &Rc<Node>, id: &str) -> Answer {
+    match id.parse().ok().filter(|id| node.desk.borrow_mut().end_silence(*id)) {
+        Some(id) => {
+            node.keep(vec![Row::SilenceEnded(id)]);
+            json_answer(200, &json!({"id": id}))
+        }
+        None => error(404, "no such silence"),
+    }
+}
+
+/// Sends a letter about nothing over one channel.
+fn test(node: &Rc<Node>, name: &str) -> Answer {
+    let at = node.channels.borrow().iter().position(|it| it.config.name == name);
+    let Some(at) = at else { return error(404, "no such channel") };
+    let now = now();
+    let member =
+        Member { check: CheckId(0), why: "a test".to_owned(), since: now.wall, is_over: true };
+    let about = Incident {
+        id: IncidentId(0),
+        kind: Kind::Down,
+        members: vec![member],
+        opened_at: now.wall,
+        resolved_at: None,
+        told_at: None,
+        reminded_at: None,
+        ack: None,
+        is_unstable: false,
+    };
+    let notice = Notice { incident: about.id, event: Event::Test, at: now.wall, about };
+    let mut rows = Vec::new();
+    node.post(at, notice, &mut rows);
+    node.keep(rows);
+    json_answer(202, &json!({"channel": name, "queued": true}))
+}

@@ -1,0 +1,265 @@
+//! The monitor as a node: one thread that takes beats in, ticks, and sends letters, and one thread
+//! that writes to the disk.
+
+mod enter;
+mod hear;
+mod open;
+mod status;
+mod tell;
+
+pub(crate) use self::{
+    hear::{Heard, JobBeat},
+    open::random,
+};
+
+use self::status::Status;
+use crate::{
+    book::Book,
+    channel::Message,
+    config::{ChannelConfig, MonitorConfig},
+    core::{
+        check::{CheckId, Now},
+        desk::{Desk, Filed},
+        detector::{Detector, Noticed},
+        guard::TICK_EVERY,
+        notice::Notice,
+        outbox::{Letter, LetterId, Queue},
+    },
+    http::Front,
+    store::{History, Row, Store},
+};
+use net::{
+    admin::Admin,
+    announce, clock,
+    control::{self, Control, Order, Reload, View},
+    edge::Edge,
+    shutdown::Shutdown,
+    worker::{self, Door, Listening, Worker},
+};
+use std::{
+    cell::{Cell, RefCell},
+    io,
+    rc::Rc,
+    sync::Arc,
+    time::Duration,
+};
+use tokio::{sync::oneshot, task::spawn_local, time::MissedTickBehavior};
+
+/// How often the monitor notes that it lives: what it misses after a sudden death.
+const ALIVE_EVERY: Duration = Duration::from_secs(1);
+/// How often what is too old is thrown away, and how old that is.
+const PRUNE_EVERY: Duration = Duration::from_secs(3_600);
+const KEEP: Duration = Duration::from_secs(400 * 86_400);
+
+/// One channel and what waits in it.
+pub(crate) struct Channel {
+    pub(crate) config: ChannelConfig,
+    pub(crate) queue: Queue,
+}
+
+/// The monitor's one thread.
+pub(crate) struct Node {
+    config: RefCell<Rc<MonitorConfig>>,
+    /// Where its pages are, as people reach them.
+    pub(crate) url: String,
+    pub(crate) book: RefCell<Book>,
+    pub(crate) detector: RefCell<Detector>,
+    pub(crate) desk: RefCell<Desk>,
+    pub(crate) channels: RefCell<Vec<Channel>>,
+    pub(crate) history: History,
+    pub(crate) status: Arc<Status>,
+    store: Store,
+    next_letter: Cell<u64>,
+    alive_at: Cell<Now>,
+    pruned_at: Cell<Now>,
+}
+
+/// This moment, by both clocks.
+pub(crate) fn now() -> Now {
+    let moment = clock::now();
+    Now { moment, wall: clock::wall_at(moment) }
+}
+
+/// Serves until `shutdown`.
+pub fn run(
+    config: MonitorConfig,
+    shutdown: Shutdown,
+    reload: Reload<MonitorConfig>,
+) -> io::Result<()> {
+    clock::now(); // The clock starts with the node.
+    let listening = vec![Listening::bind(Door::Http, config.http)?];
+    let status = Arc::new(Status::default());
+    let control = Arc::new(Control::new(1, reload));
+    let controls = Arc::clone(&control) as _;
+    let admin = Admin::start(config.node.admin, Arc::clone(&status) as _, controls)?;
+    config.node.watched.set(Arc::clone(&status) as _, Arc::clone(&control) as _);
+    let details = announce::details(&listening, admin.addr())?;
+    let http = listening[0].local_addr()?;
+    worker::run(listening, 1, &shutdown, async |worker| {
+        let url = format!("http://{http}");
+        let node =
+            Node::open(config.clone(), url, Arc::clone(&status)).map_err(io::Error::other)?;
+        announce::ready(&config.node.name, &details)?;
+        status.set_ready(true);
+        let post = Post(Rc::clone(&node));
+        drop(spawn_local(control.orders(worker.index).obey(post)));
+        serve(&node, worker).await;
+        status.set_ready(false);
+        node.close().await;
+        Ok(())
+    })
+}
+
+async fn serve(node: &Rc<Node>, mut worker: Worker) {
+    let ticking = spawn_local(Rc::clone(node).tick());
+    let edge = Edge::new(Front(Rc::clone(node)));
+    while let Some(accepted) = worker.accept().await {
+        edge.serve(accepted.stream, accepted.peer, accepted.permit);
+    }
+    edge.drain(node.config().node.drain_max).await;
+    ticking.abort();
+}
+
+/// Applies orders to the monitor's one worker.
+struct Post(Rc<Node>);
+
+impl control::Post<MonitorConfig> for Post {
+    fn apply(&self, order: &Order<MonitorConfig>) {
+        match order {
+            Order::Config(config) => self.0.reconfigure(config),
+            // It takes beats as long as it lives, and has no endpoints.
+            Order::Draining(_) | Order::Endpoint(_) | Order::Look => (),
+        }
+    }
+
+    fn view(&self) -> View {
+        View::default()
+    }
+}
+
+impl Node {
+    /// What it goes by now.
+    pub(crate) fn config(&self) -> Rc<MonitorConfig> {
+        Rc::clone(&self.config.borrow())
+    }
+
+    /// Looks at the clock every so often, for as long as the node lives.
+    async fn tick(self: Rc<Node>) {
+        let mut interval = tokio::time::interval(TICK_EVERY);
+        interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            interval.tick().await;
+            self.look();
+        }
+    }
+
+    /// Deals with whatever has become due.
+    fn look(self: &Rc<Node>) {
+        let now = now();
+        let (mut noticed, mut rows) = (Vec::new(), Vec::new());
+        self.detector.borrow_mut().tick(now, &mut noticed);
+        self.take_in(now, noticed, &mut rows);
+        let mut filed = Vec::new();
+        self.desk.borrow_mut().tick(now, &mut filed);
+        self.file(filed, &mut rows);
+        if ALIVE_EVERY <= now.moment.since(self.alive_at.get().moment) {
+            self.alive_at.set(now);
+            rows.push(Row::Alive(now.wall));
+        }
+        if PRUNE_EVERY <= now.moment.since(self.pruned_at.get().moment) {
+            self.pruned_at.set(now);
+            rows.push(Row::Prune(now.wall_before(KEEP)));
+        }
+        self.keep(rows);
+        self.send_letters(now.moment);
+        self.count();
+    }
+
+    /// What the detector has noticed, as rows to be kept and work for the desk.
+    pub(crate) fn take_in(self: &Rc<Node>, now: Now, noticed: Vec<Noticed>, rows: &mut Vec<Row>) {
+        let mut filed = Vec::new();
+        for it in noticed {
+            match it {
+                Noticed::Changed(change) => {
+                    let name = self.name(change.check);
+                    let (from, to, why) = (change.from, change.to, change.why.text());
+                    tracing::info!(check = %name, %from, %to, %why, "changed");
+                    self.desk.borrow_mut().change(now, &change, &mut filed);
+                    rows.extend(self.heard_row(now, change.check));
+                    rows.push(Row::Flip(change));
+                }
+                Noticed::Doubted(id) => self.ask(id),
+                Noticed::Restarted(id) => {
+                    tracing::info!(check = %self.name(id), "another process than before");
+                }
+                Noticed::Blind { from, to } => {
+                    tracing::warn!(%from, %to, "nothing was heard: this monitor stood still");
+                    rows.push(Row::Blind(from, to));
+                }
+            }
+        }
+        self.file(filed, rows);
+    }
+
+    /// What a check is like now, to be kept.
+    pub(crate) fn heard_row(&self, now: Now, id: CheckId) -> Option<Row> {
+        let kept = self.detector.borrow().kept(now, id)?;
+        let book = self.book.borrow();
+        let check = book.get(id)?;
+        Some(Row::Heard(id, kept, check.last_at, check.beats, check.last_duration))
+    }
+
+    /// What the desk has decided, as rows to be kept and letters to be sent.
+    pub(crate) fn file(&self, filed: Vec<Filed>, rows: &mut Vec<Row>) {
+        for it in filed {
+            match it {
+                Filed::Incident(it) => rows.push(Row::Incident(it)),
+                Filed::Notice(notice) => {
+                    let count = self.channels.borrow().len();
+                    (0..count).for_each(|at| self.post(at, notice.clone(), rows));
+                }
+            }
+        }
+    }
+
+    /// Puts a letter into one channel's queue.
+    pub(crate) fn post(&self, at: usize, notice: Notice, rows: &mut Vec<Row>) {
+        let id = LetterId(self.next_letter.get());
+        self.next_letter.set(id.0 + 1);
+        let letter = Letter { id, notice, attempts: 0, is_combined: false };
+        let mut channels = self.channels.borrow_mut();
+        let Channel { config, queue } = &mut channels[at];
+        rows.push(Row::Letter(config.name.clone(), Box::new(letter.clone())));
+        let obsolete = queue.push(letter);
+        rows.extend(obsolete.into_iter().map(|it| Row::LetterEnded(it, "obsolete")));
+    }
+
+    /// Writes rows down; what comes back is told when they are on the disk.
+    pub(crate) fn keep(&self, rows: Vec<Row>) -> Option<oneshot::Receiver<bool>> {
+        (!rows.is_empty()).then(|| self.store.write(rows))
+    }
+
+    /// The name of a check.
+    pub(crate) fn name(&self, id: CheckId) -> String {
+        self.book.borrow().get(id).map_or("?".to_owned(), |it| it.plan.name.clone())
+    }
+
+    /// A letter in words.
+    pub(crate) fn message(&self, letter: &Letter) -> Message {
+        let book = self.book.borrow();
+        Message::of(letter, &self.config().tree, &self.url, |id| {
+            let plan = book.get(id).map(|it| &it.plan);
+            plan.map_or(("monitor".to_owned(), String::new()), |it| {
+                (it.name.clone(), it.role.clone())
+            })
+        })
+    }
+
+    /// The last words: that it lived until now.
+    async fn close(&self) {
+        if let Some(kept) = self.keep(vec![Row::Alive(now().wall)]) {
+            // What could not be stored was logged.
+            drop(kept.await);
+        }
+    }
+}
