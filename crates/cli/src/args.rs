@@ -47,6 +47,10 @@ pub(crate) enum Command {
     Partitions(Partitions),
     /// Re-derive the books from the journal; says what is wrong and where
     Verify(Verify),
+    /// Run a command and report its start, its end and its output as heartbeats
+    Beat(Beat),
+    /// List incidents, take care of them, keep quiet for a while, test who is told
+    Alerts(Alerts),
 }
 
 #[derive(Debug, Args)]
@@ -55,8 +59,9 @@ pub(crate) struct Up {
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080", conflicts_with = "config")]
     pub(crate) edge: SocketAddr,
     /// Where the monitor shows its pages and takes beats
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8090")]
-    pub(crate) monitor: SocketAddr,
+    /// [default: 127.0.0.1:8090, or a free port where that one is in use]
+    #[arg(long, value_name = "ADDR", conflicts_with = "config")]
+    pub(crate) monitor: Option<SocketAddr>,
     /// Run the tree of this topology file instead of the default one
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
@@ -64,10 +69,10 @@ pub(crate) struct Up {
     #[arg(long, value_name = "URL", conflicts_with = "config", value_parser = crate::topology::elements::engine::parse)]
     pub(crate) engine: Option<crate::topology::elements::engine::EngineUrl>,
     /// Who is told of incidents: http(s)://… gets a webhook, mailto:who@where mail
-    #[arg(long, value_name = "URL", value_parser = notify_url)]
+    #[arg(long, value_name = "URL", conflicts_with = "config", value_parser = crate::topology::elements::notify::parse)]
     pub(crate) notify: Vec<String>,
     /// Mail server for --notify mailto:…
-    #[arg(long, value_name = "HOST:PORT", value_parser = host_port)]
+    #[arg(long, value_name = "HOST:PORT", conflicts_with = "config", value_parser = crate::topology::elements::notify::parse_server)]
     pub(crate) smtp: Option<String>,
     /// Print the tree as JSON, on one line, once it is ready
     #[arg(long)]
@@ -85,6 +90,9 @@ pub(crate) struct Run {
     #[arg(long)]
     pub(crate) supervised: bool,
     /// Start with this copy of the file, the last one that was sound, and reload from the file
+    /// The whole tree is being started: nobody is missing before it was heard
+    #[arg(long, hide = true)]
+    pub(crate) fresh: bool,
     #[arg(long, value_name = "FILE", hide = true)]
     pub(crate) in_force: Option<PathBuf>,
 }
@@ -250,28 +258,69 @@ pub(crate) struct Posting {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct Beat {
+    /// Where beats go: http://HOST:PORT/ping/…, or a slug at the monitor of the data folder, where
+    /// the check is made if there is none
+    pub(crate) url: String,
+    /// The command and its arguments, after `--`
+    #[arg(last = true, required = true, value_name = "CMD")]
+    pub(crate) command: Vec<std::ffi::OsString>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Alerts {
+    #[command(subcommand)]
+    pub(crate) verb: AlertsVerb,
+    /// Print the answer of the monitor as JSON
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AlertsVerb {
+    /// The incidents that are open
+    List {
+        /// Those that have ended, too
+        #[arg(long)]
+        all: bool,
+    },
+    /// Say that you take care of an incident: no reminders until it ends
+    Ack {
+        /// As listed, i-17
+        incident: String,
+        /// Who you are [default: your user name]
+        #[arg(long)]
+        by: Option<String>,
+        /// For the others
+        #[arg(long, default_value = "")]
+        note: String,
+    },
+    /// Tell nobody of what matches, for a while; it is watched all the same
+    Silence {
+        /// Names of checks; `*` stands for anything
+        pattern: String,
+        /// How long, as in 30m or 2h
+        #[arg(long = "for", value_name = "TIME", value_parser = crate::topology::elements::duration::parse)]
+        length: std::time::Duration,
+        /// Why
+        #[arg(long)]
+        reason: String,
+        /// Who you are [default: your user name]
+        #[arg(long)]
+        by: Option<String>,
+    },
+    /// Send a test over a channel, or over all of them
+    Test {
+        /// As listed on the monitor's page, webhook-1
+        channel: Option<String>,
+    },
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct Verify {
     /// Print the findings as JSON
     #[arg(long)]
     pub(crate) json: bool,
-}
-
-fn notify_url(text: &str) -> Result<String, String> {
-    let schemes = ["http://", "https://", "mailto:"];
-    let rest = schemes.into_iter().find_map(|scheme| text.strip_prefix(scheme));
-    match rest {
-        Some(rest) if !rest.is_empty() => Ok(text.to_owned()),
-        Some(_) | None => Err("want http(s)://… or mailto:who@where".to_owned()),
-    }
-}
-
-fn host_port(text: &str) -> Result<String, String> {
-    match text.rsplit_once(':') {
-        Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok() => {
-            Ok(text.to_owned())
-        }
-        Some(_) | None => Err("want HOST:PORT, as in mail.example.com:25".to_owned()),
-    }
 }
 
 fn currency(text: &str) -> Result<wire::Currency, String> {

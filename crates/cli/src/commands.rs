@@ -1,7 +1,9 @@
 //! The commands, one module each.
 
 mod account;
+mod alerts;
 mod amount;
+mod beat;
 mod bench;
 mod check;
 mod node;
@@ -39,6 +41,8 @@ pub(crate) fn perform(cli: &Cli) -> Outcome {
         Command::Bench(args) => bench::bench(args, &cli.data),
         Command::Partitions(args) => partitions::partitions(args, &cli.data),
         Command::Verify(args) => verify::verify(args, &cli.data),
+        Command::Beat(args) => beat::beat(args, &cli.data),
+        Command::Alerts(args) => alerts::alerts(args, &cli.data),
     }
 }
 

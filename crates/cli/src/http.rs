@@ -1,11 +1,10 @@
 //! A client for one HTTP request, with a bound on time and length.
 
 use crate::topology::elements::url::HttpUrl;
-use http_body_util::{BodyExt, Full, Limited};
-use hyper::{Request, body::Bytes, client::conn::http1};
-use hyper_util::rt::TokioIo;
+use http_body_util::Full;
+use hyper::{Request, body::Bytes};
+use net::fetch::{FetchError, Fetched, fetch};
 use std::time::Duration;
-use tokio::net::TcpStream;
 
 /// Longest body of an answer: a full page of the longest rows.
 const BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -33,39 +32,10 @@ pub(crate) async fn call(
     time_max: Duration,
 ) -> Result<Reply, Failure> {
     let host = url.host.trim_start_matches('[').trim_end_matches(']');
-    let connect = tokio::time::timeout(time_max, TcpStream::connect((host, url.port)));
-    let stream = match connect.await {
-        Ok(Ok(stream)) => stream,
-        Ok(Err(error)) => return Err(Failure::Unsent(error.to_string())),
-        Err(_) => return Err(Failure::Unsent(format!("no connection within {time_max:?}"))),
-    };
-    match tokio::time::timeout(time_max, exchange(stream, request)).await {
-        Ok(Ok(reply)) => Ok(reply),
-        Ok(Err(error)) => Err(Failure::Unanswered(error.to_string())),
-        Err(_) => Err(Failure::Unanswered(format!("no answer within {time_max:?}"))),
-    }
-}
-
-async fn exchange(
-    stream: TcpStream,
-    request: Request<Full<Bytes>>,
-) -> Result<Reply, Box<dyn std::error::Error + Send + Sync>> {
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-    let conversation = async {
-        let answer = sender.send_request(request).await?;
-        let status = answer.status().as_u16();
-        let body = Limited::new(answer.into_body(), BODY_BYTES_MAX).collect().await?.to_bytes();
-        Ok(Reply { status, body })
-    };
-    tokio::pin!(conversation, connection);
-    tokio::select! {
-        biased;
-        reply = &mut conversation => reply,
-        // The connection may end as soon as the answer is in: the conversation has the last word.
-        ended = &mut connection => match ended {
-            Ok(()) => conversation.await,
-            Err(error) => Err(error.into()),
-        },
+    match fetch((host, url.port), request, time_max, BODY_BYTES_MAX).await {
+        Ok(Fetched { status, body }) => Ok(Reply { status, body }),
+        Err(FetchError::Unsent(why)) => Err(Failure::Unsent(why)),
+        Err(FetchError::Unanswered(why)) => Err(Failure::Unanswered(why)),
     }
 }
 

@@ -51,6 +51,8 @@ pub(crate) struct Topology {
     pub(crate) api_key: PathBuf,
     /// Set, every trunk is spoken within TLS.
     pub(crate) trunk_tls: Option<trunk::TlsFiles>,
+    /// What stands in the addresses of beats by slug.
+    pub(crate) ping_key: PathBuf,
     pub(crate) services: Vec<Service>,
     pub(crate) routes: Vec<Route>,
     /// In the order of the file.
@@ -95,7 +97,19 @@ pub(crate) enum Role {
     Balancer { door: Door, endpoints: Vec<EndpointRef>, policy: Policy, hash: HashBy },
     Gateway { door: Door },
     Account { service: String, trunk: SocketAddr },
-    Monitor { http: SocketAddr, beat: Beat },
+    Monitor(Monitor),
+}
+
+/// What a monitor goes by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Monitor {
+    pub(crate) http: SocketAddr,
+    pub(crate) beat: Beat,
+    /// Who is told, as `monitor::channel::Target` reads it.
+    pub(crate) notify: Vec<String>,
+    /// There is one if somebody is told by mail.
+    pub(crate) smtp: Option<String>,
+    pub(crate) folder: PathBuf,
 }
 
 /// How requests come in. At least one of `http` and `trunk` is set.
@@ -159,7 +173,7 @@ impl Topology {
             Role::Account { .. }
             | Role::Balancer { .. }
             | Role::Gateway { .. }
-            | Role::Monitor { .. } => None,
+            | Role::Monitor(_) => None,
         })
     }
 
@@ -201,12 +215,13 @@ impl Topology {
     /// Ends because a checked tree has no cycle.
     fn height(&self, node: &Node) -> usize {
         match &node.role {
-            Role::Account { .. } => 0,
-            Role::Gateway { .. } => 1,
-            Role::Monitor { .. } => 2,
+            // First to start and last to end, so that everybody can say that they do.
+            Role::Monitor(_) => 0,
+            Role::Account { .. } => 1,
+            Role::Gateway { .. } => 2,
             Role::Balancer { endpoints, .. } => {
                 let below = endpoints.iter().filter_map(|it| self.node(&it.node));
-                1 + below.map(|it| self.height(it)).max().unwrap_or(1)
+                1 + below.map(|it| self.height(it)).max().unwrap_or(2)
             }
         }
     }
@@ -225,7 +240,7 @@ impl Role {
             Role::Balancer { .. } => RoleName::Balancer,
             Role::Gateway { .. } => RoleName::Gateway,
             Role::Account { .. } => RoleName::Account,
-            Role::Monitor { .. } => RoleName::Monitor,
+            Role::Monitor(_) => RoleName::Monitor,
         }
     }
 
@@ -239,7 +254,7 @@ impl Role {
         match self {
             Role::Balancer { door, .. } | Role::Gateway { door } => door.http,
             Role::Account { .. } => None,
-            Role::Monitor { http, .. } => Some(*http),
+            Role::Monitor(monitor) => Some(monitor.http),
         }
     }
 
@@ -247,7 +262,7 @@ impl Role {
     pub(crate) fn service(&self) -> Option<&str> {
         match self {
             Role::Account { service, .. } => Some(service),
-            Role::Balancer { .. } | Role::Gateway { .. } | Role::Monitor { .. } => None,
+            Role::Balancer { .. } | Role::Gateway { .. } | Role::Monitor(_) => None,
         }
     }
 
@@ -256,7 +271,7 @@ impl Role {
         match self {
             Role::Balancer { door, .. } | Role::Gateway { door } => door.trunk,
             Role::Account { trunk, .. } => Some(*trunk),
-            Role::Monitor { .. } => None,
+            Role::Monitor(_) => None,
         }
     }
 }

@@ -38,6 +38,9 @@ pub(crate) fn up(args: &args::Up, data: &Path) -> Outcome {
         return Err(CliError::failed("--engine: the PostgreSQL engine is not built yet")
             .hint("leave --engine out, or use sqlite:FOLDER"));
     }
+    if args.smtp.is_none() && args.notify.iter().any(|it| it.starts_with("mailto:")) {
+        return Err(CliError::usage("--notify mailto:… needs a mail server: --smtp HOST:PORT"));
+    }
     let data = Data::at(data);
     let given = args.config.as_deref().map(|path| load_topology(path).map(|tree| (path, tree)));
     let given = given.transpose()?;
@@ -86,7 +89,14 @@ fn claim_all(tree: &Topology, ports: &mut Ports) -> Result<(), CliError> {
 fn make_keys(tree: &Topology, data: &Data) -> Result<(), CliError> {
     ensure_key(&tree.api_key, "tg_admin_")?;
     ensure_key(&tree.cluster_key, "tg_cluster_")?;
-    ensure_key(&data.ping_key(), "tg_ping_")
+    ensure_key(&data.ping_key(), "tg_ping_")?;
+    if !tree.ping_key.exists() && tree.ping_key != data.ping_key() {
+        // One key, whether it is looked for beside the file or in the folder.
+        let failed =
+            |error| CliError::io(format!("cannot write {}", tree.ping_key.display()), &error);
+        std::fs::copy(data.ping_key(), &tree.ping_key).map_err(failed)?;
+    }
+    Ok(())
 }
 
 async fn supervise(
@@ -120,7 +130,6 @@ fn announce(
     supervisor: &Supervisor,
 ) -> Result<(), CliError> {
     if args.json {
-        tell!("monitor: {}", banner::UNBUILT);
         say_json(supervisor.state());
         return Ok(());
     }

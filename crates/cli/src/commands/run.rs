@@ -1,6 +1,7 @@
 //! `tollgate run`: one node of a topology file, until it is told to drain.
 
 mod reload;
+mod watch;
 
 use self::reload::Source;
 use super::{Outcome, load_copy, load_topology};
@@ -15,7 +16,9 @@ use crate::{
 };
 use account::AccountConfig;
 use balance::Policy;
+use monitor::config::MonitorConfig;
 use net::{
+    agent::Watched,
     edge::{EdgeConfig, EdgeTls},
     node::{ClusterKey, Endpoint, NodeConfig},
     shutdown::on_signals,
@@ -53,6 +56,7 @@ pub(super) fn run(args: &args::Run, data: &Path) -> Outcome {
     raise_file_limit();
     let (shutdown, hangups) = on_signals(args.supervised)
         .map_err(|error| CliError::io("cannot listen for signals", &error))?;
+    let agent = watch::agent(&tree, node, config.base(), &shutdown)?;
     let source = Source::new(path, tree.clone(), &node.name);
     let ended = match config {
         Config::Balancer(config) => {
@@ -67,7 +71,14 @@ pub(super) fn run(args: &args::Run, data: &Path) -> Outcome {
         Config::Account(config) => {
             account::run(config, shutdown, source.reload(hangups, Config::account))
         }
+        Config::Monitor(config) => {
+            let config = MonitorConfig { is_fresh: args.fresh, ..config };
+            monitor::run(config, shutdown, source.reload(hangups, Config::monitor))
+        }
     };
+    if let (Ok(()), Some(agent)) = (&ended, agent) {
+        agent.stop();
+    }
     ended.map_err(|error| CliError::io(format!("node {}", node.name), &error))?;
     Ok(ExitCode::SUCCESS)
 }
@@ -109,6 +120,7 @@ pub(super) fn sqlite_folder<'a>(
 
 /// The configuration of a node's role.
 enum Config {
+    Monitor(MonitorConfig),
     Balancer(BalancerConfig),
     /// A balancer before an HTTP service.
     Http(HttpBalancerConfig),
@@ -127,7 +139,7 @@ impl Config {
             edge: Config::edge(&node.role)?,
             trunk_tls: trunk_tls(tree)?,
             drain_max: node.drain,
-            watched: net::agent::Watched::default(),
+            watched: Watched::default(),
         };
         match &node.role {
             Role::Balancer { door, endpoints, policy, hash } => {
@@ -144,7 +156,7 @@ impl Config {
             Role::Account { service, trunk } => {
                 Ok(Config::Account(account_node(tree, base, service, *trunk)?))
             }
-            Role::Monitor { .. } => Err(CliError::failed("the monitor is not built yet")),
+            Role::Monitor(role) => Ok(Config::Monitor(watch::monitor(tree, base, role)?)),
         }
     }
 
@@ -165,28 +177,48 @@ impl Config {
     fn balancer(self) -> Option<BalancerConfig> {
         match self {
             Config::Balancer(config) => Some(config),
-            Config::Http(_) | Config::Gateway(_) | Config::Account(_) => None,
+            Config::Http(_) | Config::Gateway(_) | Config::Account(_) | Config::Monitor(_) => None,
         }
     }
 
     fn http(self) -> Option<HttpBalancerConfig> {
         match self {
             Config::Http(config) => Some(config),
-            Config::Balancer(_) | Config::Gateway(_) | Config::Account(_) => None,
+            Config::Balancer(_) | Config::Gateway(_) | Config::Account(_) | Config::Monitor(_) => {
+                None
+            }
         }
     }
 
     fn gateway(self) -> Option<GatewayConfig> {
         match self {
             Config::Gateway(config) => Some(config),
-            Config::Balancer(_) | Config::Http(_) | Config::Account(_) => None,
+            Config::Balancer(_) | Config::Http(_) | Config::Account(_) | Config::Monitor(_) => None,
         }
     }
 
     fn account(self) -> Option<AccountConfig> {
         match self {
             Config::Account(config) => Some(config),
-            Config::Balancer(_) | Config::Http(_) | Config::Gateway(_) => None,
+            Config::Balancer(_) | Config::Http(_) | Config::Gateway(_) | Config::Monitor(_) => None,
+        }
+    }
+
+    fn monitor(self) -> Option<MonitorConfig> {
+        match self {
+            Config::Monitor(config) => Some(config),
+            Config::Balancer(_) | Config::Http(_) | Config::Gateway(_) | Config::Account(_) => None,
+        }
+    }
+
+    /// What all roles share.
+    fn base(&self) -> &NodeConfig {
+        match self {
+            Config::Balancer(config) => &config.node,
+            Config::Http(config) => &config.node,
+            Config::Gateway(config) => &config.node,
+            Config::Account(config) => &config.node,
+            Config::Monitor(config) => &config.node,
         }
     }
 }

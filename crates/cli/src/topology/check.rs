@@ -1,7 +1,7 @@
 //! What only shows when the parts of a file are held against each other.
 
 use super::{
-    Door, Node, Role, Route, Service, ServiceKind, Topology,
+    Door, Monitor, Node, Role, Route, Service, ServiceKind, Topology,
     complaint::{Complaints, nearest},
     elements::{address, endpoint::EndpointRef, engine::EngineUrl, front, role::RoleName},
     file::{NodeFile, RouteFile, ServiceFile, TopologyFile},
@@ -40,7 +40,7 @@ pub(super) fn check(
     let routes: Vec<_> = file.routes.iter().map(|it| check.route(it)).collect();
     check.routes_once();
     check.names();
-    let nodes: Vec<_> = file.nodes.iter().map(|it| check.node(it)).collect();
+    let nodes: Vec<_> = file.nodes.iter().map(|it| check.node(it, base)).collect();
     if file.nodes.is_empty() {
         check.complaints.missing(1, "nodes", "at least one node under [[nodes]]");
     }
@@ -58,6 +58,7 @@ pub(super) fn check(
         cluster_key: beside(&file.cluster_key, "cluster.key"),
         api_key: beside(&file.api_key, "admin.key"),
         trunk_tls,
+        ping_key: beside(&file.ping_key, "ping.key"),
         services: services.into_iter().flatten().collect(),
         routes: routes.into_iter().flatten().collect(),
         nodes: nodes.into_iter().flatten().collect(),
@@ -201,7 +202,7 @@ impl Check<'_> {
         }
     }
 
-    fn node(&mut self, it: &NodeFile) -> Option<Node> {
+    fn node(&mut self, it: &NodeFile, base: &Path) -> Option<Node> {
         if it.name.is_missing() {
             self.missing(it, "name", "a name, as in \"gateway-1\"");
         }
@@ -227,7 +228,7 @@ impl Check<'_> {
                 if it.http.is_missing() {
                     self.missing(it, "http", "the address of its pages and of beats");
                 }
-                Role::Monitor { http: it.http.good()?.value, beat: it.beat }
+                Role::Monitor(self.monitor(it, base)?)
             }
         };
         Some(Node {
@@ -235,6 +236,21 @@ impl Check<'_> {
             role,
             admin: it.admin.good().map(|it| it.value),
             drain: it.drain.value_or(DRAIN_DEFAULT),
+        })
+    }
+
+    fn monitor(&mut self, it: &NodeFile, base: &Path) -> Option<Monitor> {
+        let notify = it.notify.good().map_or(&[][..], |it| &it.value);
+        let mail = notify.iter().find(|it| it.value.starts_with("mailto:"));
+        if let (Some(_), Field::Missing) = (mail, &it.smtp) {
+            self.missing(it, "smtp", "the mail server for mailto:, as in \"mail.example.com:25\"");
+        }
+        Some(Monitor {
+            http: it.http.good()?.value,
+            beat: it.beat,
+            notify: notify.iter().map(|it| it.value.clone()).collect(),
+            smtp: it.smtp.good().map(|it| it.value.clone()),
+            folder: base.join(it.folder.value_or(PathBuf::from("monitor"))),
         })
     }
 

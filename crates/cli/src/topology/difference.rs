@@ -4,7 +4,8 @@
 //! Everything that a file can say is named here once, so that a new key cannot be forgotten.
 
 use super::{
-    Door, Front, Node, Role, Service, ServiceKind, Topology, elements::endpoint::EndpointRef,
+    Door, Front, Monitor, Node, Role, Service, ServiceKind, Topology,
+    elements::endpoint::EndpointRef,
 };
 use net::trunk::TlsFiles;
 use proxy::{
@@ -55,7 +56,16 @@ impl Difference {
 
     fn tree(&mut self, old: &Topology, new: &Topology, node: &Node) {
         // Services, routes and nodes count where a role has to do with them.
-        let Topology { name, cluster_key, api_key, trunk_tls, services: _, routes, nodes: _ } = new;
+        let Topology {
+            name,
+            cluster_key,
+            api_key,
+            ping_key,
+            trunk_tls,
+            services: _,
+            routes,
+            nodes: _,
+        } = new;
         self.restart("name", &old.name, name);
         self.restart("cluster_key", old.cluster_key.display(), cluster_key.display());
         let files = |tls: &Option<TlsFiles>| match tls {
@@ -65,6 +75,10 @@ impl Difference {
             None => "none".to_owned(),
         };
         self.restart("trunk_tls", files(&old.trunk_tls), files(trunk_tls));
+        if let Role::Monitor(_) = node.role {
+            self.change("api_key", old.api_key.display(), api_key.display());
+            self.restart("ping_key", old.ping_key.display(), ping_key.display());
+        }
         if node.role.is_gateway() {
             self.change("api_key", old.api_key.display(), api_key.display());
             let paths = |routes: &[super::Route]| -> Vec<String> {
@@ -133,19 +147,42 @@ impl Difference {
                 self.restart(format!("{at}.trunk"), old_trunk, trunk);
                 self.store(old, new, service);
             }
-            (Role::Monitor { http: old_http, beat: old_beat }, Role::Monitor { http, beat }) => {
-                self.restart(format!("{at}.http"), old_http, http);
-                let (was, is) = (format!("{old_beat:?}"), format!("{beat:?}"));
-                self.restart(format!("{at}.beat"), was, is);
+            (Role::Monitor(was), Role::Monitor(is)) => {
+                self.monitor(was, is, at);
+                let watched = |tree: &Topology| -> Vec<String> {
+                    // What stands below what decides what is a cause and what a consequence.
+                    let shown = |it: &Node| {
+                        let below: Vec<&str> =
+                            it.role.endpoints().iter().map(|it| it.node.as_str()).collect();
+                        let over = if below.is_empty() { "" } else { " over " };
+                        let role = it.role.name().text();
+                        format!("{} ({role}{over}{})", it.name, below.join(", "))
+                    };
+                    tree.nodes.iter().map(shown).collect()
+                };
+                self.list("nodes", &watched(old), &watched(new));
             }
             (
                 Role::Balancer { .. }
                 | Role::Gateway { .. }
                 | Role::Account { .. }
-                | Role::Monitor { .. },
+                | Role::Monitor(_),
                 _,
             ) => self.restart(format!("{at}.role"), was.name().text(), is.name().text()),
         }
+    }
+
+    fn monitor(&mut self, was: &Monitor, is: &Monitor, at: &str) {
+        let Monitor { http, beat, notify, smtp, folder } = is;
+        self.restart(format!("{at}.http"), &was.http, http);
+        let (old, new) = (format!("{:?}", was.beat), format!("{beat:?}"));
+        self.restart(format!("{at}.beat"), old, new);
+        self.restart(format!("{at}.folder"), was.folder.display(), folder.display());
+        let told = |notify: &[String], smtp: &Option<String>| {
+            let smtp = smtp.as_deref().unwrap_or("no mail server");
+            format!("{} by {smtp}", notify.join(", "))
+        };
+        self.restart(format!("{at}.notify"), told(&was.notify, &was.smtp), told(notify, smtp));
     }
 
     fn door(&mut self, was: &Door, is: &Door, at: &str) {

@@ -9,6 +9,7 @@ pub(crate) mod front;
 pub(crate) mod hash;
 pub(crate) mod http_service;
 pub(crate) mod name;
+pub(crate) mod notify;
 pub(crate) mod path;
 pub(crate) mod policy;
 pub(crate) mod role;

@@ -11,7 +11,7 @@ use super::{
         engine::EngineUrl,
         front, hash,
         http_service::{self, Manner, WeightedUrl},
-        name, path, policy,
+        name, notify, path, policy,
         role::RoleName,
     },
     reader::{Field, Placed, Section, Walk},
@@ -22,14 +22,14 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use toml::de::DeTable;
 use wire::limits;
 
-const FILE_KEYS: [&str; 7] =
-    ["name", "services", "routes", "nodes", "cluster_key", "api_key", "trunk_tls"];
+const FILE_KEYS: [&str; 8] =
+    ["name", "services", "routes", "nodes", "cluster_key", "api_key", "ping_key", "trunk_tls"];
 const TRUNK_TLS_KEYS: [&str; 3] = ["ca", "cert", "key"];
 const SERVICE_KEYS: [&str; 8] =
     ["engine", "partitions", "http", "protocol", "host", "policy", "hash", "check"];
 const ROUTE_KEYS: [&str; 2] = ["path", "service"];
 /// Every key of a node, with the roles that have it.
-const NODE_KEYS: [(&str, &[RoleName]); 16] = {
+const NODE_KEYS: [(&str, &[RoleName]); 19] = {
     use RoleName::{Account, Balancer, Gateway, Monitor};
     const ALL: &[RoleName] = &[Balancer, Gateway, Account, Monitor];
     [
@@ -49,6 +49,9 @@ const NODE_KEYS: [(&str, &[RoleName]); 16] = {
         ("trusted", &[Balancer, Gateway]),
         ("service", &[Account]),
         ("beat", &[Monitor]),
+        ("notify", &[Monitor]),
+        ("smtp", &[Monitor]),
+        ("folder", &[Monitor]),
     ]
 };
 /// Threads of one node; more than this is a slip of the keyboard.
@@ -61,6 +64,7 @@ pub(super) struct TopologyFile {
     pub(super) cluster_key: Field<PathBuf>,
     pub(super) api_key: Field<PathBuf>,
     pub(super) trunk_tls: Option<TrunkTlsFile>,
+    pub(super) ping_key: Field<PathBuf>,
     pub(super) services: Vec<ServiceFile>,
     pub(super) routes: Vec<RouteFile>,
     pub(super) nodes: Vec<NodeFile>,
@@ -115,6 +119,9 @@ pub(super) struct NodeFile {
     pub(super) deadline: Field<Duration>,
     pub(super) beat: Beat,
     pub(super) front: Front,
+    pub(super) notify: Field<Vec<Placed<String>>>,
+    pub(super) smtp: Field<String>,
+    pub(super) folder: Field<PathBuf>,
 }
 
 /// Reads a file's table.
@@ -130,6 +137,7 @@ pub(super) fn read<'a>(walk: &mut Walk<'a>, table: &'a DeTable<'a>) -> TopologyF
             cert: table.string(walk, "cert", path::parse_file),
             key: table.string(walk, "key", path::parse_file),
         }),
+        ping_key: root.string(walk, "ping_key", path::parse_file),
         services: read_services(walk, &root),
         routes: read_routes(walk, &root),
         nodes: read_nodes(walk, &root),
@@ -228,5 +236,8 @@ fn read_node<'a>(walk: &mut Walk<'a>, table: &Section<'a>) -> NodeFile {
         deadline: table.string(walk, "deadline", duration::parse),
         beat: Beat::read(walk, table),
         front: front::read(walk, table),
+        notify: table.strings(walk, "notify", notify::parse),
+        smtp: table.string(walk, "smtp", notify::parse_server),
+        folder: table.string(walk, "folder", path::parse_file),
     }
 }

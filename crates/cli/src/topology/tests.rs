@@ -30,7 +30,7 @@ fn everything_wrong_is_told_at_once() {
     check(
         include_str!("tests/broken.toml"),
         "\
-1: colour is no key of this table: want one of name, services, routes, nodes, cluster_key, api_key, trunk_tls
+1: colour is no key of this table: want one of name, services, routes, nodes, cluster_key, api_key, ping_key, trunk_tls
 1: name is missing: want a name for the tree, as in name = \"shop\"
 3: services.a.partitions = 5000: want a whole number from 1 to 4096
 4: services.a.engine = \"mysql://x\": want \"sqlite:FOLDER\" or \"postgres://…\"
@@ -281,7 +281,7 @@ fn tiers_start_with_the_leaves() {
         .iter()
         .map(|tier| tier.iter().map(|it| it.name.as_str()).collect::<Vec<_>>().join(" "))
         .collect();
-    assert_eq!(names, ["a-1 b-1", "gateway-1 gateway-2", "layer2-1 layer2-2 monitor", "edge"]);
+    assert_eq!(names, ["monitor", "a-1 b-1", "gateway-1 gateway-2", "layer2-1 layer2-2", "edge"]);
     assert_eq!(shop.entrance().unwrap().to_string(), "127.0.0.1:8080");
 }
 

@@ -1,6 +1,6 @@
 //! Draws a tree, for people.
 
-use super::{Node, Role, ServiceKind, Topology, elements::endpoint::EndpointRef};
+use super::{Monitor, Node, Role, ServiceKind, Topology, elements::endpoint::EndpointRef};
 use balance::Policy;
 use proxy::config::HashBy;
 use std::{collections::BTreeSet, fmt::Write};
@@ -89,7 +89,7 @@ impl Role {
     pub(crate) fn endpoints(&self) -> &[EndpointRef] {
         match self {
             Role::Balancer { endpoints, .. } => endpoints,
-            Role::Gateway { .. } | Role::Account { .. } | Role::Monitor { .. } => &[],
+            Role::Gateway { .. } | Role::Account { .. } | Role::Monitor(_) => &[],
         }
     }
 }
@@ -119,7 +119,9 @@ fn details(node: &Node) -> String {
             (Policy::Hash, HashBy::Account) => "  hash of account".to_owned(),
             (policy, _) => format!("  {}", policy.text()),
         },
-        Role::Monitor { beat, .. } => format!("  beats {:?} + {:?}", beat.every, beat.grace),
+        Role::Monitor(Monitor { beat, .. }) => {
+            format!("  beats {:?} + {:?}", beat.every, beat.grace)
+        }
         Role::Gateway { .. } | Role::Account { .. } => String::new(),
     };
     out + &more

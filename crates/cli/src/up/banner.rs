@@ -3,21 +3,17 @@
 use crate::{
     data::Data,
     terminal::Paint,
-    topology::{Node, Role, ServiceKind, Topology},
+    topology::{Role, ServiceKind, Topology},
 };
 use std::{fmt::Write, path::Path};
 
 /// The data folder that commands look for when they are not told.
 const DATA_DEFAULT: &str = "tollgate-data";
 
-/// Said of the monitor.
-pub(super) const UNBUILT: &str = "not built yet (--monitor, --notify and --smtp change nothing)";
-
 /// The whole text.
 pub(super) fn banner(tree: &Topology, data: &Data, key: Option<&str>, paint: Paint) -> String {
     let mut out = String::new();
-    let is_run = |node: &&Node| !matches!(node.role, Role::Monitor { .. });
-    let nodes_count = tree.nodes.iter().filter(is_run).count();
+    let nodes_count = tree.nodes.len();
     line(&mut out, &paint.green(&format!("{} is ready: {nodes_count} nodes", tree.name)));
     line(&mut out, "");
     out.push_str(&tree.draw());
@@ -32,7 +28,21 @@ pub(super) fn banner(tree: &Topology, data: &Data, key: Option<&str>, paint: Pai
         None => line(&mut out, &format!("key      in {key_file}")),
     }
     line(&mut out, &format!("logs     {}", data.logs().display()));
-    line(&mut out, &format!("monitor  {UNBUILT}"));
+    let monitors = tree.nodes.iter().filter_map(|node| match &node.role {
+        Role::Monitor(monitor) => Some(monitor),
+        Role::Balancer { .. } | Role::Gateway { .. } | Role::Account { .. } => None,
+    });
+    for monitor in monitors {
+        let told = match monitor.notify.len() {
+            0 => "tells nobody: --notify URL".to_owned(),
+            1 => "tells 1 subscriber".to_owned(),
+            count => format!("tells {count} subscribers"),
+        };
+        line(
+            &mut out,
+            &format!("monitor  {} ({told})", paint.bold(&format!("http://{}", monitor.http))),
+        );
+    }
     let service = tree.services.iter().find(|it| matches!(it.kind, ServiceKind::Account { .. }));
     if let (Some(url), Some(service)) = (url, service) {
         try_it(&mut out, &url, &service.name, &tree.api_key, paint);

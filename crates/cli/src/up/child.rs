@@ -67,6 +67,7 @@ pub(super) fn start(
     config: &Path,
     data: &Data,
     (index, name): (usize, &str),
+    is_fresh: bool,
     words: mpsc::Sender<(usize, Word)>,
 ) -> io::Result<Process> {
     let log = open_log(&data.log(name))?;
@@ -76,6 +77,7 @@ pub(super) fn start(
         .arg("--in-force")
         .arg(data.in_force())
         .arg("--supervised")
+        .args(is_fresh.then_some("--fresh"))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(log.try_clone()?)

@@ -8,10 +8,17 @@ use crate::{
     error::CliError,
     topology::{ServiceKind, Topology, elements::engine::EngineUrl},
 };
-use std::{fmt::Write, fs, io, net::SocketAddr, path::Path};
+use std::{
+    fmt::Write,
+    fs, io,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::Path,
+};
 
 const SERVICES: [&str; 2] = ["a", "b"];
 const PARTITIONS: u16 = 16;
+/// Where a monitor is when nobody says where, and nobody else is there.
+const MONITOR_USUAL: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8090);
 /// Name, role, what else the node says of itself.
 const INNER_NODES: [(&str, &str, &str); 8] = [
     ("layer2-1", "balancer", "endpoints = [\"gateway-1\", \"gateway-2\"]\n"),
@@ -35,9 +42,9 @@ pub(super) fn write(args: &args::Up, data: &Data, ports: &mut Ports) -> Result<(
         false => None,
     };
     let edge = edge_address(args.edge, recorded.as_ref(), ports)?;
-    let text = text(edge, args.engine.as_ref(), recorded.as_ref(), data, |preferred| {
-        ports.take(preferred)
-    });
+    let monitor = monitor_address(args.monitor, recorded.as_ref(), ports)?;
+    let text =
+        text((edge, args, monitor), recorded.as_ref(), data, |preferred| ports.take(preferred));
     let text = text.map_err(|error| CliError::io("cannot find a free port", &error))?;
     let path = data.topology();
     let fresh = data.root.join("tollgate.toml.new");
@@ -62,9 +69,29 @@ fn edge_address(
     ports.take(last).map_err(|error| CliError::io("cannot find a free port", &error))
 }
 
+/// The monitor's address: as told, else the usual one, else any free port.
+fn monitor_address(
+    wanted: Option<SocketAddr>,
+    recorded: Option<&Topology>,
+    ports: &mut Ports,
+) -> Result<SocketAddr, CliError> {
+    match wanted {
+        Some(wanted) if wanted.port() != 0 => ports
+            .claim(wanted)
+            .map(|()| wanted)
+            .map_err(|error| error.hint("name another address for the monitor: --monitor ADDR")),
+        wanted => {
+            let last = recorded.and_then(|tree| tree.node("monitor")?.role.http());
+            let usual = wanted.is_none().then_some(MONITOR_USUAL);
+            ports
+                .take(last.or(usual))
+                .map_err(|error| CliError::io("cannot find a free port", &error))
+        }
+    }
+}
+
 fn text(
-    edge: SocketAddr,
-    engine: Option<&EngineUrl>,
+    (edge, args, monitor): (SocketAddr, &args::Up, SocketAddr),
     recorded: Option<&Topology>,
     data: &Data,
     mut port: impl FnMut(Option<SocketAddr>) -> io::Result<SocketAddr>,
@@ -75,7 +102,7 @@ fn text(
     );
     let mut add = |text: String| out.push_str(&text);
     for service in SERVICES {
-        let (engine, partitions) = store(service, engine, recorded, data);
+        let (engine, partitions) = store(service, args.engine.as_ref(), recorded, data);
         add(format!("\n[services.{service}]\nengine = {engine:?}\npartitions = {partitions}\n"));
     }
     let mut last = |name: &str, of: fn(&crate::topology::Node) -> Option<SocketAddr>| {
@@ -92,6 +119,17 @@ fn text(
         let mut node = format!("\n[[nodes]]\nname = \"{name}\"\nrole = \"{role}\"\n{rest}");
         write!(node, "trunk = \"{trunk}\"\nadmin = \"{admin}\"\n").map_err(io::Error::other)?;
         add(node);
+    }
+    let admin = last("monitor", |node| node.admin)?;
+    add(format!(
+        "\n[[nodes]]\nname = \"monitor\"\nrole = \"monitor\"\nhttp = \"{monitor}\"\n\
+         admin = \"{admin}\"\n"
+    ));
+    if !args.notify.is_empty() {
+        add(format!("notify = {:?}\n", args.notify));
+    }
+    if let Some(smtp) = &args.smtp {
+        add(format!("smtp = {smtp:?}\n"));
     }
     Ok(out)
 }
@@ -135,7 +173,17 @@ mod tests {
     fn generate(engine: Option<&EngineUrl>, recorded: Option<&Topology>, first: u16) -> Topology {
         let data = Data::at(Path::new("/data"));
         let mut port = first;
-        let text = text("127.0.0.1:8080".parse().unwrap(), engine, recorded, &data, |preferred| {
+        let args = args::Up {
+            edge: "127.0.0.1:8080".parse().unwrap(),
+            monitor: None,
+            config: None,
+            engine: engine.cloned(),
+            notify: vec!["http://127.0.0.1:9/hook".to_owned(), "mailto:a@b".to_owned()],
+            smtp: Some("mail:25".to_owned()),
+            json: false,
+        };
+        let monitor = "127.0.0.1:8090".parse().unwrap();
+        let text = text((args.edge, &args, monitor), recorded, &data, |preferred| {
             port += 1;
             Ok(preferred.unwrap_or(SocketAddr::from(([127, 0, 0, 1], port))))
         });
@@ -148,7 +196,18 @@ mod tests {
         let names: Vec<&str> = tree.nodes.iter().map(|it| it.name.as_str()).collect();
         assert_eq!(
             names,
-            ["edge", "layer2-1", "layer2-2", "gateway-1", "gateway-2", "a-1", "a-2", "b-1", "b-2"]
+            [
+                "edge",
+                "layer2-1",
+                "layer2-2",
+                "gateway-1",
+                "gateway-2",
+                "a-1",
+                "a-2",
+                "b-1",
+                "b-2",
+                "monitor"
+            ]
         );
         let drawn = tree.draw();
         assert!(drawn.contains("16 partitions on sqlite:/data/a"), "{drawn}");

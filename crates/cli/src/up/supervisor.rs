@@ -290,7 +290,7 @@ impl Supervisor {
         node.life.started(now);
         let words = self.word_sender.clone();
         let name = (index, node.name.as_str());
-        match child::start(&self.program, &self.config, &self.data, name, words) {
+        match child::start(&self.program, &self.config, &self.data, name, !self.is_up, words) {
             Ok(process) => node.process = Some(process),
             Err(error) => {
                 let delay = node.life.ended(now).unwrap_or_default();
@@ -379,7 +379,7 @@ fn edge_of(tree: &Topology) -> Option<String> {
 
 /// The nodes that this version can run.
 pub(super) fn runnable(tree: &Topology) -> impl Iterator<Item = &Node> {
-    tree.nodes.iter().filter(|it| it.role.name() != RoleName::Monitor)
+    tree.nodes.iter()
 }
 
 /// The places of a tree's nodes, by tiers from the leaves up. What is on its way out comes last,

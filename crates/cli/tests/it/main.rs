@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may stop where it stands")]
 #![expect(clippy::print_stdout, reason = "what a tree says is of use when a test fails")]
 
+mod alerts;
 mod bad_input;
 mod bench;
 mod check;

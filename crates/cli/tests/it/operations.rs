@@ -14,7 +14,18 @@ fn the_tree_is_seen_broken_and_mended_from_the_terminal() {
     sorted.sort_unstable();
     assert_eq!(
         sorted,
-        ["a-1", "a-2", "b-1", "b-2", "edge", "gateway-1", "gateway-2", "layer2-1", "layer2-2"]
+        [
+            "a-1",
+            "a-2",
+            "b-1",
+            "b-2",
+            "edge",
+            "gateway-1",
+            "gateway-2",
+            "layer2-1",
+            "layer2-2",
+            "monitor"
+        ]
     );
     assert!(tree.ok(&["status"]).contains("gateway-2"));
 

@@ -61,7 +61,12 @@ pub(crate) struct Tree {
 impl Tree {
     /// A new tree on an empty folder.
     pub(crate) fn up(name: &str) -> Tree {
-        Tree::ready(Tree::new(name))
+        Tree::up_with(name, &[])
+    }
+
+    /// As [`Tree::up`], with more arguments.
+    pub(crate) fn up_with(name: &str, more: &[&str]) -> Tree {
+        Tree::ready(Tree::new(name), more)
     }
 
     /// A new tree of this topology, in which the edge has the address that is given to it.
@@ -74,7 +79,7 @@ impl Tree {
         let config = folder.join("shop.toml");
         fs::write(&config, topology(tree.edge)).unwrap();
         tree.config = Some(config);
-        Tree::ready(tree)
+        Tree::ready(tree, &[])
     }
 
     fn new(name: &str) -> Tree {
@@ -84,8 +89,8 @@ impl Tree {
         Tree { data, edge, key: String::new(), config: None, up: None }
     }
 
-    fn ready(mut tree: Tree) -> Tree {
-        tree.start();
+    fn ready(mut tree: Tree, more: &[&str]) -> Tree {
+        tree.start_with(more);
         let keys = match &tree.config {
             Some(config) => config.with_file_name("admin.key"),
             None => tree.data.join("admin.key"),
@@ -97,12 +102,18 @@ impl Tree {
     /// Starts `up` on the folder, once more if need be, and returns when it says that the tree
     /// stands: its last words are a curl line to try.
     pub(crate) fn start(&mut self) {
+        self.start_with(&[]);
+    }
+
+    /// As [`Tree::start`], with more arguments.
+    pub(crate) fn start_with(&mut self, more: &[&str]) {
         assert!(self.up.is_none());
         let mut command = match &self.config {
             Some(config) => self.command(&["up", "--config", &config.to_string_lossy()]),
             None => self.command(&["up", "--edge", &self.edge.to_string()]),
         };
-        let mut up = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        command.args(more).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut up = command.spawn().unwrap();
         let (said, ready) = mpsc::channel();
         let stderr = BufReader::new(up.stderr.take().unwrap());
         thread::spawn(move || {
@@ -167,6 +178,12 @@ impl Tree {
         let status = self.status();
         let found = status["nodes"].as_array().unwrap().iter().find(|it| it["name"] == name);
         found.unwrap_or_else(|| panic!("no {name}: {status}")).clone()
+    }
+
+    /// Where the monitor takes beats and shows its pages.
+    #[track_caller]
+    pub(crate) fn monitor(&self) -> SocketAddr {
+        self.node("monitor")["http"].as_str().unwrap().parse().unwrap()
     }
 
     /// The admin address of a node.

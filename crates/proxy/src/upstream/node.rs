@@ -75,9 +75,11 @@ impl Bound {
         clock::now(); // The clock starts with the node.
         let listening = Listening::bind_doors(config.http, config.trunk)?;
         let service = HttpService::new(config.service.clone(), config.workers);
-        let board = Board::new(Arc::clone(&config.node.name), Arc::clone(&service));
+        let board = Arc::new(Board::new(Arc::clone(&config.node.name), Arc::clone(&service)));
         let control = Arc::new(Control::new(config.workers, reload));
-        let admin = Admin::start(config.node.admin, Arc::new(board), Arc::clone(&control) as _)?;
+        let (source, controls) = (Arc::clone(&board) as _, Arc::clone(&control) as _);
+        let admin = Admin::start(config.node.admin, source, controls)?;
+        config.node.watched.set(board, Arc::clone(&control) as _);
         Ok(Bound { config, service, listening, control, admin })
     }
 

@@ -84,6 +84,7 @@ impl Balancer {
                 edge: EdgeConfig::default(),
                 trunk_tls: None,
                 drain_max,
+                watched: net::agent::Watched::default(),
             },
             http: Some(any),
             trunk: Some(any),

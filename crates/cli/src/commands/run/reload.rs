@@ -1,7 +1,7 @@
 //! Where a running node reads its topology file anew, and what of it may then change.
 
 use super::Config;
-use crate::topology::{Difference, LoadError, Topology, difference};
+use crate::topology::{Difference, LoadError, Node, Role, Topology, difference};
 use net::control::{Hangups, Loaded, Loader, Reload};
 use std::{
     path::{Path, PathBuf},
@@ -48,8 +48,10 @@ impl Source {
             return Err(restarts);
         }
         let api_key = read_key(&fresh);
-        let of_gateway = fresh.node(&self.node).is_some_and(|node| node.role.is_gateway());
-        if of_gateway && in_force.api_key != api_key {
+        let asks_for_key =
+            |node: &Node| node.role.is_gateway() || matches!(node.role, Role::Monitor(_));
+        let has_key = fresh.node(&self.node).is_some_and(asks_for_key);
+        if has_key && in_force.api_key != api_key {
             changes.push("api_key: another one".to_owned());
         }
         let mut config = None;

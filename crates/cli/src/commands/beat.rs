@@ -1,0 +1,184 @@
+//! `tollgate beat`: runs a command and reports its start, its exit status and the end of its output
+//! to a monitor.
+
+use super::Outcome;
+use crate::{
+    args,
+    data::{Data, random_id, read_key},
+    error::CliError,
+    http::{self, Failure},
+    terminal::tell,
+    topology::elements::{role::RoleName, url::HttpUrl},
+};
+use http_body_util::Full;
+use hyper::{Request, body::Bytes};
+use std::{
+    collections::VecDeque,
+    io::{self, Read, Write},
+    os::unix::process::ExitStatusExt,
+    path::Path,
+    process::{Command, ExitCode, ExitStatus, Stdio},
+    sync::{Arc, Mutex, PoisonError},
+    thread,
+    time::Duration,
+};
+
+/// How much of the end of the output goes with the last beat: what a monitor keeps.
+const OUTPUT_BYTES_MAX: usize = 10_000;
+/// How long a beat may take. A command is never held up for longer, and never fails for it.
+const BEAT_TIME_MAX: Duration = Duration::from_secs(5);
+/// Attempts at the last beat.
+const ATTEMPTS_MAX: u32 = 3;
+/// What a shell adds to the number of the signal that ended a command.
+const SIGNAL_BASE: i32 = 128;
+/// What a shell says of a command that cannot be run.
+const NOT_RUN: u8 = 127;
+
+/// Runs the command; its exit status is ours.
+pub(super) fn beat(args: &args::Beat, data: &Path) -> Outcome {
+    let place = Place::read(&args.url, &Data::at(data))?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| CliError::io("cannot send beats", &error))?;
+    let run = run_id()?;
+    let send = |action: &str, body: Vec<u8>| runtime.block_on(place.send(action, &run, body));
+    report(send("/start", Vec::new()));
+    let (status, output) = match run_command(&args.command) {
+        Ok((status, output)) => (code(status), output),
+        Err(error) => {
+            tell!("cannot run {}: {error}", args.command[0].to_string_lossy());
+            (NOT_RUN, error.to_string().into_bytes())
+        }
+    };
+    for attempt in 1..=ATTEMPTS_MAX {
+        let sent = send(&format!("/{status}"), output.clone());
+        let is_sent = sent.is_ok();
+        if is_sent || attempt == ATTEMPTS_MAX {
+            report(sent);
+        }
+        if is_sent {
+            break;
+        }
+    }
+    Ok(ExitCode::from(status))
+}
+
+fn report(sent: Result<(), String>) {
+    if let Err(why) = sent {
+        tell!("the beat was not taken: {why}");
+    }
+}
+
+/// Where the beats of one check go.
+struct Place {
+    url: HttpUrl,
+    /// Without the action.
+    path: String,
+    query: &'static str,
+}
+
+impl Place {
+    fn read(text: &str, data: &Data) -> Result<Place, CliError> {
+        if text.starts_with("http") {
+            return Place::of_url(text).ok_or_else(|| {
+                CliError::usage(format!("{text}: want http://HOST:PORT/ping/… or a slug"))
+            });
+        }
+        let tree = data.require_up()?;
+        let monitor = tree.nodes.iter().find(|it| it.role == RoleName::Monitor.text());
+        let addr = monitor.and_then(|it| it.http);
+        let addr = addr.ok_or_else(|| CliError::failed("this tree has no monitor"))?;
+        let url = HttpUrl { host: addr.ip().to_string(), port: addr.port() };
+        let key = read_key(&data.ping_key())?;
+        Ok(Place { url, path: format!("/ping/{key}/{text}"), query: "create=1&" })
+    }
+
+    fn of_url(text: &str) -> Option<Place> {
+        let (scheme, rest) = text.split_once("://")?;
+        let (authority, path) = rest.split_once('/')?;
+        let url = crate::topology::elements::url::parse(&format!("{scheme}://{authority}")).ok()?;
+        let is_clean = path.bytes().all(|it| it.is_ascii_graphic() && it != b'?');
+        let path = format!("/{}", path.trim_end_matches('/'));
+        is_clean.then_some(Place { url, path, query: "" })
+    }
+
+    async fn send(&self, action: &str, run: &str, body: Vec<u8>) -> Result<(), String> {
+        let request = Request::post(format!("{}{action}?{}rid={run}", self.path, self.query))
+            .header("host", format!("{}:{}", self.url.host, self.url.port))
+            .header("content-type", "text/plain")
+            .body(Full::new(Bytes::from(body)))
+            .map_err(|error| error.to_string())?;
+        match http::call(&self.url, request, BEAT_TIME_MAX).await {
+            Ok(reply) if reply.status < 300 => Ok(()),
+            Ok(reply) => Err(format!("{} {}", reply.status, String::from_utf8_lossy(&reply.body))),
+            Err(Failure::Unsent(why) | Failure::Unanswered(why)) => Err(why),
+        }
+    }
+}
+
+/// A random UUID: names this run.
+fn run_id() -> Result<String, CliError> {
+    let id = random_id().map_err(|error| CliError::io("cannot make a run id", &error))?;
+    let bits = wire::id::parse_base32(&id).unwrap_or_default();
+    Ok(monitor::book::uuid_text(monitor::book::make_uuid(bits)))
+}
+
+/// Runs a command whose output goes where ours goes; its end is kept.
+fn run_command(command: &[std::ffi::OsString]) -> io::Result<(ExitStatus, Vec<u8>)> {
+    let mut child = Command::new(&command[0])
+        .args(&command[1..])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    let kept = Arc::new(Mutex::new(VecDeque::new()));
+    let copies = [
+        child.stdout.take().map(|from| copy(from, io::stdout(), Arc::clone(&kept))),
+        child.stderr.take().map(|from| copy(from, io::stderr(), Arc::clone(&kept))),
+    ];
+    let status = child.wait()?;
+    for copy in copies.into_iter().flatten() {
+        // It can only have panicked, and then there is no more output.
+        drop(copy.join());
+    }
+    let kept = std::mem::take(&mut *kept.lock().unwrap_or_else(PoisonError::into_inner));
+    Ok((status, kept.into()))
+}
+
+fn copy(
+    mut from: impl Read + Send + 'static,
+    mut to: impl Write + Send + 'static,
+    kept: Arc<Mutex<VecDeque<u8>>>,
+) -> thread::JoinHandle<()> {
+    thread::spawn(move || {
+        let mut bytes = [0; 8 * 1024];
+        while let Ok(count) = from.read(&mut bytes)
+            && count != 0
+        {
+            // A reader that has gone away is no reason to stop the command.
+            drop(to.write_all(&bytes[..count]).and_then(|()| to.flush()));
+            let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+            kept.extend(&bytes[..count]);
+            let over = kept.len().saturating_sub(OUTPUT_BYTES_MAX);
+            kept.drain(..over);
+        }
+    })
+}
+
+/// As a shell would put it.
+fn code(status: ExitStatus) -> u8 {
+    let code = status.code().or_else(|| Some(SIGNAL_BASE + status.signal()?));
+    code.and_then(|it| u8::try_from(it).ok()).unwrap_or(u8::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_lead_to_checks() {
+        let place = Place::of_url("http://127.0.0.1:8090/ping/key/slug/").unwrap();
+        assert_eq!((place.url.port, place.path.as_str()), (8090, "/ping/key/slug"));
+        for bad in ["http://h", "https://h/ping/x", "http://h/a?b", "http://h/a b"] {
+            assert!(Place::of_url(bad).is_none(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! What the heartbeats of a tree go by: which monitors there are, and what a monitor watches.
+
+use super::sqlite_folder;
+use crate::{
+    data::read_key,
+    error::CliError,
+    topology::{Monitor, Node, Role, ServiceKind, Topology, elements::role::RoleName},
+};
+use monitor::{
+    channel::Target,
+    config::{ChannelConfig, MonitorConfig, WatchedNode},
+};
+use net::{
+    agent::{Agent, AgentConfig},
+    node::NodeConfig,
+    shutdown::Shutdown,
+};
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
+
+/// Starts the node's agent; `None` in a tree without a monitor.
+pub(super) fn agent(
+    tree: &Topology,
+    node: &Node,
+    base: &NodeConfig,
+    shutdown: &Shutdown,
+) -> Result<Option<Agent>, CliError> {
+    let monitors: Vec<&Monitor> = monitors(tree).filter(|it| !is_own(it, node)).collect();
+    let Some(every) = monitors.iter().map(|it| it.beat.every).min() else { return Ok(None) };
+    let config = AgentConfig {
+        node: base.name.clone(),
+        role: node.role.name().text(),
+        version: env!("CARGO_PKG_VERSION"),
+        monitors: monitors.iter().map(|it| reachable(it.http)).collect(),
+        every,
+        key: base.cluster_key.clone(),
+        folder: folder(tree, node),
+    };
+    let agent = Agent::start(config, base.watched.clone(), shutdown.clone());
+    agent.map(Some).map_err(|error| CliError::io("cannot start the heartbeat agent", &error))
+}
+
+fn monitors(tree: &Topology) -> impl Iterator<Item = &Monitor> {
+    tree.nodes.iter().filter_map(|node| match &node.role {
+        Role::Monitor(monitor) => Some(monitor),
+        Role::Balancer { .. } | Role::Gateway { .. } | Role::Account { .. } => None,
+    })
+}
+
+/// A monitor does not watch itself: it could not tell anybody.
+fn is_own(monitor: &Monitor, node: &Node) -> bool {
+    node.role.name() == RoleName::Monitor && node.role.http() == Some(monitor.http)
+}
+
+/// An address that takes in every interface is reached by loopback.
+fn reachable(addr: SocketAddr) -> SocketAddr {
+    let ip = match addr.ip() {
+        ip if !ip.is_unspecified() => ip,
+        IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+    };
+    SocketAddr::new(ip, addr.port())
+}
+
+/// Where the node keeps something.
+fn folder(tree: &Topology, node: &Node) -> Option<PathBuf> {
+    match &node.role {
+        Role::Monitor(monitor) => Some(monitor.folder.clone()),
+        Role::Account { service, .. } => {
+            let service = tree.services.iter().find(|it| it.name == *service)?;
+            match &service.kind {
+                ServiceKind::Account { engines, .. } => {
+                    sqlite_folder(&service.name, engines).ok().map(Into::into)
+                }
+                ServiceKind::Http { .. } => None,
+            }
+        }
+        Role::Balancer { .. } | Role::Gateway { .. } => None,
+    }
+}
+
+/// The configuration of a monitor.
+pub(super) fn monitor(
+    tree: &Topology,
+    node: NodeConfig,
+    role: &Monitor,
+) -> Result<MonitorConfig, CliError> {
+    let others = tree.nodes.iter().filter(|it| !is_own(role, it));
+    let beat_grace = role.beat.grace;
+    let channel = |(at, text): (usize, &String)| {
+        // The file was checked: what it holds can be read.
+        let target = Target::parse(text, role.smtp.as_deref())
+            .map_err(|want| CliError::failed(format!("notify {text:?}: want {want}")))?;
+        Ok(ChannelConfig { name: format!("{}-{}", target.kind(), at + 1), target })
+    };
+    Ok(MonitorConfig {
+        node,
+        http: role.http,
+        folder: role.folder.clone(),
+        tree: tree.name.clone(),
+        every: role.beat.every,
+        grace: beat_grace.max(Duration::from_millis(1)),
+        nodes: others.map(|it| watched(tree, it)).collect(),
+        channels: role.notify.iter().enumerate().map(channel).collect::<Result<_, CliError>>()?,
+        api_key: read_key(&tree.api_key)?,
+        ping_key: read_key(&tree.ping_key)?,
+        is_fresh: false,
+    })
+}
+
+fn watched(tree: &Topology, node: &Node) -> WatchedNode {
+    let accounts =
+        || tree.nodes.iter().filter(|it| it.role.service().is_some()).map(|it| it.name.clone());
+    let below = match &node.role {
+        Role::Balancer { endpoints, .. } => endpoints.iter().map(|it| it.node.clone()).collect(),
+        // A gateway sends to the nodes of every account service.
+        Role::Gateway { .. } => accounts().collect(),
+        Role::Account { .. } | Role::Monitor(_) => Vec::new(),
+    };
+    WatchedNode {
+        name: node.name.clone(),
+        role: node.role.name().text(),
+        below,
+        service: node.role.service().map(str::to_owned),
+        admin: node.admin.map(reachable),
+    }
+}

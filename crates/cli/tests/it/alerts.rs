@@ -1,0 +1,119 @@
+//! People are told: once when a node is gone, once when it is back, and of nothing else.
+
+use crate::tree::Tree;
+use serde_json::Value;
+use std::{
+    io::{BufRead, BufReader, Read, Write},
+    net::{SocketAddr, TcpListener, TcpStream},
+    sync::mpsc,
+    thread,
+    time::Duration,
+};
+
+/// A webhook receiver that takes everything.
+struct Receiver {
+    addr: SocketAddr,
+    letters: mpsc::Receiver<Value>,
+}
+
+/// Longer than a busy machine takes for any letter.
+const LETTER_MAX: Duration = Duration::from_secs(60);
+
+impl Receiver {
+    fn listen() -> Receiver {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let addr = listener.local_addr().unwrap();
+        let (sender, letters) = mpsc::channel();
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                // The test may be over.
+                drop(sender.send(take(stream.unwrap())));
+            }
+        });
+        Receiver { addr, letters }
+    }
+
+    /// The next letter: event and names.
+    #[track_caller]
+    fn next(&self, tree: &Tree) -> (String, Vec<String>) {
+        let letter = self.letters.recv_timeout(LETTER_MAX);
+        let letter = letter.unwrap_or_else(|_| panic!("no letter: {}", tree.logs()));
+        let names = letter["nodes"].as_array().unwrap().iter();
+        let names = names.map(|it| it.as_str().unwrap().to_owned()).collect();
+        (letter["event"].as_str().unwrap().to_owned(), names)
+    }
+}
+
+fn take(mut stream: TcpStream) -> Value {
+    let mut reader = BufReader::new(stream.try_clone().unwrap());
+    let mut length = 0;
+    loop {
+        let mut line = String::new();
+        reader.read_line(&mut line).unwrap();
+        if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+            length = value.trim().parse().unwrap();
+        }
+        if line.trim().is_empty() {
+            break;
+        }
+    }
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body).unwrap();
+    let answer = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+    stream.write_all(answer.as_bytes()).unwrap();
+    serde_json::from_slice(&body).unwrap()
+}
+
+/// What the monitor knows of a node.
+fn watched(tree: &Tree, name: &str) -> String {
+    let mut monitor = crate::http::Client::connect(tree.monitor(), "none").unwrap();
+    let checks = monitor.get(&format!("/v1/checks/{name}")).unwrap().json();
+    checks["state"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_dead_node_is_told_of_once_and_its_return_once() {
+    let receiver = Receiver::listen();
+    let notify = format!("http://{}/hook", receiver.addr);
+    let mut tree = Tree::up_with("alerts", &["--notify", &notify]);
+    tree.until("everybody beats", |tree| {
+        ["edge", "gateway-1", "a-1", "b-2"].iter().all(|it| watched(tree, it) == "up")
+    });
+    let told = |event: &str, name: &str| (event.to_owned(), vec![name.to_owned()]);
+
+    tree.ok(&["node", "a-1", "kill"]);
+    assert_eq!(receiver.next(&tree), told("opened", "a-1"));
+    tree.ok(&["node", "a-1", "start"]);
+    assert_eq!(receiver.next(&tree), told("resolved", "a-1"));
+
+    tree.ok(&["node", "gateway-1", "pause"]);
+    assert_eq!(receiver.next(&tree), told("opened", "gateway-1"));
+    tree.ok(&["node", "gateway-1", "resume"]);
+    assert_eq!(receiver.next(&tree), told("resolved", "gateway-1"));
+
+    // What is stopped, drained or restarted on purpose, or dies and is started again at once, is
+    // nobody's night.
+    tree.ok(&["node", "b-1", "stop"]);
+    tree.until("b-1 has said so", |tree| watched(tree, "b-1") == "stopped");
+    tree.ok(&["node", "layer2-1", "drain"]);
+    tree.until("layer2-1 has said so", |tree| watched(tree, "layer2-1") == "draining");
+    tree.kill("gateway-2");
+    tree.ok(&["node", "layer2-1", "start"]);
+    tree.ok(&["node", "b-1", "start"]);
+    tree.until("all are well", |tree| {
+        ["b-1", "layer2-1", "gateway-2"].iter().all(|it| watched(tree, it) == "up")
+    });
+    // The monitor itself may die: it goes on where it was.
+    tree.kill("monitor");
+    tree.until("the monitor is back", |tree| {
+        crate::http::Client::connect(tree.monitor(), "none").is_ok() && watched(tree, "a-2") == "up"
+    });
+    assert!(tree.drain(), "{}", tree.logs());
+    tree.start_with(&["--notify", &notify]);
+    tree.until("everybody beats again", |tree| watched(tree, "edge") == "up");
+
+    // Whatever there was to tell would have come before this.
+    tree.ok(&["node", "b-2", "kill"]);
+    assert_eq!(receiver.next(&tree), told("opened", "b-2"));
+    assert!(receiver.letters.try_recv().is_err(), "one notice for one node");
+}
