@@ -12,6 +12,10 @@ use std::{
     fmt::Write,
     fs, io,
     net::{IpAddr, Ipv4Addr, SocketAddr},
+    os::{
+        linux::net::SocketAddrExt,
+        unix::net::{SocketAddr as UnixAddress, UnixListener},
+    },
     path::Path,
 };
 
@@ -82,12 +86,23 @@ fn monitor_address(
             .map_err(|error| error.hint("name another address for the monitor: --monitor ADDR")),
         wanted => {
             let last = recorded.and_then(|tree| tree.node("monitor")?.role.http());
-            let usual = wanted.is_none().then_some(MONITOR_USUAL);
+            let last = last.filter(|it| *it != MONITOR_USUAL);
+            let usual = (last.is_none() && wanted.is_none() && reserve(MONITOR_USUAL))
+                .then_some(MONITOR_USUAL);
             ports
                 .take(last.or(usual))
                 .map_err(|error| CliError::io("cannot find a free port", &error))
         }
     }
+}
+
+/// Makes sure that no other `up` on this machine takes the address too: a port that was found free
+/// is free until its node has started. The name lasts as long as this process, which binds it for
+/// good.
+fn reserve(address: SocketAddr) -> bool {
+    let name = UnixAddress::from_abstract_name(format!("tollgate {address}"));
+    let reserved = name.and_then(|name| UnixListener::bind_addr(&name));
+    reserved.map(std::mem::forget).is_ok()
 }
 
 fn text(
@@ -212,6 +227,13 @@ mod tests {
         let drawn = tree.draw();
         assert!(drawn.contains("16 partitions on sqlite:/data/a"), "{drawn}");
         assert_eq!(tree.entrance().unwrap().to_string(), "127.0.0.1:8080");
+    }
+
+    #[test]
+    fn an_address_is_reserved_once() {
+        let address = "127.77.0.9:1".parse().unwrap(); // Of this test alone.
+        assert!(reserve(address));
+        assert!(!reserve(address));
     }
 
     #[test]
