@@ -178,7 +178,7 @@ impl Supervisor {
     fn begin_start(&mut self, index: usize) -> Start {
         let node = &self.nodes[index];
         let end = net::clock::now() + super::life::READY_MAX;
-        if node.is_paused {
+        if node.is_paused && node.process.is_some() {
             let hint = format!("let it go on with `tollgate node {} resume`", node.name);
             return Start::Refused(format!("{} is paused", node.name), Some(hint));
         }
@@ -237,7 +237,14 @@ impl Supervisor {
 
     fn begin_resume(&mut self, index: usize) -> Start {
         let node = &mut self.nodes[index];
-        let Some(process) = &node.process else { return not_running(&node.name) };
+        let Some(process) = &node.process else {
+            if node.is_paused {
+                // Its process was ended meanwhile.
+                self.start(index);
+                return Start::Pending(Goal::Ready, net::clock::now() + super::life::READY_MAX);
+            }
+            return not_running(&node.name);
+        };
         if !node.is_paused {
             return Start::Held;
         }

@@ -251,7 +251,13 @@ impl Supervisor {
             Word::Turned(turn, result) => self.turned(index, turn, result),
             Word::Ended(how) => {
                 node.process = None;
-                node.is_paused = false;
+                if node.is_paused && !matches!(node.life.phase(), Phase::Ending(_)) {
+                    // A sibling may have ended what hangs. It was to stay away until it is resumed.
+                    tell!("{} {how} while it was paused: down until it is resumed", node.name);
+                    node.life.ordered_down(Why::Killed);
+                } else {
+                    node.is_paused = false;
+                }
                 if let Some(delay) = node.life.ended(net::clock::now()) {
                     tell!("{} {how}: starting it again in {delay:?}", node.name);
                 }
@@ -287,6 +293,7 @@ impl Supervisor {
     pub(super) fn start(&mut self, index: usize) {
         let node = &mut self.nodes[index];
         let now = net::clock::now();
+        node.is_paused = false;
         node.life.started(now);
         let words = self.word_sender.clone();
         let name = (index, node.name.as_str());
