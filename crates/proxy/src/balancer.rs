@@ -4,6 +4,7 @@
 
 mod blame;
 mod board;
+mod coming;
 pub(crate) mod front;
 pub(crate) mod hashing;
 mod hop;

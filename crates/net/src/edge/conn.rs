@@ -238,14 +238,20 @@ impl InHand {
         }
         state.answered.set(state.tick.get());
     }
+
+    /// Notes that whoever makes the answer has no more of it yet: the client holds up nothing.
+    pub(super) fn answer_waits(&mut self) {
+        if std::mem::take(&mut self.answering) {
+            let answers = &self.state.answers;
+            answers.set(answers.get() - 1);
+        }
+    }
 }
 
 impl Drop for InHand {
     fn drop(&mut self) {
+        self.answer_waits();
         let state = &self.state;
-        if self.answering {
-            state.answers.set(state.answers.get() - 1);
-        }
         state.busy.set(state.busy.get() - 1);
         if state.busy.get() == 0 && state.phase() == Phase::Handling {
             state.enter(if state.mid_head.get() { Phase::Head } else { Phase::Idle });

@@ -101,7 +101,11 @@ impl HttpBody for Outgoing {
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         // There is room for more: the client reads.
         self.in_hand.answer_goes_on();
-        Pin::new(&mut self.body).poll_frame(cx)
+        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        if polled.is_pending() {
+            self.in_hand.answer_waits();
+        }
+        polled
     }
 
     fn is_end_stream(&self) -> bool {

@@ -49,6 +49,7 @@ pub struct CallSlot {
     streams: bool,
 }
 
+/// An answer with the first part of its body, and a reader for the others if that is not all.
 type Settled = Result<(Answer, Option<StreamReader>), Loss>;
 
 #[derive(Debug)]
@@ -154,21 +155,26 @@ pub fn call<P: Pending + From<CallSlot>>(
     link: &Link<P>,
     request: &RequestRef<'_>,
 ) -> impl Future<Output = Result<Answer, Loss>> + use<P> {
-    call_with(link, request, P::from)
+    let settled = call_with(link, request, false, P::from);
+    async move { settled.await.map(|(answer, _)| answer) }
 }
 
 /// As [`call`], for pendings that hold more than the slot: `wrap` makes one, which is to pass on to
 /// the slot what it hears. It hears of everything, also of a request that could not be sent.
+///
+/// With `streams` a long answer is not put together: its first part comes with a reader for the
+/// others, and the deadline is one for that first part.
 pub fn call_with<P: Pending, W: FnOnce(CallSlot) -> P>(
     link: &Link<P>,
     request: &RequestRef<'_>,
+    streams: bool,
     wrap: W,
-) -> impl Future<Output = Result<Answer, Loss>> + use<P, W> {
-    let (waiting, slot) = Waiting::new(link, false);
+) -> impl Future<Output = Result<(Answer, Option<StreamReader>), Loss>> + use<P, W> {
+    let (waiting, slot) = Waiting::new(link, streams);
     if let Err(Refused { pending, loss }) = link.send(request, wrap(slot)) {
         pending.lost(loss);
     }
-    async move { waiting.settled().await.map(|(answer, _)| answer) }
+    async move { waiting.settled().await }
 }
 
 /// A request that streams: the rest of its body goes out as the answer comes in.

@@ -7,7 +7,13 @@ use super::{
     streams::{Inward, Outward, Streams, Taken},
 };
 use bytes::Bytes;
-use std::{fmt, future::poll_fn, rc::Rc, task::Poll, time::Duration};
+use std::{
+    fmt,
+    future::poll_fn,
+    rc::Rc,
+    task::{Context, Poll},
+    time::Duration,
+};
 use tokio::{task::spawn_local, time::timeout};
 use wire::frame::{append_data, append_window, limits::MESSAGE_BYTES_MAX};
 
@@ -69,13 +75,17 @@ impl StreamReader {
 
     /// The next bytes, never none; `None` at the end of the message. An error is the end, too.
     pub async fn next(&mut self) -> Option<Result<Bytes, Loss>> {
-        let taken = poll_fn(|cx| self.inward.poll_next(cx.waker())).await?;
-        Some(taken.map(|Taken { chunk, credit }| {
+        poll_fn(|cx| self.poll_next(cx)).await
+    }
+
+    /// As [`StreamReader::next`], for those who are polled themselves.
+    pub fn poll_next(&mut self, cx: &Context<'_>) -> Poll<Option<Result<Bytes, Loss>>> {
+        self.inward.poll_next(cx.waker()).map_ok(|Taken { chunk, credit }| {
             if let Some(credit) = credit {
                 self.end.outbox().append(|out| append_window(out, self.id, credit));
             }
             chunk
-        }))
+        })
     }
 
     /// Puts the message together after `first`, which its first frame brought.

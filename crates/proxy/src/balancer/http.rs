@@ -1,6 +1,7 @@
 //! The HTTP front: a client's request goes on over the trunk, and its answer comes back as HTTP.
 
 use super::{
+    coming::Coming,
     front::{self, Key},
     limits::{ATTEMPTS_MAX, EDGE_LIMIT, FULL_MAX, UNSENT_WAIT_MAX},
     router::Router,
@@ -9,11 +10,11 @@ use super::{
 use crate::gate::Gate;
 use balance::{Ask, Outcome};
 use bytes::Bytes;
-use http::{HeaderValue, Response, request::Parts};
+use http::{HeaderValue, Response, Version, request::Parts};
 use net::{
     clock,
     edge::{Asked, Body, Service},
-    trunk::{Answer, Loss},
+    trunk::{Answer, Loss, StreamReader},
 };
 use std::{cell::Cell, rc::Rc};
 use tokio::time::timeout;
@@ -40,10 +41,10 @@ impl HttpFront {
         request_id: &HeaderValue,
         key: Option<&Key>,
         shed: &Cell<bool>,
-    ) -> Response<Bytes> {
+    ) -> Response<Body> {
         let Ok(headers) = front::forwarded_headers(&asked.parts.headers, request_id) else {
             let detail = "the headers are too many to be passed on";
-            return front::problem(Code::HeadersTooLarge, detail, None, request_id);
+            return front::problem(Code::HeadersTooLarge, detail, None, request_id).map(Body::from);
         };
         let method = asked.parts.method.as_str();
         let target = Target::Http { method, path: asked.path(), headers: headers.as_ref() };
@@ -55,8 +56,8 @@ impl HttpFront {
         request.trace = front::trace(&asked.parts.headers);
         let nature = Nature::of(&request);
         let counters = &self.router.counters;
-        let failure = match self.exchange(request, nature, shed).await {
-            Ok(answer) => match passed_on(&answer) {
+        let failure = match self.exchange(request, may_stream(asked), nature, shed).await {
+            Ok((answer, more)) => match passed_on(&answer, more) {
                 Ok(response) => return response,
                 Err(failure) => failure,
             },
@@ -67,16 +68,17 @@ impl HttpFront {
             Failure::Unknown | Failure::Late => counters.unknown.add(1),
         }
         let (code, detail) = failure.verdict(nature);
-        front::problem(code, detail, None, request_id)
+        front::problem(code, detail, None, request_id).map(Body::from)
     }
 
     /// Sends a request to one endpoint, and if its connection is lost to one more.
     async fn exchange(
         &self,
         mut request: RequestRef<'_>,
+        streams: bool,
         nature: Nature,
         shed: &Cell<bool>,
-    ) -> Result<Answer, Failure> {
+    ) -> Result<(Answer, Option<StreamReader>), Failure> {
         let router = &self.router;
         let expires = clock::now() + router.deadline.get();
         let hash = router.hash_of(&request.target);
@@ -99,15 +101,15 @@ impl HttpFront {
             };
             request.deadline_ms = left_ms;
             let endpoint = ticket.choice.endpoint;
-            let result = router.call(ticket, &request).await;
+            let result = router.call(ticket, &request, streams).await;
             excluded = Some(endpoint);
             match result {
-                Ok(answer) => {
+                Ok((answer, more)) => {
                     let response = answer.response();
                     shed.set(router.blame(endpoint, &response) == Outcome::Shed);
                     let passes = !repeated || nature.reads;
                     if passes || is_definite(response.status, response.body) {
-                        return Ok(answer);
+                        return Ok((answer, more));
                     }
                     return Err(Failure::Unknown);
                 }
@@ -161,7 +163,7 @@ impl Service for HttpFront {
             admitted.answered(clock::now());
         }
         front::mark(&mut response, request_id, key);
-        response.map(Body::from)
+        response
     }
 
     fn refuse(&self, parts: &Parts, code: Code, detail: &str) -> Response<Bytes> {
@@ -169,17 +171,31 @@ impl Service for HttpFront {
     }
 }
 
+/// Whether a long answer may go to the client as it comes. One of the account API is put together:
+/// it is not long, and one that breaks off is then told as such. So is one to HTTP/1.0, where
+/// a body that broke off looks like one that ended.
+fn may_stream(asked: &Asked) -> bool {
+    asked.parts.version != Version::HTTP_10 && !asked.path().starts_with("/v1/")
+}
+
 /// What a client is told whose request is one too many.
 const FULL: &str = "as much is in flight as this node takes; the request was not executed";
 
 /// An endpoint's answer as HTTP. A bare failure is a node's below that gave up on the request:
 /// with 503 before it began, with anything else without saying how far it had come.
-fn passed_on(answer: &Answer) -> Result<Response<Bytes>, Failure> {
+/// Of a long one only the head and what came with it are here.
+fn passed_on(answer: &Answer, more: Option<StreamReader>) -> Result<Response<Body>, Failure> {
     let response = answer.response();
     let is_bare = response.body.is_empty() && response.headers.is_empty();
     if 500 <= response.status && is_bare {
         return Err(if response.status == 503 { Failure::Unsent } else { Failure::Unknown });
     }
     let share = |part: &[u8]| answer.share(part);
-    front::response(response.status, response.headers, answer.body(), share).ok_or(Failure::Unknown)
+    let http = front::response(response.status, response.headers, answer.body(), share);
+    let http = http.ok_or(Failure::Unknown)?;
+    let Some(reader) = more else { return Ok(http.map(Body::from)) };
+    let length = response.headers.get("content-length");
+    let (parts, first) = http.into_parts();
+    let coming = Coming::new(first, length, reader).ok_or(Failure::Unknown)?;
+    Ok(Response::from_parts(parts, Body::streamed(coming)))
 }

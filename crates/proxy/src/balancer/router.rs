@@ -16,7 +16,9 @@ use crate::config::{BalancerConfig, EndpointConfig, HashBy};
 use balance::{Ask, Budget, Outcome, Policy, Pool, Report, Spec, State, Ticket, breaker::Phase};
 use net::{
     clock, ids,
-    trunk::{Answer, Exchange, Identity, LinkEvents, Loss, Refused, StreamWriter, Tag},
+    trunk::{
+        Answer, Exchange, Identity, LinkEvents, Loss, Refused, StreamReader, StreamWriter, Tag,
+    },
 };
 use std::{
     cell::{Cell, RefCell},
@@ -223,15 +225,17 @@ impl Router {
         }
     }
 
-    /// Sends a request to where its ticket says, and returns what will come of it.
+    /// Sends a request to where its ticket says, and returns what will come of it. With `streams` a
+    /// long answer comes with a reader for what is not in its first part.
     pub(super) fn call(
         self: &Rc<Router>,
         ticket: Ticket,
         request: &RequestRef<'_>,
-    ) -> impl Future<Output = Result<Answer, Loss>> + use<> {
+        streams: bool,
+    ) -> impl Future<Output = Result<(Answer, Option<StreamReader>), Loss>> + use<> {
         let sent = Sent::new(Rc::clone(self), ticket);
         let way = &self.ways.borrow()[ticket.choice.endpoint];
-        way.call(request, move |slot| Hop::call(slot, sent))
+        way.call(request, streams, move |slot| Hop::call(slot, sent))
     }
 
     /// Sends a request that was received to the endpoint.

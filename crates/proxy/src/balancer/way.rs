@@ -8,7 +8,7 @@ use net::{
     node,
     trunk::{
         Answer, CallSlot, Exchange, Identity, Link, LinkConfig, LinkEvents, Loss, Refused,
-        StreamWriter, Ticket, call_with, forward_stream,
+        StreamReader, StreamWriter, Ticket, call_with, forward_stream,
     },
 };
 use std::{
@@ -80,14 +80,16 @@ impl Way {
         &self.config.name
     }
 
-    /// Sends a request and returns what will come of it; `hop` makes what hears of it first.
+    /// Sends a request and returns what will come of it; `hop` makes what hears of it first. With
+    /// `streams` a long answer comes with a reader for what is not in its first part.
     pub(super) fn call<W: FnOnce(CallSlot) -> Hop>(
         &self,
         request: &RequestRef<'_>,
+        streams: bool,
         hop: W,
-    ) -> impl Future<Output = Result<Answer, Loss>> + use<W> {
+    ) -> impl Future<Output = Result<(Answer, Option<StreamReader>), Loss>> + use<W> {
         match &self.transport {
-            Transport::Trunk(link) => call_with(link, request, hop),
+            Transport::Trunk(link) => call_with(link, request, streams, hop),
         }
     }
 

@@ -5,7 +5,7 @@ use super::{
     failure::Failure,
     group::Group,
     head::{self, Head},
-    limits::{TRUNK_BODY_BYTES_MAX, WHOLE_ANSWER_BYTES_MAX, WHOLE_BODY_BYTES_MAX},
+    limits::{WHOLE_ANSWER_BYTES_MAX, WHOLE_BODY_BYTES_MAX},
     roster::Passed,
     tunnel,
 };
@@ -202,11 +202,7 @@ impl Told {
         let length = response.body().size_hint().exact();
         match length.map(|length| usize::try_from(length).unwrap_or(usize::MAX)) {
             Some(..=WHOLE_ANSWER_BYTES_MAX) => gather(response, expires).await.map(Told::Whole),
-            Some(..=TRUNK_BODY_BYTES_MAX) | None => Ok(Told::Coming(response)),
-            Some(_) => {
-                tracing::warn!(limit = TRUNK_BODY_BYTES_MAX, "an answer is too long for the trunk");
-                Err(Failure::Odd)
-            }
+            Some(_) | None => Ok(Told::Coming(response)),
         }
     }
 }
@@ -229,7 +225,14 @@ async fn gather(response: Response<Arriving>, expires: Moment) -> Result<Respons
 
 /// Sends an answer as it comes. One that breaks off breaks off for the asker, too.
 async fn stream(response: Response<Arriving>, node: &str, service: &str, reply: ReplyTo) {
-    let Ok(list) = headers(&response, node) else { return too_many(service, reply) };
+    let list = headers(&response, node).and_then(|mut list| {
+        // The frame does not say it, and the edge is to tell its client.
+        if let Some(length) = response.body().size_hint().exact() {
+            list.push(header::CONTENT_LENGTH.as_str(), length.to_string().as_bytes())?;
+        }
+        Ok(list)
+    });
+    let Ok(list) = list else { return too_many(service, reply) };
     let mut head = ResponseRef::new(response.status().as_u16(), service, &[]);
     head.headers = list.as_ref();
     let Some(mut writer) = reply.begin(head) else { return };

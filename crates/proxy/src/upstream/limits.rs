@@ -1,7 +1,7 @@
 //! Limits of what is kept for HTTP services that are not ours, per worker and endpoint.
 
+use crate::balancer::limits::ANSWER_QUIET_MAX;
 use std::time::Duration;
-use wire::frame::limits::{HEAD_BYTES_MAX, MESSAGE_BYTES_MAX};
 
 /// HTTP/1.1 connections, busy and idle. Upgraded ones count until they end.
 pub const CONNECTIONS_MAX: usize = 256;
@@ -44,9 +44,6 @@ pub const ADDRESSES_TRIED_MAX: usize = 3;
 pub const RESPONSE_HEADERS_MAX: usize = 100;
 /// As [`RESPONSE_HEADERS_MAX`].
 pub const RESPONSE_HEAD_BYTES_MAX: usize = 64 * 1024;
-/// Body of an answer that goes over the trunk, where it is known beforehand: the edge puts an answer
-/// together, and has no room for more.
-pub const TRUNK_BODY_BYTES_MAX: usize = MESSAGE_BYTES_MAX - HEAD_BYTES_MAX;
 /// An answer over the trunk goes whole up to this length, so that one that breaks off can be told as
 /// a failure; a longer one, or one of unknown length, goes as it comes.
 pub const WHOLE_ANSWER_BYTES_MAX: usize = 32 * 1024;
@@ -70,5 +67,5 @@ const _: () = {
     assert!(IDLE_RISKY_MAX.as_nanos() < IDLE_MAX.as_nanos());
     assert!(IDLE_MAX.as_nanos() < AGE_MAX.as_nanos());
     assert!(ADDRESSES_TRIED_MAX <= ADDRESSES_MAX);
-    assert!(WHOLE_ANSWER_BYTES_MAX < TRUNK_BODY_BYTES_MAX);
+    assert!(BODY_QUIET_MAX.as_nanos() < ANSWER_QUIET_MAX.as_nanos());
 };

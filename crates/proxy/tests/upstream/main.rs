@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "what fails in a helper fails the test")]
 
 mod checks;
+mod edge;
 mod failure;
 mod harness;
 mod http2;
@@ -10,5 +11,6 @@ mod passing;
 mod peer;
 mod runtime;
 mod streaming;
+mod tree;
 mod trunk;
 mod upgrade;

@@ -94,7 +94,12 @@ impl Conn {
 
     /// A client that is gone is no failure of a test.
     pub(crate) fn say(&mut self, bytes: &[u8]) {
-        drop(self.stream.get_mut().write_all(bytes));
+        self.is_heard(bytes);
+    }
+
+    /// As [`Conn::say`]; false once the client is known to be gone.
+    pub(crate) fn is_heard(&mut self, bytes: &[u8]) -> bool {
+        self.stream.get_mut().write_all(bytes).is_ok()
     }
 
     /// Whatever comes next.

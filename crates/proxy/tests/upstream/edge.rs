@@ -1,0 +1,144 @@
+//! What streams through a whole tree: from the edge to a service that is routed to, and back.
+
+use crate::{
+    harness::{PATIENCE, read_chunk},
+    peer::Peer,
+    tree::{DEADLINE, Tree},
+};
+use std::{
+    sync::{Mutex, mpsc},
+    thread,
+};
+
+const LONG_BYTES: usize = 20_000_000;
+
+/// No two parts of it are alike.
+fn long() -> Vec<u8> {
+    (0u32..).flat_map(u32::to_le_bytes).take(LONG_BYTES).collect()
+}
+
+#[test]
+fn what_comes_bit_by_bit_reaches_the_client_bit_by_bit() {
+    let (go, gone) = mpsc::channel::<()>();
+    let gone = Mutex::new(gone);
+    let peer = Peer::start(move |mut conn| {
+        while conn.request().is_some() {
+            conn.say(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\nx-kind: events\r\n\r\n");
+            for event in ["one", "two", "three"] {
+                conn.say(format!("{:x}\r\n{event}\r\n", event.len()).as_bytes());
+                // Not before the client has heard of this one.
+                gone.lock().unwrap().recv_timeout(PATIENCE).unwrap();
+            }
+            conn.say(b"0\r\n\r\n");
+        }
+    });
+    let tree = Tree::before(peer.addr);
+    let mut client = tree.client();
+    for _ in 0..2 {
+        client.say(b"GET /rates/events HTTP/1.1\r\nhost: a\r\n\r\n");
+        let head = client.answer_head().unwrap();
+        assert_eq!((head.status(), head.header("x-kind")), (200, "events"), "{head:?}");
+        assert_eq!(head.header("transfer-encoding"), "chunked");
+        for event in ["one", "two", "three"] {
+            assert_eq!(read_chunk(&mut client.stream).unwrap(), event.as_bytes());
+            go.send(()).unwrap();
+        }
+        assert_eq!(read_chunk(&mut client.stream).unwrap(), b"");
+    }
+    drop(client);
+    tree.drain();
+}
+
+#[test]
+fn a_long_answer_arrives_whole_and_with_its_length() {
+    let peer = Peer::start(|mut conn| {
+        while let Some(request) = conn.request() {
+            match request.line.contains("/chunked") {
+                true => conn.say(
+                    format!(
+                        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n{LONG_BYTES:x}\r\n"
+                    )
+                    .as_bytes(),
+                ),
+                false => conn.say(
+                    format!("HTTP/1.1 200 OK\r\ncontent-length: {LONG_BYTES}\r\n\r\n").as_bytes(),
+                ),
+            }
+            conn.say(&long());
+            if request.line.contains("/chunked") {
+                conn.say(b"\r\n0\r\n\r\n");
+            }
+        }
+    });
+    let tree = Tree::before(peer.addr);
+    let mut client = tree.client();
+    for path in ["/rates/length", "/rates/chunked", "/rates/length"] {
+        let answer = client.ask("GET", path, &[], "");
+        let is_told = answer.header("content-length") == LONG_BYTES.to_string();
+        assert_eq!(is_told, path.ends_with("length"), "{:?}", answer.headers);
+        assert!(answer.body == long(), "{path}: {} bytes", answer.body.len());
+    }
+    drop(client);
+    tree.drain();
+}
+
+#[test]
+fn a_client_that_leaves_ends_the_services_work() {
+    let (ended, has_ended) = mpsc::channel();
+    let peer = Peer::start(move |mut conn| {
+        conn.request();
+        conn.say(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\none\r\n");
+        let event = [&b"4000\r\n"[..], &[42; 0x4000], b"\r\n"].concat();
+        while conn.is_heard(&event) {}
+        ended.send(()).unwrap();
+    });
+    let tree = Tree::before(peer.addr);
+    let mut client = tree.client();
+    client.say(b"GET /rates/events HTTP/1.1\r\nhost: a\r\n\r\n");
+    client.answer_head().unwrap();
+    assert_eq!(read_chunk(&mut client.stream).unwrap(), b"one");
+    drop(client);
+    has_ended.recv_timeout(PATIENCE).unwrap();
+    tree.drain();
+}
+
+/// A half is never taken for a whole, whether the service told the length or not.
+#[test]
+fn an_answer_that_breaks_off_breaks_off_for_the_client() {
+    let peer = Peer::start(|mut conn| {
+        let told = conn.request().is_some_and(|it| it.line.contains("/length"));
+        match told {
+            true => conn.say(b"HTTP/1.1 200 OK\r\ncontent-length: 100000\r\n\r\nsome"),
+            false => {
+                conn.say(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\nsome\r\n")
+            }
+        }
+    });
+    let tree = Tree::before(peer.addr);
+    for path in ["length", "chunked"] {
+        let mut client = tree.client();
+        client.say(format!("GET /rates/{path} HTTP/1.1\r\nhost: a\r\n\r\n").as_bytes());
+        assert!(client.answer(false).is_none(), "{path}");
+    }
+    tree.drain();
+}
+
+#[test]
+fn the_deadline_is_one_for_the_head() {
+    let peer = Peer::start(|mut conn| {
+        if conn.request().is_some_and(|it| it.line.contains("/late")) {
+            return drop(conn.read_rest());
+        }
+        conn.say(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\none\r\n");
+        // What this test is about is time.
+        thread::sleep(DEADLINE + DEADLINE / 4);
+        conn.say(b"3\r\ntwo\r\n0\r\n\r\n");
+    });
+    let tree = Tree::before(peer.addr);
+    let mut client = tree.client();
+    assert_eq!(client.ask("GET", "/rates/slow", &[], "").text(), "onetwo");
+    let late = client.ask("GET", "/rates/late", &[], "");
+    assert_eq!((late.status(), late.code().as_str()), (504, "outcome_unknown"));
+    drop(client);
+    tree.drain();
+}
