@@ -74,6 +74,9 @@ pub(crate) struct Up {
     /// Mail server for --notify mailto:…
     #[arg(long, value_name = "HOST:PORT", conflicts_with = "config", value_parser = crate::topology::elements::notify::parse_server)]
     pub(crate) smtp: Option<String>,
+    /// For --notify https://…: trust the authorities of this PEM file instead of the system's
+    #[arg(long, value_name = "FILE", requires = "notify")]
+    pub(crate) ca: Option<PathBuf>,
     /// Print the tree as JSON, on one line, once it is ready
     #[arg(long)]
     pub(crate) json: bool,
@@ -259,9 +262,12 @@ pub(crate) struct Posting {
 
 #[derive(Debug, Args)]
 pub(crate) struct Beat {
-    /// Where beats go: http://HOST:PORT/ping/…, or a slug at the monitor of the data folder, where
+    /// Where beats go: http(s)://HOST:PORT/ping/…, or a slug at the monitor of the data folder, where
     /// the check is made if there is none
     pub(crate) url: String,
+    /// For https: trust the authorities of this PEM file instead of the system's
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ca: Option<PathBuf>,
     /// The command and its arguments, after `--`
     #[arg(last = true, required = true, value_name = "CMD")]
     pub(crate) command: Vec<std::ffi::OsString>,

@@ -1,10 +1,13 @@
 //! A client for one HTTP request, with a bound on time and length.
 
-use crate::topology::elements::url::HttpUrl;
+use crate::{error::CliError, topology::elements::url::HttpUrl};
 use http_body_util::Full;
 use hyper::{Request, body::Bytes};
-use net::fetch::{FetchError, Fetched, fetch};
-use std::time::Duration;
+use net::{
+    fetch::{FetchError, Fetched, Place, fetch},
+    tls::{ClientTls, Spoken},
+};
+use std::{path::Path, time::Duration};
 
 /// Longest body of an answer: a full page of the longest rows.
 const BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -25,14 +28,21 @@ pub(crate) enum Failure {
     Unanswered(String),
 }
 
-/// Sends one request on a connection of its own.
+/// What an `https://` URL needs: the authorities of this file are trusted, else the system's.
+pub(crate) fn trust(url: &HttpUrl, ca: Option<&Path>) -> Result<Option<ClientTls>, CliError> {
+    let tls = url.tls.then(|| ClientTls::load(ca, Spoken::Http1)).transpose();
+    tls.map_err(|error| CliError::failed(format!("TLS: {error}")))
+}
+
+/// Sends one request on a connection of its own; `tls` is what [`trust`] said of the URL.
 pub(crate) async fn call(
     url: &HttpUrl,
+    tls: Option<&ClientTls>,
     request: Request<Full<Bytes>>,
     time_max: Duration,
 ) -> Result<Reply, Failure> {
     let host = url.host.trim_start_matches('[').trim_end_matches(']');
-    match fetch((host, url.port), request, time_max, BODY_BYTES_MAX).await {
+    match fetch(Place { host, port: url.port, tls }, request, time_max, BODY_BYTES_MAX).await {
         Ok(Fetched { status, body }) => Ok(Reply { status, body }),
         Err(FetchError::Unsent(why)) => Err(Failure::Unsent(why)),
         Err(FetchError::Unanswered(why)) => Err(Failure::Unanswered(why)),

@@ -47,7 +47,7 @@ pub(crate) async fn undrain(admin: SocketAddr) -> Result<(), String> {
 /// Lets a node read its file anew: what has changed, or everything that is wrong.
 pub(crate) async fn reload(admin: SocketAddr) -> Result<Vec<String>, Vec<String>> {
     let url = url(admin);
-    let reply = http::call(&url, http::order(&url, "/admin/reload"), ORDER_TIME_MAX).await;
+    let reply = http::call(&url, None, http::order(&url, "/admin/reload"), ORDER_TIME_MAX).await;
     let reply = reply.map_err(|failure| vec![unheard(failure)])?;
     let value = json(&reply);
     let lines = |key: &str| -> Vec<String> {
@@ -73,7 +73,8 @@ pub(crate) fn told(node: &str, result: Result<Vec<String>, Vec<String>>) -> Node
 /// Gives an order; what the node says to it.
 pub(crate) async fn order(admin: SocketAddr, path: &str) -> Result<Value, String> {
     let url = url(admin);
-    let reply = http::call(&url, http::order(&url, path), ORDER_TIME_MAX).await.map_err(unheard)?;
+    let reply =
+        http::call(&url, None, http::order(&url, path), ORDER_TIME_MAX).await.map_err(unheard)?;
     whole(&reply)
 }
 
@@ -81,7 +82,7 @@ pub(crate) async fn order(admin: SocketAddr, path: &str) -> Result<Value, String
 pub(crate) async fn look(admin: SocketAddr) -> Result<Value, String> {
     let url = url(admin);
     let asked = http::get(&url, "/admin/status");
-    whole(&http::call(&url, asked, ORDER_TIME_MAX).await.map_err(unheard)?)
+    whole(&http::call(&url, None, asked, ORDER_TIME_MAX).await.map_err(unheard)?)
 }
 
 fn whole(reply: &Reply) -> Result<Value, String> {
@@ -111,7 +112,7 @@ fn url(admin: SocketAddr) -> HttpUrl {
         std::net::IpAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
     };
     let host = SocketAddr::new(ip, 0).to_string();
-    HttpUrl { host: host.trim_end_matches(":0").to_owned(), port: admin.port() }
+    HttpUrl::plain(host.trim_end_matches(":0").to_owned(), admin.port())
 }
 
 #[cfg(test)]

@@ -109,6 +109,8 @@ pub(crate) struct Monitor {
     pub(crate) notify: Vec<String>,
     /// There is one if somebody is told by mail.
     pub(crate) smtp: Option<String>,
+    /// Whom `https://` is believed by; without it whom the system trusts.
+    pub(crate) ca: Option<PathBuf>,
     pub(crate) folder: PathBuf,
 }
 
@@ -183,7 +185,7 @@ impl Topology {
         let first = endpoints.first()?;
         if first.is_url() {
             let urls = endpoints.iter().filter_map(|it| {
-                Some(WeightedUrl { url: url::parse(&it.node).ok()?, weight: it.weight })
+                Some(WeightedUrl { url: url::parse_plain(&it.node).ok()?, weight: it.weight })
             });
             return Some(Manner::default().at("http", urls));
         }

@@ -6,7 +6,7 @@ mod post;
 
 pub use self::message::Message;
 
-use crate::core::outbox::Sent;
+use crate::{config::MonitorConfig, core::outbox::Sent};
 use std::{fmt, time::Duration};
 
 /// How long one attempt may take.
@@ -36,9 +36,11 @@ impl fmt::Debug for Target {
     }
 }
 
-/// `http://host:port/path`, in its parts.
+/// `http://host:port/path` or `https://…`, in its parts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Url {
+    pub tls: bool,
+    /// A name, or an address without brackets.
     pub host: String,
     pub port: u16,
     /// Path and query.
@@ -46,33 +48,49 @@ pub struct Url {
 }
 
 impl Url {
-    /// Reads an `http://` URL. TLS to the outside is not spoken yet.
+    /// Reads an `http://` or `https://` URL.
     pub fn parse(text: &str) -> Result<Url, String> {
-        let Some(rest) = text.strip_prefix("http://") else {
-            let why = "http://HOST[:PORT]/PATH (a proxy that speaks TLS may stand there)";
-            return Err(why.to_owned());
+        let want = || "http(s)://HOST[:PORT]/PATH".to_owned();
+        let (scheme, rest) = text.split_once("://").ok_or_else(want)?;
+        let tls = match scheme {
+            "http" => false,
+            "https" => true,
+            _ => return Err(want()),
         };
         let end = rest.find(['/', '?']).unwrap_or(rest.len());
         let (authority, path) = rest.split_at(end);
         let (host, port) = match authority.rsplit_once(':') {
             Some((host, port)) if !port.contains(']') => (host, port.parse().ok()),
-            Some(_) | None => (authority, Some(80)),
+            Some(_) | None => (authority, Some(port_of(tls))),
         };
         let host = host.trim_start_matches('[').trim_end_matches(']');
         let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
         let is_clean = |text: &str| text.bytes().all(|it| it.is_ascii_graphic());
         match port.filter(|it| *it != 0) {
             Some(port) if !host.is_empty() && is_clean(host) && is_clean(&path) => {
-                Ok(Url { host: host.to_owned(), port, path })
+                Ok(Url { tls, host: host.to_owned(), port, path })
             }
-            Some(_) | None => Err("http://HOST[:PORT]/PATH".to_owned()),
+            Some(_) | None => Err(want()),
         }
+    }
+
+    /// Host and port as a request names them: without the port that the scheme stands for.
+    fn authority(&self) -> String {
+        let host = match self.host.contains(':') {
+            true => format!("[{}]", self.host),
+            false => self.host.clone(),
+        };
+        if self.port == port_of(self.tls) { host } else { format!("{host}:{}", self.port) }
     }
 }
 
+fn port_of(tls: bool) -> u16 {
+    if tls { 443 } else { 80 }
+}
+
 impl Target {
-    /// Reads `http://…`, `slack+http://…`, `ntfy+http://…`, `pagerduty+http://…#KEY`,
-    /// `mailto:who@where` or `command:PROGRAM`. Mail needs a server, `HOST:PORT`.
+    /// Reads `http://…`, `slack+http://…`, `ntfy+http://…`, `pagerduty+http://…#KEY`, each of them
+    /// with `https` as well, `mailto:who@where` or `command:PROGRAM`. Mail needs a server, `HOST:PORT`.
     pub fn parse(text: &str, smtp: Option<&str>) -> Result<Target, String> {
         if let Some(to) = text.strip_prefix("mailto:") {
             return Target::mail(to, smtp);
@@ -91,7 +109,8 @@ impl Target {
             return Url::parse(url).map(Target::Ntfy);
         }
         if let Some(url) = text.strip_prefix("pagerduty+") {
-            let (url, key) = url.split_once('#').ok_or("pagerduty+http://HOST/v2/enqueue#KEY")?;
+            let (url, key) =
+                url.split_once('#').ok_or("pagerduty+http(s)://HOST/v2/enqueue#KEY")?;
             return Ok(Target::PagerDuty { url: Url::parse(url)?, key: key.to_owned() });
         }
         Url::parse(text).map(Target::Webhook)
@@ -112,6 +131,15 @@ impl Target {
         });
         let server = server.ok_or("HOST:PORT of a mail server")?;
         Ok(Target::Mail { to: to.to_owned(), from: "tollgate@localhost".to_owned(), server })
+    }
+
+    /// Whether it takes TLS to get there.
+    pub fn is_tls(&self) -> bool {
+        match self {
+            Target::Webhook(url) | Target::Slack(url) | Target::Ntfy(url) => url.tls,
+            Target::PagerDuty { url, .. } => url.tls,
+            Target::Mail { .. } | Target::Command(_) => false,
+        }
     }
 
     /// The word for it.
@@ -139,14 +167,15 @@ impl Target {
     }
 }
 
-/// Delivers one message; `secret` signs it where the form has room for that.
-pub async fn deliver(target: &Target, message: &Message, secret: &[u8]) -> Sent {
+/// Delivers one message. The API key signs it where the form has room for that.
+pub async fn deliver(target: &Target, message: &Message, config: &MonitorConfig) -> Sent {
+    let (tls, secret) = (config.tls.as_ref(), config.api_key.as_bytes());
     let attempt = async {
         match target {
-            Target::Webhook(url) => post::webhook(url, message, secret).await,
-            Target::Slack(url) => post::slack(url, message).await,
-            Target::Ntfy(url) => post::ntfy(url, message).await,
-            Target::PagerDuty { url, key } => post::pagerduty(url, key, message).await,
+            Target::Webhook(url) => post::webhook((url, tls), message, secret).await,
+            Target::Slack(url) => post::slack((url, tls), message).await,
+            Target::Ntfy(url) => post::ntfy((url, tls), message).await,
+            Target::PagerDuty { url, key } => post::pagerduty((url, tls), key, message).await,
             Target::Mail { to, from, server } => mail::send(to, from, server, message).await,
             Target::Command(program) => post::command(program, message).await,
         }
@@ -162,6 +191,7 @@ mod tests {
     #[test]
     fn targets_are_read_and_their_secrets_not_shown() {
         let url = |host: &str, port, path: &str| Url {
+            tls: port == 443,
             host: host.to_owned(),
             port,
             path: path.to_owned(),
@@ -170,6 +200,12 @@ mod tests {
         assert_eq!(parse("http://h/x?y=1"), Ok(Target::Webhook(url("h", 80, "/x?y=1"))));
         assert_eq!(parse("http://[::1]:9?y"), Ok(Target::Webhook(url("::1", 9, "/?y"))));
         assert_eq!(parse("slack+http://h:1/k"), Ok(Target::Slack(url("h", 1, "/k"))));
+        assert_eq!(parse("https://h/x"), Ok(Target::Webhook(url("h", 443, "/x"))));
+        assert_eq!(parse("slack+https://h/x"), Ok(Target::Slack(url("h", 443, "/x"))));
+        let authority = |text| Url::parse(text).unwrap().authority();
+        assert_eq!(authority("https://h/"), "h");
+        assert_eq!(authority("https://h:80/"), "h:80");
+        assert_eq!(authority("http://[::1]:443/"), "[::1]:443");
         let pager = parse("pagerduty+http://h:1/v2/enqueue#KEY").unwrap();
         assert!(!format!("{pager:?}{}", pager.place()).contains("KEY"));
         assert_eq!(parse("mailto:kim@example.com").unwrap().place(), "kim@example.com");
@@ -178,7 +214,9 @@ mod tests {
             "",
             "http://",
             "http://:1/",
-            "https://h/",
+            "https://",
+            "ftp://h/",
+            "https://h:0/",
             "mailto:kim",
             "command:x",
             "ftp://h",

@@ -1,7 +1,7 @@
 //! What a monitor runs on. To hold one is proof that the topology file was sound.
 
 use crate::channel::Target;
-use net::node::NodeConfig;
+use net::{node::NodeConfig, tls::ClientTls};
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 /// One node of role `monitor`.
@@ -21,6 +21,8 @@ pub struct MonitorConfig {
     pub nodes: Vec<WatchedNode>,
     /// Who is told.
     pub channels: Vec<ChannelConfig>,
+    /// Whom the channels believe. There is one if somebody is told by `https://`.
+    pub tls: Option<ClientTls>,
     /// What a person shows who changes something.
     pub api_key: String,
     /// What stands in the addresses of beats by slug.

@@ -13,7 +13,7 @@ use crate::{
     admin::Source,
     clock,
     control::Controls,
-    fetch::fetch,
+    fetch::{Place, fetch},
     ids,
     node::ClusterKey,
     shutdown::{Shutdown, ShutdownTrigger},
@@ -308,7 +308,8 @@ impl Way {
             .header(PROOF_HEADER, proof(&self.config.key, &body))
             .body(Full::new(body))
             .expect("the parts are ours");
-        let place = (&*self.addr.ip().to_string(), self.addr.port());
+        let host = self.addr.ip().to_string();
+        let place = Place::plain(&host, self.addr.port());
         let answer = fetch(place, request, self.config.answer_time(), ANSWER_BYTES_MAX).await;
         match answer {
             Ok(answer) if answer.status == 200 => Ok(()),

@@ -1,12 +1,35 @@
 //! One HTTP request to somewhere else, with a bound on its time and on the length of its answer.
 
+use crate::tls::ClientTls;
 use bytes::Bytes;
 use http::Request;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use std::time::Duration;
-use tokio::net::TcpStream;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+    time::{Instant, timeout_at},
+};
+use tokio_rustls::client::TlsStream;
+
+/// Where a request goes.
+#[derive(Clone, Copy, Debug)]
+pub struct Place<'a> {
+    /// A name, or an address without brackets.
+    pub host: &'a str,
+    pub port: u16,
+    /// Set, the server has to prove to be that host.
+    pub tls: Option<&'a ClientTls>,
+}
+
+impl Place<'_> {
+    /// Where no TLS is spoken.
+    pub fn plain(host: &str, port: u16) -> Place<'_> {
+        Place { host, port, tls: None }
+    }
+}
 
 /// What came back.
 #[derive(Clone, Debug)]
@@ -26,34 +49,53 @@ pub enum FetchError {
     Unanswered(String),
 }
 
-/// Sends `request` on a connection of its own to `host` and `port`. All of it, the connecting
-/// included, may take `time_max`; an answer may be `bytes_max` long.
+/// Sends `request` on a connection of its own. All of it, connecting and TLS included, may take
+/// `time_max`; an answer may be `bytes_max` long.
 pub async fn fetch(
-    (host, port): (&str, u16),
+    place: Place<'_>,
     request: Request<Full<Bytes>>,
     time_max: Duration,
     bytes_max: usize,
 ) -> Result<Fetched, FetchError> {
-    let end = tokio::time::Instant::now() + time_max;
+    let end = Instant::now() + time_max;
     let late = || format!("no answer within {time_max:?}");
-    let stream = match tokio::time::timeout_at(end, TcpStream::connect((host, port))).await {
-        Ok(Ok(stream)) => stream,
-        Ok(Err(error)) => return Err(FetchError::Unsent(error.to_string())),
+    let unsent = |error: std::io::Error| FetchError::Unsent(error.to_string());
+    let connecting = async {
+        let stream = TcpStream::connect((place.host, place.port)).await?;
+        stream.set_nodelay(true)?;
+        match place.tls {
+            None => Ok(Stream::Plain(stream)),
+            Some(tls) => Ok(Stream::Tls(tls.connect(place.host, stream).await?)),
+        }
+    };
+    let stream = match timeout_at(end, connecting).await {
+        Ok(stream) => stream.map_err(unsent)?,
         Err(_) => return Err(FetchError::Unsent(late())),
     };
-    match tokio::time::timeout_at(end, exchange(stream, request, bytes_max)).await {
+    let exchange = async {
+        match stream {
+            Stream::Plain(stream) => exchange(stream, request, bytes_max).await,
+            Stream::Tls(stream) => exchange(stream, request, bytes_max).await,
+        }
+    };
+    match timeout_at(end, exchange).await {
         Ok(Ok(fetched)) => Ok(fetched),
         Ok(Err(error)) => Err(FetchError::Unanswered(error.to_string())),
         Err(_) => Err(FetchError::Unanswered(late())),
     }
 }
 
+/// A connection that can bear a request.
+enum Stream {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
 async fn exchange(
-    stream: TcpStream,
+    stream: impl AsyncRead + AsyncWrite + Unpin,
     request: Request<Full<Bytes>>,
     bytes_max: usize,
 ) -> Result<Fetched, Box<dyn std::error::Error + Send + Sync>> {
-    stream.set_nodelay(true)?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     let conversation = async {
         let answer = sender.send_request(request).await?;

@@ -1,5 +1,9 @@
 //! What TLS needs of files, and the algorithms it may use.
 
+mod client;
+
+pub use self::client::{ClientTls, Spoken};
+
 use std::{
     io,
     path::{Path, PathBuf},
@@ -23,6 +27,8 @@ pub enum TlsError {
     Malformed { path: PathBuf, source: pem::Error },
     #[error("{} holds no certificate", .0.display())]
     NoCertificate(PathBuf),
+    #[error("this system's authorities are at none of the usual places: name a PEM file (ca)")]
+    NoAuthorities,
     #[error("{}: {source}", path.display())]
     Unfit { path: PathBuf, source: tokio_rustls::rustls::Error },
 }

@@ -178,7 +178,7 @@ impl Tree {
             CliError::failed(format!("no tree is known in {}", data.root.display()))
                 .hint("start one with `tollgate up`, or say where it is: --url URL --key-file FILE")
         })?;
-        let url = url::parse(&url)
+        let url = url::parse_plain(&url)
             .map_err(|want| CliError::usage(format!("--url {url}: want {want}")))?;
         let file = match key_file {
             Some(file) => file.to_owned(),
@@ -208,12 +208,12 @@ impl Tree {
 
     /// Calls, and once more under the same key when the connection broke.
     async fn call(&self, call: &Call) -> Result<Reply, CliError> {
-        let first = match http::call(&self.url, self.request(call), ANSWER_TIME_MAX).await {
+        let first = match http::call(&self.url, None, self.request(call), ANSWER_TIME_MAX).await {
             Ok(reply) => return Ok(reply),
             Err(Failure::Unsent(why)) => return Err(self.unreachable(&why)),
             Err(Failure::Unanswered(why)) => why,
         };
-        match http::call(&self.url, self.request(call), ANSWER_TIME_MAX).await {
+        match http::call(&self.url, None, self.request(call), ANSWER_TIME_MAX).await {
             Ok(reply) => Ok(reply),
             Err(Failure::Unsent(_) | Failure::Unanswered(_)) => Err(unknown(call, &first)),
         }

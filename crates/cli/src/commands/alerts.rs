@@ -121,7 +121,7 @@ impl Monitor {
         let node = tree.nodes.iter().find(|it| it.role == RoleName::Monitor.text());
         let addr = node.and_then(|it| it.http);
         let addr = addr.ok_or_else(|| CliError::failed("this tree has no monitor"))?;
-        let url = HttpUrl { host: addr.ip().to_string(), port: addr.port() };
+        let url = HttpUrl::plain(addr.ip().to_string(), addr.port());
         Ok(Monitor { url, key: read_key(&data.api_key_in_force()?)? })
     }
 
@@ -137,7 +137,7 @@ impl Monitor {
             .map_err(|error| CliError::usage(format!("{path}: {error}")))?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| CliError::io("cannot ask the monitor", &error))?;
-        let reply = runtime.block_on(http::call(&self.url, request, ANSWER_TIME_MAX));
+        let reply = runtime.block_on(http::call(&self.url, None, request, ANSWER_TIME_MAX));
         let reply = reply.map_err(|failure| {
             let (Failure::Unsent(why) | Failure::Unanswered(why)) = failure;
             CliError::failed(format!("the monitor does not answer: {why}"))

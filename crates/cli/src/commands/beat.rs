@@ -12,6 +12,7 @@ use crate::{
 };
 use http_body_util::Full;
 use hyper::{Request, body::Bytes};
+use net::tls::ClientTls;
 use std::{
     collections::VecDeque,
     io::{self, Read, Write},
@@ -36,7 +37,7 @@ const NOT_RUN: u8 = 127;
 
 /// Runs the command; its exit status is ours.
 pub(super) fn beat(args: &args::Beat, data: &Path) -> Outcome {
-    let place = Place::read(&args.url, &Data::at(data))?;
+    let place = Place::read(args, &Data::at(data))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| CliError::io("cannot send beats", &error))?;
     let run = run_id()?;
@@ -74,22 +75,26 @@ struct Place {
     /// Without the action.
     path: String,
     query: &'static str,
+    tls: Option<ClientTls>,
 }
 
 impl Place {
-    fn read(text: &str, data: &Data) -> Result<Place, CliError> {
+    fn read(args: &args::Beat, data: &Data) -> Result<Place, CliError> {
+        let text = &args.url;
         if text.starts_with("http") {
-            return Place::of_url(text).ok_or_else(|| {
-                CliError::usage(format!("{text}: want http://HOST:PORT/ping/… or a slug"))
-            });
+            let place = Place::of_url(text).ok_or_else(|| {
+                CliError::usage(format!("{text}: want http(s)://HOST:PORT/ping/… or a slug"))
+            })?;
+            let tls = http::trust(&place.url, args.ca.as_deref())?;
+            return Ok(Place { tls, ..place });
         }
         let tree = data.require_up()?;
         let monitor = tree.nodes.iter().find(|it| it.role == RoleName::Monitor.text());
         let addr = monitor.and_then(|it| it.http);
         let addr = addr.ok_or_else(|| CliError::failed("this tree has no monitor"))?;
-        let url = HttpUrl { host: addr.ip().to_string(), port: addr.port() };
+        let url = HttpUrl::plain(addr.ip().to_string(), addr.port());
         let key = read_key(&data.ping_key())?;
-        Ok(Place { url, path: format!("/ping/{key}/{text}"), query: "create=1&" })
+        Ok(Place { url, path: format!("/ping/{key}/{text}"), query: "create=1&", tls: None })
     }
 
     fn of_url(text: &str) -> Option<Place> {
@@ -98,7 +103,7 @@ impl Place {
         let url = crate::topology::elements::url::parse(&format!("{scheme}://{authority}")).ok()?;
         let is_clean = path.bytes().all(|it| it.is_ascii_graphic() && it != b'?');
         let path = format!("/{}", path.trim_end_matches('/'));
-        is_clean.then_some(Place { url, path, query: "" })
+        is_clean.then_some(Place { url, path, query: "", tls: None })
     }
 
     async fn send(&self, action: &str, run: &str, body: Vec<u8>) -> Result<(), String> {
@@ -107,7 +112,7 @@ impl Place {
             .header("content-type", "text/plain")
             .body(Full::new(Bytes::from(body)))
             .map_err(|error| error.to_string())?;
-        match http::call(&self.url, request, BEAT_TIME_MAX).await {
+        match http::call(&self.url, self.tls.as_ref(), request, BEAT_TIME_MAX).await {
             Ok(reply) if reply.status < 300 => Ok(()),
             Ok(reply) => Err(format!("{} {}", reply.status, String::from_utf8_lossy(&reply.body))),
             Err(Failure::Unsent(why) | Failure::Unanswered(why)) => Err(why),
@@ -177,7 +182,9 @@ mod tests {
     fn urls_lead_to_checks() {
         let place = Place::of_url("http://127.0.0.1:8090/ping/key/slug/").unwrap();
         assert_eq!((place.url.port, place.path.as_str()), (8090, "/ping/key/slug"));
-        for bad in ["http://h", "https://h/ping/x", "http://h/a?b", "http://h/a b"] {
+        let place = Place::of_url("https://h/ping/key/slug").unwrap();
+        assert!(place.url.tls && place.url.port == 443);
+        for bad in ["http://h", "ftp://h/ping/x", "http://h/a?b", "http://h/a b"] {
             assert!(Place::of_url(bad).is_none(), "{bad}");
         }
     }

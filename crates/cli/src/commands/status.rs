@@ -78,10 +78,10 @@ pub(super) async fn ask_all(tree: &TreeState) -> Vec<Said> {
 }
 
 async fn ask(admin: SocketAddr) -> Said {
-    let url = HttpUrl { host: admin.ip().to_string(), port: admin.port() };
-    let ready = http::call(&url, http::get(&url, "/readyz"), ANSWER_TIME_MAX).await;
+    let url = HttpUrl::plain(admin.ip().to_string(), admin.port());
+    let ready = http::call(&url, None, http::get(&url, "/readyz"), ANSWER_TIME_MAX).await;
     let Ok(ready) = ready else { return Said::default() };
-    let status = http::call(&url, http::get(&url, "/admin/status"), ANSWER_TIME_MAX).await;
+    let status = http::call(&url, None, http::get(&url, "/admin/status"), ANSWER_TIME_MAX).await;
     let status = status.ok().filter(|it| it.status == 200);
     Said {
         is_ready: Some(ready.status == 200),

@@ -250,6 +250,7 @@ impl Check<'_> {
             beat: it.beat,
             notify: notify.iter().map(|it| it.value.clone()).collect(),
             smtp: it.smtp.good().map(|it| it.value.clone()),
+            ca: it.ca.good().map(|it| base.join(&it.value)),
             folder: base.join(it.folder.value_or(PathBuf::from("monitor"))),
         })
     }

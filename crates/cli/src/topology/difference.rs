@@ -12,7 +12,7 @@ use proxy::{
     config::HashBy,
     upstream::config::{HttpEndpoint, HttpServiceConfig},
 };
-use std::{fmt::Display, net::SocketAddr};
+use std::{fmt::Display, net::SocketAddr, path::PathBuf};
 
 /// The difference between two files, for one node. Both lists are lines for people.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -173,7 +173,7 @@ impl Difference {
     }
 
     fn monitor(&mut self, was: &Monitor, is: &Monitor, at: &str) {
-        let Monitor { http, beat, notify, smtp, folder } = is;
+        let Monitor { http, beat, notify, smtp, ca, folder } = is;
         self.restart(format!("{at}.http"), &was.http, http);
         let (old, new) = (format!("{:?}", was.beat), format!("{beat:?}"));
         self.restart(format!("{at}.beat"), old, new);
@@ -183,6 +183,7 @@ impl Difference {
             format!("{} by {smtp}", notify.join(", "))
         };
         self.restart(format!("{at}.notify"), told(&was.notify, &was.smtp), told(notify, smtp));
+        self.restart(format!("{at}.ca"), trusted(was.ca.as_ref()), trusted(ca.as_ref()));
     }
 
     fn door(&mut self, was: &Door, is: &Door, at: &str) {
@@ -308,6 +309,10 @@ fn by(hash: &HashBy) -> String {
 }
 
 /// Where the tier above finds a node.
+fn trusted(ca: Option<&PathBuf>) -> String {
+    ca.map_or("the system's".to_owned(), |it| it.display().to_string())
+}
+
 fn reach(tree: &Topology, name: &str) -> String {
     shown(tree.node(name).and_then(|node| node.role.trunk()))
 }

@@ -29,7 +29,7 @@ const SERVICE_KEYS: [&str; 8] =
     ["engine", "partitions", "http", "protocol", "host", "policy", "hash", "check"];
 const ROUTE_KEYS: [&str; 2] = ["path", "service"];
 /// Every key of a node, with the roles that have it.
-const NODE_KEYS: [(&str, &[RoleName]); 19] = {
+const NODE_KEYS: [(&str, &[RoleName]); 20] = {
     use RoleName::{Account, Balancer, Gateway, Monitor};
     const ALL: &[RoleName] = &[Balancer, Gateway, Account, Monitor];
     [
@@ -51,6 +51,7 @@ const NODE_KEYS: [(&str, &[RoleName]); 19] = {
         ("beat", &[Monitor]),
         ("notify", &[Monitor]),
         ("smtp", &[Monitor]),
+        ("ca", &[Monitor]),
         ("folder", &[Monitor]),
     ]
 };
@@ -121,6 +122,7 @@ pub(super) struct NodeFile {
     pub(super) front: Front,
     pub(super) notify: Field<Vec<Placed<String>>>,
     pub(super) smtp: Field<String>,
+    pub(super) ca: Field<PathBuf>,
     pub(super) folder: Field<PathBuf>,
 }
 
@@ -238,6 +240,7 @@ fn read_node<'a>(walk: &mut Walk<'a>, table: &Section<'a>) -> NodeFile {
         front: front::read(walk, table),
         notify: table.strings(walk, "notify", notify::parse),
         smtp: table.string(walk, "smtp", notify::parse_server),
+        ca: table.string(walk, "ca", path::parse_file),
         folder: table.string(walk, "folder", path::parse_file),
     }
 }

@@ -146,6 +146,10 @@ fn text(
     if let Some(smtp) = &args.smtp {
         add(format!("smtp = {smtp:?}\n"));
     }
+    if let Some(ca) = &args.ca {
+        let ca = std::path::absolute(ca)?;
+        add(format!("ca = {ca:?}\n"));
+    }
     Ok(out)
 }
 
@@ -195,6 +199,7 @@ mod tests {
             engine: engine.cloned(),
             notify: vec!["http://127.0.0.1:9/hook".to_owned(), "mailto:a@b".to_owned()],
             smtp: Some("mail:25".to_owned()),
+            ca: Some("/ca.pem".into()),
             json: false,
         };
         let monitor = "127.0.0.1:8090".parse().unwrap();

@@ -5,7 +5,10 @@ use crate::core::{notice::Event, outbox::Sent};
 use bytes::Bytes;
 use http::{Request, request::Builder};
 use http_body_util::Full;
-use net::fetch::fetch;
+use net::{
+    fetch::{Place, fetch},
+    tls::ClientTls,
+};
 use serde_json::{Value, json};
 use std::process::Stdio;
 use tokio::io::AsyncWriteExt;
@@ -15,16 +18,19 @@ const ANSWER_BYTES_MAX: usize = 64 * 1024;
 /// How much of it is kept for people.
 const ANSWER_SHOWN_MAX: usize = 200;
 
+/// Where a request goes, and whom we believe that it got there.
+type To<'a> = (&'a Url, Option<&'a ClientTls>);
+
 /// Signed: `Tollgate-Signature: t=…,v1=…` is the keyed BLAKE3 hash of the time, a point and the
 /// body, with the time in seconds, so that an old request cannot be played again.
-pub(super) async fn webhook(url: &Url, message: &Message, secret: &[u8]) -> Sent {
+pub(super) async fn webhook(to: To<'_>, message: &Message, secret: &[u8]) -> Sent {
     let body = message.payload("webhook").to_string();
     let at = net::clock::wall().0 / 1_000_000;
-    let request = Request::post(&url.path)
+    let request = Request::post(&to.0.path)
         .header("content-type", "application/json")
         .header("idempotency-key", &message.id)
         .header("tollgate-signature", format!("t={at},v1={}", signature(secret, at, &body)));
-    send(url, request, body).await
+    send(to, request, body).await
 }
 
 /// What a receiver computes to know that a request is ours.
@@ -33,22 +39,22 @@ fn signature(secret: &[u8], at: i64, body: &str) -> String {
     blake3::keyed_hash(&key, format!("{at}.{body}").as_bytes()).to_hex().to_string()
 }
 
-pub(super) async fn slack(url: &Url, message: &Message) -> Sent {
+pub(super) async fn slack(to: To<'_>, message: &Message) -> Sent {
     let text = format!("*{}*\n{}", message.title(), message.text());
     // Discord reads `content`, all others `text`.
-    json_to(url, &json!({"text": text, "content": text})).await
+    json_to(to, &json!({"text": text, "content": text})).await
 }
 
-pub(super) async fn ntfy(url: &Url, message: &Message) -> Sent {
+pub(super) async fn ntfy(to: To<'_>, message: &Message) -> Sent {
     let (priority, tag) = if message.is_firing() { ("5", "rotating_light") } else { ("3", "ok") };
-    let request = Request::post(&url.path)
+    let request = Request::post(&to.0.path)
         .header("title", ascii(&message.title()))
         .header("priority", priority)
         .header("tags", tag);
-    send(url, request, message.text()).await
+    send(to, request, message.text()).await
 }
 
-pub(super) async fn pagerduty(url: &Url, key: &str, message: &Message) -> Sent {
+pub(super) async fn pagerduty(to: To<'_>, key: &str, message: &Message) -> Sent {
     let action = match message.event {
         Event::Opened | Event::Reminder | Event::Unstable | Event::Steady => "trigger",
         Event::Resolved => "resolve",
@@ -56,7 +62,7 @@ pub(super) async fn pagerduty(url: &Url, key: &str, message: &Message) -> Sent {
     };
     let severity = if message.event == Event::Test { "info" } else { "critical" };
     json_to(
-        url,
+        to,
         &json!({
             "routing_key": key,
             "event_action": action,
@@ -74,21 +80,25 @@ pub(super) async fn pagerduty(url: &Url, key: &str, message: &Message) -> Sent {
     .await
 }
 
-async fn json_to(url: &Url, body: &Value) -> Sent {
-    let request = Request::post(&url.path).header("content-type", "application/json");
-    send(url, request, body.to_string()).await
+async fn json_to(to: To<'_>, body: &Value) -> Sent {
+    let request = Request::post(&to.0.path).header("content-type", "application/json");
+    send(to, request, body.to_string()).await
 }
 
-async fn send(url: &Url, request: Builder, body: String) -> Sent {
+async fn send((url, tls): To<'_>, request: Builder, body: String) -> Sent {
     let request = request
-        .header("host", format!("{}:{}", url.host, url.port))
+        .header("host", url.authority())
         .header("user-agent", "tollgate-monitor")
         .body(Full::new(Bytes::from(body)));
     let request = match request {
         Ok(request) => request,
         Err(err) => return Sent::Refused(format!("cannot be sent: {err}")),
     };
-    match fetch((&url.host, url.port), request, ATTEMPT_TIME_MAX, ANSWER_BYTES_MAX).await {
+    if url.tls && tls.is_none() {
+        return Sent::Refused("cannot be sent: no authorities are trusted".to_owned());
+    }
+    let place = Place { host: &url.host, port: url.port, tls: tls.filter(|_| url.tls) };
+    match fetch(place, request, ATTEMPT_TIME_MAX, ANSWER_BYTES_MAX).await {
         Ok(answer) => judge(answer.status, &answer.body),
         Err(err) => Sent::Failed(err.to_string()),
     }

@@ -12,7 +12,7 @@ use crate::{
 use bytes::Bytes;
 use http::Request;
 use http_body_util::Full;
-use net::fetch::fetch;
+use net::fetch::{Place, fetch};
 use std::{rc::Rc, time::Duration};
 use stdx::Moment;
 use tokio::task::spawn_local;
@@ -42,7 +42,7 @@ impl Node {
             (channels[at].config.name.clone(), channels[at].config.target.clone())
         };
         let began = now();
-        let sent = deliver(&target, &message, self.config().api_key.as_bytes()).await;
+        let sent = deliver(&target, &message, &self.config()).await;
         let ended = now();
         let fate = self.channels.borrow_mut()[at].queue.ended(ended.moment, &sent);
         let took = ended.moment.since(began.moment).min(2 * ATTEMPT_TIME_MAX);
@@ -75,7 +75,8 @@ impl Node {
         drop(spawn_local(async move {
             let request = Request::get("/healthz").header("host", admin.to_string());
             let request = request.body(Full::<Bytes>::default()).expect("the parts are ours");
-            let place = (&*admin.ip().to_string(), admin.port());
+            let host = admin.ip().to_string();
+            let place = Place::plain(&host, admin.port());
             let answer = fetch(place, request, ASK_TIME_MAX, ASK_BYTES_MAX).await;
             let is_alive = answer.is_ok_and(|it| it.status == 200);
             let opinion = if is_alive { Opinion::Alive } else { Opinion::Dead };

@@ -1,14 +1,16 @@
 //! From a dead node to a letter, over sockets: channels that hang, fail and recover.
 
-use crate::wire::Monitor;
+use crate::wire::{Monitor, certificate};
+use net::tls;
 use serde_json::Value;
 use std::{
     io::{BufRead, BufReader, Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
-    sync::mpsc,
+    sync::{Arc, mpsc},
     thread,
     time::Duration,
 };
+use tokio_rustls::rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 const LETTER_MAX: Duration = Duration::from_secs(60);
 
@@ -46,7 +48,44 @@ fn webhook(statuses: &'static [u16]) -> (SocketAddr, mpsc::Receiver<(u16, Value)
     (addr, letters)
 }
 
-fn read_request(stream: &TcpStream) -> Vec<u8> {
+/// A webhook receiver within TLS, which tells the bodies of its letters.
+fn tls_webhook() -> (SocketAddr, mpsc::Receiver<Value>) {
+    let certificates = tls::certificates(&certificate("server.pem")).unwrap();
+    let config = ServerConfig::builder_with_provider(tls::provider())
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(certificates, tls::private_key(&certificate("server.key")).unwrap());
+    let config = Arc::new(config.unwrap());
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = listener.local_addr().unwrap();
+    let (sender, letters) = mpsc::channel();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let session = ServerConnection::new(Arc::clone(&config)).unwrap();
+            let mut stream = StreamOwned::new(session, stream.unwrap());
+            let body = read_request(&mut stream);
+            stream.write_all(b"HTTP/1.1 204 X\r\n\r\n").unwrap();
+            // Enough seen.
+            drop(sender.send(serde_json::from_slice(&body).unwrap()));
+        }
+    });
+    (addr, letters)
+}
+
+#[test]
+fn letters_go_within_tls_to_whom_can_prove_its_name() {
+    let (addr, letters) = tls_webhook();
+    let notify = [format!("https://localhost:{}/hook", addr.port())];
+    let monitor = Monitor::start("tls", &["a-1"], &notify);
+    let first = monitor.agent("a-1");
+    monitor.until("it is up", |it| it.state("a-1") == "up");
+    drop(first); // Dies without a word.
+    let letter = letters.recv_timeout(LETTER_MAX).unwrap();
+    assert_eq!((&letter["event"], &letter["node"]), (&"opened".into(), &"a-1".into()));
+}
+
+fn read_request(stream: impl Read) -> Vec<u8> {
     let mut reader = BufReader::new(stream);
     let mut length = 0;
     loop {

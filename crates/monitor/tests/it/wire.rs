@@ -9,9 +9,10 @@ use monitor::{
 use net::{
     agent::{Agent, AgentConfig, Watched},
     control::Reload,
-    fetch::fetch,
+    fetch::{Place, fetch},
     node::{ClusterKey, NodeConfig},
     shutdown::{ShutdownTrigger, shutdown},
+    tls::{ClientTls, Spoken},
 };
 use serde_json::Value;
 use std::{
@@ -35,6 +36,11 @@ pub(crate) struct Monitor {
     pub(crate) folder: PathBuf,
     config: MonitorConfig,
     running: Option<(ShutdownTrigger, JoinHandle<io::Result<()>>)>,
+}
+
+/// A file of the certificates that the edge is tested with.
+pub(crate) fn certificate(name: &str) -> PathBuf {
+    [env!("CARGO_MANIFEST_DIR"), "../net/tests/it/edge/certs", name].iter().collect()
 }
 
 fn key() -> ClusterKey {
@@ -61,7 +67,12 @@ impl Monitor {
             });
             ChannelConfig { name: format!("c-{at}"), target: target.unwrap() }
         };
+        // Whom `https://` is believed by: the authority of the edge's tests.
+        let ca = certificate("ca.pem");
+        let tls = notify.iter().any(|it| it.starts_with("https:"));
+        let tls = tls.then(|| ClientTls::load(Some(&ca), Spoken::Http1).unwrap());
         let config = MonitorConfig {
+            tls,
             node: NodeConfig {
                 name: "monitor".into(),
                 admin: "127.0.0.1:0".parse().unwrap(),
@@ -140,7 +151,7 @@ impl Monitor {
         let request = request.body(Full::new(Bytes::from(body.to_owned()))).unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let host = self.addr.ip().to_string();
-        let place = (host.as_str(), self.addr.port());
+        let place = Place::plain(&host, self.addr.port());
         let fetched = runtime.block_on(fetch(place, request, PATIENCE, 1 << 20)).ok()?;
         Some((fetched.status, String::from_utf8_lossy(&fetched.body).into_owned()))
     }

@@ -7,6 +7,7 @@ mod cancel;
 mod control;
 mod edge;
 mod exchange;
+mod fetch;
 mod greeting;
 mod harness;
 mod load;

@@ -14,6 +14,7 @@ use net::{
     agent::{Agent, AgentConfig},
     node::NodeConfig,
     shutdown::Shutdown,
+    tls::{ClientTls, Spoken},
 };
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
@@ -96,6 +97,10 @@ pub(super) fn monitor(
             .map_err(|want| CliError::failed(format!("notify {text:?}: want {want}")))?;
         Ok(ChannelConfig { name: format!("{}-{}", target.kind(), at + 1), target })
     };
+    let channels: Vec<_> =
+        role.notify.iter().enumerate().map(channel).collect::<Result<_, CliError>>()?;
+    let is_tls = channels.iter().any(|it| it.target.is_tls());
+    let tls = is_tls.then(|| ClientTls::load(role.ca.as_deref(), Spoken::Http1)).transpose();
     Ok(MonitorConfig {
         node,
         http: role.http,
@@ -104,7 +109,8 @@ pub(super) fn monitor(
         every: role.beat.every,
         grace: beat_grace.max(Duration::from_millis(1)),
         nodes: others.map(|it| watched(tree, it)).collect(),
-        channels: role.notify.iter().enumerate().map(channel).collect::<Result<_, CliError>>()?,
+        channels,
+        tls: tls.map_err(|error| CliError::failed(format!("notify: TLS: {error}")))?,
         api_key: read_key(&tree.api_key)?,
         ping_key: read_key(&tree.ping_key)?,
         is_fresh: false,

@@ -35,11 +35,11 @@ pub(in crate::topology) fn read_urls<'a>(
 }
 
 fn parse_url(text: &str) -> Result<WeightedUrl, String> {
-    url::parse(text).map(|url| WeightedUrl { url, weight: NonZeroU32::MIN })
+    url::parse_plain(text).map(|url| WeightedUrl { url, weight: NonZeroU32::MIN })
 }
 
 fn read_url<'a>(walk: &mut Walk<'a>, table: &Section<'a>) -> Option<WeightedUrl> {
-    let url = table.string(walk, "url", url::parse);
+    let url = table.string(walk, "url", url::parse_plain);
     if url.is_missing() {
         let want = "http://HOST:PORT, as in \"http://127.0.0.1:9100\"";
         walk.complaints.missing(table.line, &table.key("url"), want);
@@ -151,7 +151,7 @@ fn parse_protocol(text: &str) -> Result<Protocol, String> {
 
 /// What a client would write there: a name or an address, with a port or without.
 fn parse_host(text: &str) -> Result<String, String> {
-    match url::parse(&format!("http://{text}")) {
+    match url::parse_plain(&format!("http://{text}")) {
         Ok(_) if !text.ends_with('/') => Ok(text.to_owned()),
         Ok(_) | Err(_) => Err("HOST or HOST:PORT, as in \"rates.internal\"".to_owned()),
     }
