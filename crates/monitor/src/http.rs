@@ -56,6 +56,7 @@ impl Front {
         let node = &self.0;
         match segments[..] {
             [] => page::dashboard(node, asked),
+            ["page.js"] => page::script(asked),
             ["beats"] if path == BEATS_PATH => self.beats(asked).await,
             ["ping", ref rest @ ..] => ping::ping(node, asked, &query, rest).await,
             ["v1", ref rest @ ..] => api::answer(node, asked, &query, rest),
@@ -74,7 +75,7 @@ impl Front {
             [uuid, ..] if crate::book::parse_uuid(uuid).is_some() => {
                 ping::ping(node, asked, &query, &segments).await
             }
-            [..] => text(404, "not found"),
+            [..] => page::missing(asked),
         }
     }
 

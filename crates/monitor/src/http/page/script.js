@@ -10,8 +10,10 @@
       const page = new DOMParser().parseFromString(await answer.text(), "text/html");
       const main = page.querySelector("main");
       if (answer.ok && main && !window.getSelection().toString()) {
+        const icon = (it) => it.querySelector("link[rel=icon]");
         document.querySelector("main").replaceWith(main);
         document.title = page.title;
+        if (icon(document).href !== icon(page).href) icon(document).replaceWith(icon(page));
         at = Date.now();
       }
     } catch {}
@@ -19,8 +21,9 @@
   }
   setInterval(() => {
     const seconds = Math.round((Date.now() - at) / 1000);
-    age.textContent = seconds < 5 ? "live" : "no news for " + seconds + " s";
-    age.classList.toggle("stale", 5 <= seconds);
+    const text = seconds < 5 ? "live" : "no news for " + seconds + " s";
+    if (age.textContent !== text) age.textContent = text;
+    age.classList.toggle("stale", 5 <= seconds && !document.hidden);
   }, every);
   setTimeout(fresh, every);
 })();
