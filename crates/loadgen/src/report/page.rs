@@ -1,63 +1,110 @@
 //! A report as one HTML page that needs nothing else: no script, no font, no network.
 
-use super::{Report, text};
+mod plot;
+
+use self::plot::{Across, Line, Up, plot};
+use super::{Report, grouped, latency, rate, text};
 use crate::tally::Point;
 use std::fmt::Write as _;
 
-const WIDTH: f64 = 860.0;
-const HEIGHT: f64 = 220.0;
-/// Room for the figures of the axes.
-const LEFT: f64 = 64.0;
-const BOTTOM: f64 = 26.0;
+const STYLE: &str = include_str!("page/style.css");
 /// Most points of a line: more than the page has pixels tell nothing.
 const POINTS_MAX: usize = 800;
 
-const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;max-width:56rem;margin:2rem auto;padding:0 1rem}\
-svg{width:100%;height:auto}text{font-size:12px;fill:#777}line{stroke:#8884}pre{overflow-x:auto}\
-polyline{fill:none;stroke-width:1.5}:root{color-scheme:light dark}";
-
-/// A line of a plot.
-struct Line<'a> {
-    name: &'a str,
-    colour: &'a str,
-    points: Vec<(f64, f64)>,
-}
-
 /// The page.
 pub fn page(report: &Report) -> String {
+    let asked = &report.asked;
     let mut out = format!(
-        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>Tollgate bench: {0}</title>\
-         <style>{STYLE}</style><h1>{0}</h1><p>{1}</p>\n",
-        escaped(&report.asked.workload),
-        escaped(&report.started)
+        "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\">\
+         <meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\
+         <meta http-equiv=\"Content-Security-Policy\" \
+         content=\"default-src 'none'; style-src 'unsafe-inline'; img-src data:\">\
+         <title>{0}: {1} a second · Tollgate bench</title><link rel=\"icon\" href=\"data:,\">\
+         <style>{STYLE}</style></head><body><h1>Tollgate bench: {0}</h1><p>{2}</p>\n",
+        escaped(&asked.workload),
+        rate(report.achieved),
+        escaped(&begun(&report.started))
     );
+    figures(&mut out, report);
     let windows = window_ms(&report.series);
-    let per_second = |it: u64| it as f64 * 1_000.0 / windows;
+    let per_second = |it: u64| Some(it as f64 * 1_000.0 / windows);
+    let measured_ms = (asked.warm_up_seconds + asked.seconds) * 1e3;
+    // A window that was cut short has no rate: the last one, if it ends after the load did.
+    let is_whole = |it: &&Point| it.at_ms as f64 + windows <= measured_ms + 1.0;
     let series = thinned(&report.series);
-    let line = |name, colour, of: &dyn Fn(&Point) -> f64| {
-        let points = series.iter().map(|it| (it.at_ms as f64 / 1e3, of(it))).collect();
-        Line { name, colour, points }
+    let line = |name, class, of: &dyn Fn(&Point) -> Option<f64>| {
+        let points = series.iter().filter(is_whole).map(|it| (it.at_ms as f64 / 1e3, of(it)));
+        Line { name, class, points: points.collect() }
     };
-    out.push_str("<h2>Operations a second</h2>\n");
+    let over = Across::Seconds { warm_up: asked.warm_up_seconds };
     let lines = [
-        line("answered", "#2a7de1", &|it| per_second(it.counts.ok + it.counts.refused)),
-        line("errors", "#d33", &|it| per_second(it.counts.errors())),
+        line("answered", "main", &|it| per_second(it.counts.ok + it.counts.refused)),
+        line("errors", "bad", &|it| per_second(it.counts.errors())),
     ];
-    plot(&mut out, &lines, "s", false);
-    out.push_str("<h2>Latency over time, ms, from when an operation was due</h2>\n");
+    plot(&mut out, "Operations a second", &lines, &over, &Up::Linear);
+    // A window in which nothing was answered has no latency.
+    let millis = |it: &Point, micros: u64| {
+        (it.counts.ok + it.counts.refused != 0).then_some(micros as f64 / 1e3)
+    };
     let lines = [
-        line("p50", "#2a7de1", &|it| it.p50 as f64 / 1e3),
-        line("p99", "#e8a200", &|it| it.p99 as f64 / 1e3),
-        line("max", "#d33", &|it| it.max as f64 / 1e3),
+        line("p50", "main", &|it| millis(it, it.p50)),
+        line("p99", "warn", &|it| millis(it, it.p99)),
+        line("max", "bad", &|it| millis(it, it.max)),
     ];
-    plot(&mut out, &lines, "s", true);
-    out.push_str("<h2>Latency, ms, by share of the operations</h2>\n");
+    let title = "Latency in ms over time, from when an operation was due";
+    plot(&mut out, title, &lines, &over, &Up::Log);
     // Each step to the right is a tenth of what is left: 90 %, 99 %, 99.9 %.
-    let nines = |percent: f64| -((100.0 - percent) / 100.0).max(1e-5).log10();
-    let points = report.curve.iter().map(|(share, it)| (nines(*share), *it as f64 / 1e3)).collect();
-    plot(&mut out, &[Line { name: "latency", colour: "#2a7de1", points }], "nines", true);
-    write(&mut out, format_args!("<pre>{}</pre></html>\n", escaped(&text(report))));
+    let nines = |percent: f64| -((100.0 - percent) / 100.0).clamp(1e-5, 1.0).log10();
+    let points =
+        report.curve.iter().map(|(share, it)| (nines(*share).abs(), Some(*it as f64 / 1e3)));
+    let lines = [Line { name: "latency", class: "main", points: points.collect() }];
+    let title = "Latency in ms that a share of the operations did not exceed";
+    plot(&mut out, title, &lines, &Across::Nines, &Up::Log);
+    write(
+        &mut out,
+        format_args!(
+            "<h2>All figures</h2><pre tabindex=\"0\">{}</pre></body></html>\n",
+            escaped(&text(report))
+        ),
+    );
     out
+}
+
+/// `2026-11-22 17:19:43 UTC`, of what a machine wrote.
+fn begun(started: &str) -> String {
+    match (started.get(..10), started.get(11..19)) {
+        (Some(day), Some(clock)) => format!("{day} {clock} UTC"),
+        (_, None) | (None, _) => started.to_owned(),
+    }
+}
+
+/// What a reader wants first: the rate, the latencies, whether anything failed, and the books.
+fn figures(out: &mut String, report: &Report) {
+    let counts = &report.counts;
+    let errors = counts.errors() + report.unsent;
+    let of = match report.asked.rate {
+        Some(asked) => format!("a second, of {} asked for", grouped(asked.into())),
+        None => "a second, closed loop".to_owned(),
+    };
+    let (books, books_words) = match &report.audit {
+        None => ("", "not audited"),
+        Some(audit) if audit.is_clean() => ("", "right"),
+        Some(_) => ("bad", "WRONG"),
+    };
+    let answered = |it: u64| if report.latency.count == 0 { "–".to_owned() } else { latency(it) };
+    let figures = [
+        ("", rate(report.achieved), of.as_str()),
+        ("", answered(report.latency.p50), "p50, from when due"),
+        ("", answered(report.latency.p99), "p99"),
+        ("", answered(report.latency.max), "longest"),
+        (if errors == 0 { "" } else { "bad" }, grouped(errors), "shed, failed, unknown or unsent"),
+        (books, books_words.to_owned(), "the books, after the run"),
+    ];
+    out.push_str("<dl>");
+    for (class, value, name) in &figures {
+        write(out, format_args!("<div class=\"{class}\"><dt>{name}</dt><dd>{value}</dd></div>"));
+    }
+    out.push_str("</dl>\n");
 }
 
 fn window_ms(series: &[Point]) -> f64 {
@@ -77,51 +124,6 @@ fn thinned(series: &[Point]) -> Vec<Point> {
     series.chunks(each).map(thin).collect()
 }
 
-fn plot(out: &mut String, lines: &[Line<'_>], unit: &str, is_log: bool) {
-    let scale = |value: f64| if is_log { value.max(0.01).log10() } else { value };
-    let all = || lines.iter().flat_map(|it| &it.points);
-    let (x_max, low, high) = all()
-        .fold((1e-9, 0.0_f64, 1e-9_f64), |(x, low, high), (at, value)| {
-            (at.max(x), scale(*value).min(low), scale(*value).max(high))
-        });
-    let x = |at: f64| LEFT + at / x_max * (WIDTH - LEFT);
-    let y = |value: f64| (HEIGHT - BOTTOM) * (1.0 - (scale(value) - low) / (high - low)) + 4.0;
-    write(out, format_args!("<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\">"));
-    for step in 0..=4 {
-        let part = f64::from(step) / 4.0;
-        let level = low + part * (high - low);
-        let value = if is_log { 10_f64.powf(level) } else { level };
-        let at = y(value);
-        let shown = if value < 10.0 { format!("{value:.2}") } else { format!("{value:.0}") };
-        write(
-            out,
-            format_args!(
-                "<line x1=\"{LEFT}\" x2=\"{WIDTH}\" y1=\"{at:.1}\" y2=\"{at:.1}\"/>\
-                 <text x=\"0\" y=\"{:.1}\">{shown}</text><text x=\"{:.1}\" y=\"{HEIGHT}\" \
-                 text-anchor=\"{}\">{:.1} {unit}</text>",
-                at + 4.0,
-                x(part * x_max),
-                if step == 4 { "end" } else { "start" },
-                part * x_max
-            ),
-        );
-    }
-    for (place, Line { name, colour, points }) in lines.iter().enumerate() {
-        let points: Vec<String> =
-            points.iter().map(|(at, value)| format!("{:.1},{:.1}", x(*at), y(*value))).collect();
-        let left = LEFT + 8.0 + 90.0 * place as f64;
-        write(
-            out,
-            format_args!(
-                "<polyline stroke=\"{colour}\" points=\"{}\"/>\
-                 <text x=\"{left}\" y=\"14\" style=\"fill:{colour}\">{name}</text>",
-                points.join(" ")
-            ),
-        );
-    }
-    out.push_str("</svg>\n");
-}
-
 fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
@@ -133,16 +135,18 @@ fn write(out: &mut String, text: std::fmt::Arguments<'_>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::samples;
+    use crate::{report::samples, tally::Counts};
 
     #[test]
     fn a_page_needs_nothing_else_and_believes_nobody() {
         let mut report = samples::report();
         report.answers[0].what = "<script>".to_owned();
+        (report.asked.workload, report.started) = ("<script>".to_owned(), "<script>".repeat(9));
         let page = page(&report);
         assert_eq!(page.matches("<svg").count(), 3);
-        assert_eq!(page.matches("<polyline").count(), 6);
-        for foreign in ["<script", "http:", "https:", "src=", "NaN", "inf"] {
+        assert_eq!(page.matches("<path").count(), 6);
+        assert!(page.contains("&lt;script&gt;"));
+        for foreign in ["<script", "http:", "https:", " src=", "NaN", ">inf"] {
             assert!(!page.contains(foreign), "{foreign}");
         }
     }
@@ -152,7 +156,36 @@ mod tests {
         let mut report = samples::report();
         (report.series, report.curve) = (Vec::new(), Vec::new());
         let page = page(&report);
-        assert!(!page.contains("NaN") && !page.contains("inf"), "{page}");
+        assert!(!page.contains("NaN") && !page.contains(">inf"), "{page}");
+        assert_eq!(page.matches("Nothing was answered.").count(), 3);
+    }
+
+    #[test]
+    fn what_matters_comes_first() {
+        let mut report = samples::report();
+        let head = |report: &Report| page(report).split("</dl>").next().unwrap().to_owned();
+        assert!(head(&report).contains("<dd>right</dd>"));
+        // Three were shed and seven never went out.
+        assert!(
+            head(&report)
+                .contains("<div class=\"bad\"><dt>shed, failed, unknown or unsent</dt><dd>10<")
+        );
+        report.audit = None;
+        assert!(head(&report).contains("<dd>not audited</dd>"));
+        assert_eq!(begun("2026-11-22T17:19:43.512147Z"), "2026-11-22 17:19:43 UTC");
+    }
+
+    #[test]
+    fn a_window_cut_short_has_no_rate() {
+        let mut report = samples::report();
+        let lines = |report: &Report| page(report).matches(" d=\"M").count();
+        let whole = page(&report);
+        let last =
+            Point { at_ms: 1_000_000, counts: Counts::default(), ..report.series[0].clone() };
+        report.series.push(last);
+        assert_eq!(lines(&report), 6);
+        let plots = |page: &str| page.split("<h2>All").next().unwrap().to_owned();
+        assert_eq!(plots(&page(&report)), plots(&whole));
     }
 
     #[test]
