@@ -31,7 +31,7 @@ pub use self::{
     duties::Tag,
     greeting::Identity,
     reply::{ReplyTo, STATUS_DROPPED},
-    server::{Handler, Server},
+    server::{Handler, Server, put_together},
     stream::{StreamReader, StreamWriter, Ungathered},
     tls::{TlsFiles, TrunkTls},
 };

@@ -4,11 +4,11 @@
 
 mod blame;
 mod board;
-mod coming;
 pub(crate) mod front;
 pub(crate) mod hashing;
 mod hop;
 mod http;
+mod http_stream;
 pub mod limits;
 mod plan;
 mod post;

@@ -1,6 +1,7 @@
 //! The tiers between clients and account nodes: balancer and gateway.
 
 pub mod balancer;
+mod coming;
 pub mod config;
 mod gate;
 pub mod gateway;

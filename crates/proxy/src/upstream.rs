@@ -20,7 +20,7 @@ mod post;
 mod roster;
 mod service;
 pub(crate) mod status;
-mod tunnel;
+pub(crate) mod tunnel;
 
 pub use self::service::{EndpointState, HttpService, HttpServices, ServiceTotals};
 pub(crate) use self::{body::Payload, group::Group};

@@ -46,25 +46,7 @@ pub trait Handler: 'static {
     /// implemented the request is put together and then [`Handler::request`]. One that is too long
     /// gets a bodyless 413; one that does not come in time, or finds no room, a bodyless 503.
     fn stream(self: Rc<Self>, head: RequestRef<'_>, body: StreamReader, reply: ReplyTo) {
-        let first = head.message().to_vec();
-        let began = clock::now();
-        drop(spawn_local(async move {
-            let node = reply.node();
-            let refuse = |reply: ReplyTo, status| reply.send(ResponseRef::new(status, &node, &[]));
-            match body.gather(&first).await {
-                Ok(message) => match RequestRef::read(&message) {
-                    Ok(mut request) => {
-                        let spent = clock::now().since(began).as_millis();
-                        let spent_ms = u32::try_from(spent).unwrap_or(u32::MAX);
-                        request.deadline_ms = request.deadline_ms.saturating_sub(spent_ms);
-                        self.request(request, reply);
-                    }
-                    Err(_) => refuse(reply, 503),
-                },
-                Err(Ungathered::TooLong) => refuse(reply, 413),
-                Err(Ungathered::Full | Ungathered::Lost(_)) => refuse(reply, 503),
-            }
-        }));
+        put_together(self, head, body, reply);
     }
 
     /// A request was given up whose [`ReplyTo::on_cancel`] was told this tag: its answer will not
@@ -72,6 +54,34 @@ pub trait Handler: 'static {
     fn cancelled(&self, tag: Tag) {
         _ = tag;
     }
+}
+
+/// Puts a long request together for the handler, as [`Handler::stream`] does unless it is implemented.
+pub fn put_together<H: Handler + ?Sized>(
+    handler: Rc<H>,
+    head: RequestRef<'_>,
+    body: StreamReader,
+    reply: ReplyTo,
+) {
+    let first = head.message().to_vec();
+    let began = clock::now();
+    drop(spawn_local(async move {
+        let node = reply.node();
+        let refuse = |reply: ReplyTo, status| reply.send(ResponseRef::new(status, &node, &[]));
+        match body.gather(&first).await {
+            Ok(message) => match RequestRef::read(&message) {
+                Ok(mut request) => {
+                    let spent = clock::now().since(began).as_millis();
+                    let spent_ms = u32::try_from(spent).unwrap_or(u32::MAX);
+                    request.deadline_ms = request.deadline_ms.saturating_sub(spent_ms);
+                    handler.request(request, reply);
+                }
+                Err(_) => refuse(reply, 503),
+            },
+            Err(Ungathered::TooLong) => refuse(reply, 413),
+            Err(Ungathered::Full | Ungathered::Lost(_)) => refuse(reply, 503),
+        }
+    }));
 }
 
 /// Serves the trunk on one thread. Clones share it.

@@ -57,13 +57,13 @@ impl Sent {
         Sent { router, ticket: Some(ticket) }
     }
 
-    fn answered(mut self, response: &ResponseRef<'_>) {
+    pub(super) fn answered(mut self, response: &ResponseRef<'_>) {
         if let Some(ticket) = self.ticket.take() {
             self.router.answered(ticket, response);
         }
     }
 
-    fn lost(mut self, loss: Loss) {
+    pub(super) fn lost(mut self, loss: Loss) {
         if let Some(ticket) = self.ticket.take() {
             self.router.ended(ticket, blame::lost(loss));
         }

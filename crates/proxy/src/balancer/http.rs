@@ -1,26 +1,26 @@
 //! The HTTP front: a client's request goes on over the trunk, and its answer comes back as HTTP.
 
 use super::{
-    coming::Coming,
     front::{self, Key},
+    http_stream,
     limits::{ATTEMPTS_MAX, EDGE_LIMIT, FULL_MAX, UNSENT_WAIT_MAX},
     router::Router,
     verdict::{Failure, Nature, is_definite},
 };
-use crate::gate::Gate;
+use crate::{coming::Coming, gate::Gate, upstream::door};
 use balance::{Ask, Outcome};
 use bytes::Bytes;
 use http::{HeaderValue, Response, Version, request::Parts};
 use net::{
     clock,
-    edge::{Asked, Body, Service},
+    edge::{Asked, Body, BodyMode, BodyStream, OnUpgrade, Service},
     trunk::{Answer, Loss, StreamReader},
 };
 use std::{cell::Cell, rc::Rc};
 use tokio::time::timeout;
 use wire::{
     Code,
-    frame::{RequestRef, Target},
+    frame::{Headers, RequestRef, Target},
 };
 
 /// Takes requests of clients.
@@ -46,29 +46,16 @@ impl HttpFront {
             let detail = "the headers are too many to be passed on";
             return front::problem(Code::HeadersTooLarge, detail, None, request_id).map(Body::from);
         };
-        let method = asked.parts.method.as_str();
-        let target = Target::Http { method, path: asked.path(), headers: headers.as_ref() };
-        let mut request = RequestRef::new(target, 0, &asked.body);
-        if let Some(key) = key {
-            request.key = key.value.as_bytes();
-            request.minted = key.minted;
-        }
-        request.trace = front::trace(&asked.parts.headers);
+        let request = request(&asked.parts, headers.as_ref(), &asked.body, key);
         let nature = Nature::of(&request);
-        let counters = &self.router.counters;
-        let failure = match self.exchange(request, may_stream(asked), nature, shed).await {
+        let failure = match self.exchange(request, may_stream(&asked.parts), nature, shed).await {
             Ok((answer, more)) => match passed_on(&answer, more) {
                 Ok(response) => return response,
                 Err(failure) => failure,
             },
             Err(failure) => failure,
         };
-        match failure {
-            Failure::Unsent => counters.unsent.add(1),
-            Failure::Unknown | Failure::Late => counters.unknown.add(1),
-        }
-        let (code, detail) = failure.verdict(nature);
-        front::problem(code, detail, None, request_id).map(Body::from)
+        failed(&self.router, failure, nature, request_id)
     }
 
     /// Sends a request to one endpoint, and if its connection is lost to one more.
@@ -135,8 +122,14 @@ impl HttpFront {
     }
 }
 
-impl Service for HttpFront {
-    async fn respond(&self, asked: Asked) -> Response<Body> {
+impl HttpFront {
+    /// Has `pass` pass on a request that is admitted, and marks its answer. Whether the answer was
+    /// a refusal for lack of room further down is to be set in the cell.
+    async fn admit<B>(
+        &self,
+        asked: &Asked<B>,
+        pass: impl AsyncFnOnce(&HeaderValue, Option<&Key>, &Cell<bool>) -> Response<Body>,
+    ) -> Response<Body> {
         let now = clock::now();
         self.router.requested(now);
         let request_id = front::request_id(&asked.parts.headers);
@@ -156,7 +149,7 @@ impl Service for HttpFront {
             return response.map(Body::from);
         };
         let shed = Cell::new(false);
-        let mut response = self.pass(&asked, &request_id, key.as_ref(), &shed).await;
+        let mut response = pass(&request_id, key.as_ref(), &shed).await;
         if shed.get() {
             admitted.shed();
         } else if !response.status().is_server_error() {
@@ -164,6 +157,27 @@ impl Service for HttpFront {
         }
         front::mark(&mut response, request_id, key);
         response
+    }
+}
+
+impl Service for HttpFront {
+    fn body_mode(&self, parts: &Parts) -> BodyMode {
+        http_stream::body_mode(parts)
+    }
+
+    async fn respond(&self, asked: Asked) -> Response<Body> {
+        let pass = async |request_id: &HeaderValue, key: Option<&Key>, shed: &Cell<bool>| {
+            self.pass(&asked, request_id, key, shed).await
+        };
+        self.admit(&asked, pass).await
+    }
+
+    async fn relay(&self, asked: Asked<BodyStream>, upgrade: Option<OnUpgrade>) -> Response<Body> {
+        let (asked, body) = door::apart(asked);
+        let pass = async |request_id: &HeaderValue, key: Option<&Key>, shed: &Cell<bool>| {
+            http_stream::pass(&self.router, &asked, body, upgrade, (request_id, key), shed).await
+        };
+        self.admit(&asked, pass).await
     }
 
     fn refuse(&self, parts: &Parts, code: Code, detail: &str) -> Response<Bytes> {
@@ -174,18 +188,57 @@ impl Service for HttpFront {
 /// Whether a long answer may go to the client as it comes. One of the account API is put together:
 /// it is not long, and one that breaks off is then told as such. So is one to HTTP/1.0, where
 /// a body that broke off looks like one that ended.
-fn may_stream(asked: &Asked) -> bool {
-    asked.parts.version != Version::HTTP_10 && !asked.path().starts_with("/v1/")
+pub(super) fn may_stream(parts: &Parts) -> bool {
+    parts.version != Version::HTTP_10 && !parts.uri.path().starts_with("/v1/")
 }
 
 /// What a client is told whose request is one too many.
 const FULL: &str = "as much is in flight as this node takes; the request was not executed";
 
+/// A request for the trunk, without a deadline yet.
+pub(super) fn request<'a>(
+    parts: &'a Parts,
+    headers: Headers<'a>,
+    body: &'a [u8],
+    key: Option<&'a Key>,
+) -> RequestRef<'a> {
+    let path = parts.uri.path_and_query().map_or("/", |it| it.as_str());
+    let target = Target::Http { method: parts.method.as_str(), path, headers };
+    let mut request = RequestRef::new(target, 0, body);
+    if let Some(key) = key {
+        request.key = key.value.as_bytes();
+        request.minted = key.minted;
+    }
+    request.trace = front::trace(&parts.headers);
+    request
+}
+
+/// What a client gets whose request failed here.
+pub(super) fn failed(
+    router: &Router,
+    failure: Failure,
+    nature: Nature,
+    request_id: &HeaderValue,
+) -> Response<Body> {
+    match failure {
+        Failure::Unsent => router.counters.unsent.add(1),
+        Failure::Unknown | Failure::Late => router.counters.unknown.add(1),
+    }
+    let (code, detail) = failure.verdict(nature);
+    front::problem(code, detail, None, request_id).map(Body::from)
+}
+
 /// An endpoint's answer as HTTP. A bare failure is a node's below that gave up on the request:
 /// with 503 before it began, with anything else without saying how far it had come.
 /// Of a long one only the head and what came with it are here.
-fn passed_on(answer: &Answer, more: Option<StreamReader>) -> Result<Response<Body>, Failure> {
+pub(super) fn passed_on(
+    answer: &Answer,
+    more: Option<StreamReader>,
+) -> Result<Response<Body>, Failure> {
     let response = answer.response();
+    if response.status < 200 {
+        return Err(Failure::Unknown); // Nobody asked for it.
+    }
     let is_bare = response.body.is_empty() && response.headers.is_empty();
     if 500 <= response.status && is_bare {
         return Err(if response.status == 503 { Failure::Unsent } else { Failure::Unknown });

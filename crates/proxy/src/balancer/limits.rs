@@ -19,9 +19,6 @@ pub const RETRY_SHARE_PERMILLE: u32 = 200;
 /// … and so many in any second, so that what was in flight to a killed endpoint is repeated also on
 /// a quiet day.
 pub const RETRY_FLOOR_PER_SECOND: u32 = 32;
-/// A long answer of which nothing comes for so long is given up. Whoever is before the service does
-/// so earlier ([`crate::upstream::limits::BODY_QUIET_MAX`]).
-pub const ANSWER_QUIET_MAX: Duration = Duration::from_secs(75);
 /// Requests of clients that one worker has in flight. The floor is what batches further down still
 /// turn into throughput and not into waiting: 1,024 are 25 ms at 40,000 a second.
 pub const EDGE_LIMIT: LimitSettings = LimitSettings { min: 1_024, initial: 2_048, max: 16_384 };

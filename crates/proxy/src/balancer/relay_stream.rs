@@ -39,6 +39,45 @@ pub(super) async fn pipe(mut from: StreamReader, mut to: StreamWriter) {
     }
 }
 
+/// Has `send` send the first part of a request to an endpoint, with the milliseconds that it may
+/// take, or waits for one.
+pub(super) async fn open(
+    router: &Router,
+    expires: Moment,
+    hash: u64,
+    send: impl Fn(usize, u32) -> Result<(StreamWriter, Exchange<Hop>), Loss>,
+) -> Result<(Ticket, StreamWriter, Exchange<Hop>), Failure> {
+    let (mut excluded, mut refusals, mut fulls) = (None, 0, 0);
+    loop {
+        let now = clock::now();
+        let left = expires.since(now);
+        let deadline_ms = u32::try_from(left.as_millis()).unwrap_or(u32::MAX);
+        if deadline_ms == 0 {
+            return Err(Failure::Unsent);
+        }
+        let Some(ticket) = router.send(now, Ask { excluded, hash }) else {
+            let patience = left.min(UNSENT_WAIT_MAX);
+            if !timeout(patience, router.any_up()).await.unwrap_or(false) {
+                return Err(Failure::Unsent);
+            }
+            continue;
+        };
+        let endpoint = ticket.choice.endpoint;
+        match send(endpoint, deadline_ms) {
+            Ok((writer, exchange)) => return Ok((ticket, writer, exchange)),
+            Err(loss) => {
+                router.ended(ticket, blame::lost(loss));
+                excluded = Some(endpoint);
+                fulls += usize::from(loss == Loss::Full);
+                refusals += 1;
+                if fulls == FULL_MAX || router.len() < refusals {
+                    return Err(Failure::Unsent);
+                }
+            }
+        }
+    }
+}
+
 /// A long request on its way through. It is sent once: what has been passed on of it is not kept.
 pub(super) struct StreamRelay {
     router: Rc<Router>,
@@ -81,37 +120,11 @@ impl StreamRelay {
 
     /// Sends the first part to an endpoint, or waits for one.
     async fn open(&self) -> Result<(Ticket, StreamWriter, Exchange<Hop>), Failure> {
-        let router = &self.router;
-        let (mut excluded, mut refusals, mut fulls) = (None, 0, 0);
-        loop {
-            let now = clock::now();
-            let left = self.expires.since(now);
-            let deadline_ms = u32::try_from(left.as_millis()).unwrap_or(u32::MAX);
-            if deadline_ms == 0 {
-                return Err(Failure::Unsent);
-            }
-            let Some(ticket) = router.send(now, Ask { excluded, hash: self.hash }) else {
-                let patience = left.min(UNSENT_WAIT_MAX);
-                if !timeout(patience, router.any_up()).await.unwrap_or(false) {
-                    return Err(Failure::Unsent);
-                }
-                continue;
-            };
-            let endpoint = ticket.choice.endpoint;
+        let send = |endpoint, deadline_ms| {
             let patch = Patch { deadline_ms, attempt: self.attempt };
-            match router.forward_stream(endpoint, patch, &self.part) {
-                Ok((writer, exchange)) => return Ok((ticket, writer, exchange)),
-                Err(loss) => {
-                    router.ended(ticket, blame::lost(loss));
-                    excluded = Some(endpoint);
-                    fulls += usize::from(loss == Loss::Full);
-                    refusals += 1;
-                    if fulls == FULL_MAX || router.len() < refusals {
-                        return Err(Failure::Unsent);
-                    }
-                }
-            }
-        }
+            self.router.forward_stream(endpoint, patch, &self.part)
+        };
+        open(&self.router, self.expires, self.hash, send).await
     }
 
     /// Passes the answer back.

@@ -248,6 +248,15 @@ impl Router {
         self.ways.borrow()[endpoint].forward(patch, Hop::Relay(relay))
     }
 
+    /// Sends the head of a request whose body is to follow to the endpoint.
+    pub(super) fn open_stream(
+        &self,
+        endpoint: usize,
+        request: &RequestRef<'_>,
+    ) -> Result<(StreamWriter, Exchange<Hop>), Loss> {
+        self.ways.borrow()[endpoint].open_stream(request)
+    }
+
     /// Sends the first part of a request that was received to the endpoint.
     pub(super) fn forward_stream(
         &self,

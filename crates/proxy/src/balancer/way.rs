@@ -8,7 +8,7 @@ use net::{
     node,
     trunk::{
         Answer, CallSlot, Exchange, Identity, Link, LinkConfig, LinkEvents, Loss, Refused,
-        StreamReader, StreamWriter, Ticket, call_with, forward_stream,
+        StreamReader, StreamWriter, Ticket, call_with, forward_stream, open_stream,
     },
 };
 use std::{
@@ -97,6 +97,16 @@ impl Way {
     pub(super) fn forward(&self, patch: Patch, hop: Hop) -> Result<(), Refused<Hop>> {
         match &self.transport {
             Transport::Trunk(link) => link.forward(patch, hop, Hop::message),
+        }
+    }
+
+    /// Sends the head of a request whose body is to follow.
+    pub(super) fn open_stream(
+        &self,
+        request: &RequestRef<'_>,
+    ) -> Result<(StreamWriter, Exchange<Hop>), Loss> {
+        match &self.transport {
+            Transport::Trunk(link) => open_stream(link, request),
         }
     }
 

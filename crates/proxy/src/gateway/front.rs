@@ -22,7 +22,7 @@ use net::{
     control::EndpointView,
     edge::{Asked, Body, BodyMode, BodyStream, OnUpgrade, Service},
     ids,
-    trunk::{Handler, ReplyTo},
+    trunk::{Handler, ReplyTo, StreamReader, put_together},
 };
 use std::{
     cell::{Cell, RefCell},
@@ -68,7 +68,7 @@ impl Handler for TrunkFront {
             Found::Service(group) => {
                 let board = Arc::clone(&front.board);
                 let done = move |status| board.count(status);
-                return door::over_trunk(group, &front.node, &request, reply, done);
+                return door::over_trunk(group, &front.node, &request, None, reply, done);
             }
         }
         let id = headers.get("x-request-id").and_then(decent_id);
@@ -110,6 +110,33 @@ impl Handler for TrunkFront {
                     front.send(answer, decided_by, reply);
                 }));
             }
+        }
+    }
+
+    fn stream(self: Rc<Self>, head: RequestRef<'_>, body: StreamReader, reply: ReplyTo) {
+        self.stream_in(head, body, reply);
+    }
+}
+
+impl TrunkFront {
+    /// Passes a long request on to its HTTP service, as it comes. Any other is put together.
+    fn stream_in(self: Rc<Self>, head: RequestRef<'_>, body: StreamReader, reply: ReplyTo) {
+        let Target::Http { path, headers, .. } = head.target else {
+            return put_together(self, head, body, reply);
+        };
+        match self.0.group(path) {
+            Found::Service(group) => {
+                let front = &self.0;
+                front.board.requests.add(1);
+                let board = Arc::clone(&front.board);
+                let done = move |status| board.count(status);
+                door::over_trunk(&group, &front.node, &head, Some(body), reply, done);
+            }
+            // Its stream waits for an upgrade and not for a body.
+            Found::Dotted | Found::Nothing if door::wanted_upgrade(headers).is_some() => {
+                self.request(head, reply);
+            }
+            Found::Dotted | Found::Nothing => put_together(self, head, body, reply),
         }
     }
 }

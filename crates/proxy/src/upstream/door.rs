@@ -6,28 +6,30 @@ use super::{
     group::Group,
     head::{self, Head},
     limits::{WHOLE_ANSWER_BYTES_MAX, WHOLE_BODY_BYTES_MAX},
-    roster::Passed,
+    roster::{Passed, Switched},
     tunnel,
 };
 use crate::{
     balancer::front,
+    coming::Coming,
     problem::{self, Problem},
 };
 use bytes::{Bytes, BytesMut};
 use http::{Response, Version, header, request::Parts};
 use http_body_util::BodyExt;
 use hyper::body::Body as _;
+use hyper_util::rt::TokioIo;
 use net::{
     clock,
     edge::{Asked, Body, BodyMode, BodyStream, OnUpgrade},
-    trunk::ReplyTo,
+    trunk::{ReplyTo, StreamReader},
 };
 use std::{rc::Rc, sync::Arc, time::Duration};
 use stdx::Moment;
 use tokio::{task::spawn_local, time::timeout};
 use wire::{
     Code, Flaw,
-    frame::{HeaderList, RequestRef, ResponseRef, Target},
+    frame::{HeaderList, Headers, RequestRef, ResponseRef, Target},
 };
 
 /// What this node says is to arrive before those in front of it give up.
@@ -129,12 +131,13 @@ pub(crate) fn apart<B>(asked: Asked<B>) -> (Asked<()>, B) {
     (Asked { parts, body: (), peer, is_tls }, body)
 }
 
-/// Passes on a request of the trunk. Its answer names the service as the hop that decided: whatever
+/// Passes on a request of the trunk, with a reader for what of its body is not in `request`. Its answer names the service as the hop that decided: whatever
 /// that is to blame for, this node is not.
 pub(crate) fn over_trunk(
     group: &Rc<Group>,
     node: &Arc<str>,
     request: &RequestRef<'_>,
+    more: Option<StreamReader>,
     reply: ReplyTo,
     done: impl FnOnce(u16) + 'static,
 ) {
@@ -154,14 +157,23 @@ pub(crate) fn over_trunk(
             key: request.key,
             minted: request.minted,
             trace: request.trace,
-            upgrade: None,
+            upgrade: more.as_ref().and_then(|_| wanted_upgrade(headers)),
             trailers: false,
         };
-        let payload = Payload::Whole(message.slice_ref(request.body));
+        let first = message.slice_ref(request.body);
+        let (payload, tunnel) = match more {
+            None => (Payload::Whole(first), None),
+            Some(reader) if head.upgrade.is_some() => (Payload::Whole(first), Some(reader)),
+            Some(reader) => match Coming::new(first, headers.get("content-length"), reader) {
+                Some(coming) => (Payload::Stream(Box::pin(coming)), None),
+                None => return drop(reply), // No edge of ours says such a thing.
+            },
+        };
         let passing = async {
-            match group.pass(&head, payload, expires).await? {
-                Passed::Answered(response) => Told::of(response, expires).await,
-                Passed::Switched(_) => Err(Failure::Odd),
+            match (group.pass(&head, payload, expires).await?, tunnel) {
+                (Passed::Answered(response), _) => Told::of(response, expires).await,
+                (Passed::Switched(switched), Some(reader)) => Ok(Told::Switched(switched, reader)),
+                (Passed::Switched(_), None) => Err(Failure::Odd),
             }
         };
         let told = tokio::select! {
@@ -179,6 +191,10 @@ pub(crate) fn over_trunk(
                 done(response.status().as_u16());
                 stream(response, &node, service, reply).await;
             }
+            Ok(Told::Switched(switched, reader)) => {
+                done(101);
+                switch(switched, reader, &node, service, reply).await;
+            }
             Err(failure) => {
                 let (code, detail) = failure.verdict(head.is_safe());
                 done(code.status());
@@ -190,11 +206,19 @@ pub(crate) fn over_trunk(
     }));
 }
 
+/// What the edge's client wants its connection to become. Only an edge says so, and only with
+/// a request that has no body.
+pub(crate) fn wanted_upgrade(headers: Headers<'_>) -> Option<&str> {
+    headers.get("upgrade").and_then(|it| std::str::from_utf8(it).ok())
+}
+
 /// An answer for the trunk.
 enum Told {
     Whole(Response<Bytes>),
     /// Its body is long, or nobody knows how long.
     Coming(Response<Arriving>),
+    /// The client's bytes are to go to the service from now on.
+    Switched(Switched, StreamReader),
 }
 
 impl Told {
@@ -253,6 +277,32 @@ async fn stream(response: Response<Arriving>, node: &str, service: &str, reply: 
             }
         }
     }
+}
+
+/// Joins the service's connection with the exchange.
+async fn switch(
+    switched: Switched,
+    reader: StreamReader,
+    node: &str,
+    service: &str,
+    reply: ReplyTo,
+) {
+    let (response, upstream, kept) = tunnel::parts(switched);
+    let list = headers(&response, node).and_then(|mut list| {
+        if let Some(name) = response.headers().get(header::UPGRADE) {
+            list.push(header::UPGRADE.as_str(), name.as_bytes())?;
+        }
+        Ok(list)
+    });
+    let Ok(list) = list else { return too_many(service, reply) };
+    let mut head = ResponseRef::new(response.status().as_u16(), service, &[]);
+    head.headers = list.as_ref();
+    let Some(writer) = reply.begin(head) else { return };
+    match upstream.await {
+        Ok(upstream) => tunnel::carry(TokioIo::new(upstream), reader, writer).await,
+        Err(err) => tracing::debug!(%err, "the upgrade came to nothing"),
+    }
+    drop(kept);
 }
 
 fn headers<B>(response: &Response<B>, node: &str) -> Result<HeaderList, Flaw> {

@@ -1,6 +1,6 @@
 //! Limits of what is kept for HTTP services that are not ours, per worker and endpoint.
 
-use crate::balancer::limits::ANSWER_QUIET_MAX;
+use crate::coming;
 use std::time::Duration;
 
 /// HTTP/1.1 connections, busy and idle. Upgraded ones count until they end.
@@ -67,5 +67,5 @@ const _: () = {
     assert!(IDLE_RISKY_MAX.as_nanos() < IDLE_MAX.as_nanos());
     assert!(IDLE_MAX.as_nanos() < AGE_MAX.as_nanos());
     assert!(ADDRESSES_TRIED_MAX <= ADDRESSES_MAX);
-    assert!(BODY_QUIET_MAX.as_nanos() < ANSWER_QUIET_MAX.as_nanos());
+    assert!(BODY_QUIET_MAX.as_nanos() < coming::QUIET_MAX.as_nanos());
 };

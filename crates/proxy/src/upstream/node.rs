@@ -14,7 +14,7 @@ use net::{
     edge::{Asked, Body, BodyMode, BodyStream, Edge, OnUpgrade, Service},
     node::NodeConfig,
     shutdown::Shutdown,
-    trunk::{Handler, Identity, ReplyTo, Server},
+    trunk::{Handler, Identity, ReplyTo, Server, StreamReader},
     worker::{self, Door, Listening, Worker},
 };
 use std::{cell::Cell, io, net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
@@ -187,10 +187,19 @@ impl Handler for TrunkFront {
     fn request(&self, request: RequestRef<'_>, reply: ReplyTo) {
         match request.target {
             Target::Http { .. } => {
-                door::over_trunk(&self.0.group, &self.0.node, &request, reply, |_| ());
+                door::over_trunk(&self.0.group, &self.0.node, &request, None, reply, |_| ());
             }
             // A call for an account node has gone astray: nobody configured so would send one. The
             // drop answers.
+            Target::Ledger { .. } => drop(reply),
+        }
+    }
+
+    fn stream(self: Rc<Self>, head: RequestRef<'_>, body: StreamReader, reply: ReplyTo) {
+        match head.target {
+            Target::Http { .. } => {
+                door::over_trunk(&self.0.group, &self.0.node, &head, Some(body), reply, |_| ());
+            }
             Target::Ledger { .. } => drop(reply),
         }
     }

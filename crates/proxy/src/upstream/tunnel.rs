@@ -4,8 +4,13 @@ use super::{
     limits::{TUNNEL_BUFFER_BYTES, TUNNEL_QUIET_MAX},
     roster::{Kept, Switched},
 };
+use bytes::BytesMut;
 use hyper_util::rt::TokioIo;
-use net::{clock, edge::OnUpgrade};
+use net::{
+    clock,
+    edge::OnUpgrade,
+    trunk::{StreamReader, StreamWriter},
+};
 use std::{cell::Cell, io};
 use stdx::Moment;
 use tokio::{
@@ -75,6 +80,65 @@ async fn pump(
         to.flush().await?;
         moved.set(clock::now());
     }
+}
+
+/// Joins a connection with both streams of an exchange, until the answer's stream or the connection
+/// ends. The end of the request's stream ends its half only.
+pub(crate) async fn carry(
+    connection: impl AsyncRead + AsyncWrite,
+    from: StreamReader,
+    to: StreamWriter,
+) {
+    let moved = Cell::new(clock::now());
+    let (read, write) = split(connection);
+    let both = async { tokio::try_join!(pump_out(read, to, &moved), pump_in(from, write, &moved)) };
+    let ended = tokio::select! {
+        ended = both => ended.map(drop),
+        () = stands_still(&moved) => Err(io::ErrorKind::TimedOut.into()),
+    };
+    if let Err(err) = ended {
+        tracing::debug!(%err, "upgraded connection ended");
+    }
+}
+
+/// Carries bytes of a connection into a stream. That nobody wants more of them is no failure: what
+/// the other stream still brings is to arrive.
+async fn pump_out(
+    mut from: impl AsyncRead + Unpin,
+    mut to: StreamWriter,
+    moved: &Cell<Moment>,
+) -> io::Result<()> {
+    let mut buffer = BytesMut::new();
+    loop {
+        buffer.reserve(TUNNEL_BUFFER_BYTES);
+        let count = tokio::select! {
+            count = from.read_buf(&mut buffer) => count?,
+            _ = to.closed() => return Ok(()),
+        };
+        if count == 0 {
+            to.finish();
+            return Ok(());
+        }
+        if to.send(buffer.split().freeze()).await.is_err() {
+            return Ok(());
+        }
+        moved.set(clock::now());
+    }
+}
+
+/// Carries bytes of a stream into a connection.
+async fn pump_in(
+    mut from: StreamReader,
+    mut to: impl AsyncWrite + Unpin,
+    moved: &Cell<Moment>,
+) -> io::Result<()> {
+    while let Some(chunk) = from.next().await {
+        let chunk = chunk.map_err(|loss| io::Error::other(loss.to_string()))?;
+        to.write_all(&chunk).await?;
+        to.flush().await?;
+        moved.set(clock::now());
+    }
+    to.shutdown().await
 }
 
 async fn stands_still(moved: &Cell<Moment>) {

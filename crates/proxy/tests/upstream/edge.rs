@@ -1,13 +1,17 @@
 //! What streams through a whole tree: from the edge to a service that is routed to, and back.
 
 use crate::{
-    harness::{PATIENCE, read_chunk},
-    peer::Peer,
-    tree::{DEADLINE, Tree},
+    harness::{PATIENCE, read_chunk, until},
+    peer::{Peer, ok},
+    tree::Tree,
+    upgrade::echo,
 };
 use std::{
+    io::{Read, Write},
+    net::Shutdown,
     sync::{Mutex, mpsc},
     thread,
+    time::Duration,
 };
 
 const LONG_BYTES: usize = 20_000_000;
@@ -110,7 +114,7 @@ fn an_answer_that_breaks_off_breaks_off_for_the_client() {
         match told {
             true => conn.say(b"HTTP/1.1 200 OK\r\ncontent-length: 100000\r\n\r\nsome"),
             false => {
-                conn.say(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\nsome\r\n")
+                conn.say(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\nsome\r\n");
             }
         }
     });
@@ -125,6 +129,7 @@ fn an_answer_that_breaks_off_breaks_off_for_the_client() {
 
 #[test]
 fn the_deadline_is_one_for_the_head() {
+    const DEADLINE: Duration = Duration::from_secs(2);
     let peer = Peer::start(|mut conn| {
         if conn.request().is_some_and(|it| it.line.contains("/late")) {
             return drop(conn.read_rest());
@@ -134,11 +139,122 @@ fn the_deadline_is_one_for_the_head() {
         thread::sleep(DEADLINE + DEADLINE / 4);
         conn.say(b"3\r\ntwo\r\n0\r\n\r\n");
     });
-    let tree = Tree::before(peer.addr);
+    let tree = Tree::with(peer.addr, DEADLINE);
     let mut client = tree.client();
     assert_eq!(client.ask("GET", "/rates/slow", &[], "").text(), "onetwo");
     let late = client.ask("GET", "/rates/late", &[], "");
     assert_eq!((late.status(), late.code().as_str()), (504, "outcome_unknown"));
     drop(client);
     tree.drain();
+}
+
+#[test]
+fn a_long_request_goes_on_as_it_comes() {
+    let (heard, hears) = mpsc::channel();
+    let peer = Peer::start(move |mut conn| {
+        while let Some(head) = conn.head() {
+            if head.header("content-length").is_empty() {
+                // Of unknown length: its first part is here while the client holds back the rest.
+                heard.send(conn.chunk()).unwrap();
+                while conn.chunk().is_some_and(|it| !it.is_empty()) {}
+                conn.say(ok("heard").as_bytes());
+            } else {
+                let whole = conn.rest_of(head).unwrap();
+                conn.say(ok(if whole.body == long() { "same" } else { "other" }).as_bytes());
+            }
+        }
+    });
+    let tree = Tree::before(peer.addr);
+    let mut client = tree.client();
+    for _ in 0..2 {
+        client.say(
+            b"POST /rates/up HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n4\r\nsome\r\n",
+        );
+        assert_eq!(hears.recv_timeout(PATIENCE).unwrap().as_deref(), Some(&b"some"[..]));
+        client.say(b"0\r\n\r\n");
+        assert_eq!(client.answer(false).unwrap().text(), "heard");
+        let head =
+            format!("PUT /rates/up HTTP/1.1\r\nhost: a\r\ncontent-length: {LONG_BYTES}\r\n\r\n");
+        client.say(head.as_bytes());
+        client.say(&long());
+        assert_eq!(client.answer(false).unwrap().text(), "same");
+    }
+    // What no route leads to has its old limits.
+    client.say(b"POST /v1/a/accounts HTTP/1.1\r\nhost: a\r\ncontent-length: 300000\r\n\r\n");
+    assert_eq!(client.answer_head().unwrap().status(), 413);
+    drop(client);
+    tree.drain();
+}
+
+#[test]
+fn a_request_that_breaks_off_breaks_off_for_the_service() {
+    let (ended, has_ended) = mpsc::channel();
+    let peer = Peer::start(move |mut conn| {
+        conn.head();
+        ended.send((conn.chunk(), conn.chunk())).unwrap();
+    });
+    let tree = Tree::before(peer.addr);
+    let mut client = tree.client();
+    client.say(
+        b"POST /rates/up HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n4\r\nsome\r\n",
+    );
+    until("the request is on its way", || peer.connections() == 1);
+    drop(client);
+    let (first, then) = has_ended.recv_timeout(PATIENCE).unwrap();
+    assert_eq!((first.as_deref(), then), (Some(&b"some"[..]), None));
+    tree.drain();
+}
+
+#[test]
+fn a_connection_leaves_http_behind_at_both_ends_of_the_tree() {
+    let peer = Peer::start(echo);
+    let tree = Tree::before(peer.addr);
+    let mut client = tree.client();
+    client.say(ask_upgrade("/rates/chat").as_bytes());
+    let head = client.answer_head().unwrap();
+    assert_eq!((head.status(), head.header("upgrade")), (101, "websocket"), "{head:?}");
+    assert_eq!(head.header("sec-websocket-accept"), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+    assert!(head.header("connection").eq_ignore_ascii_case("upgrade"), "{head:?}");
+    assert_eq!(client.read_exact(5), b"hello");
+    for size in [1, 1_000, 3_000_000] {
+        let sent: Vec<u8> = long()[..size].to_vec();
+        let mut writer = client.stream.get_ref().try_clone().unwrap();
+        let writing = thread::spawn({
+            let sent = sent.clone();
+            move || writer.write_all(&sent).unwrap()
+        });
+        assert!(client.read_exact(size) == sent);
+        writing.join().unwrap();
+    }
+    // The client has nothing to add, and still hears the farewell.
+    client.stream.get_ref().shutdown(Shutdown::Write).unwrap();
+    let mut rest = Vec::new();
+    client.stream.read_to_end(&mut rest).unwrap();
+    assert_eq!(rest, b"farewell");
+    tree.drain();
+}
+
+#[test]
+fn an_upgrade_that_is_declined_is_an_answer() {
+    let peer = Peer::answering(|_, _| ok("no"));
+    let tree = Tree::before(peer.addr);
+    let mut client = tree.client();
+    for _ in 0..2 {
+        client.say(ask_upgrade("/rates/chat").as_bytes());
+        assert_eq!(client.answer(false).unwrap().text(), "no");
+    }
+    // Nor does anything wait for it that knows no such thing.
+    for path in ["/none", "/v1/a/accounts/alice"] {
+        client.say(ask_upgrade(path).as_bytes());
+        assert_eq!(client.answer(false).unwrap().status(), 401, "{path}");
+    }
+    drop(client);
+    tree.drain();
+}
+
+fn ask_upgrade(path: &str) -> String {
+    format!(
+        "GET {path} HTTP/1.1\r\nhost: a\r\nconnection: keep-alive, Upgrade\r\n\
+         upgrade: websocket\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    )
 }

@@ -1,6 +1,6 @@
 //! An HTTP server that does exactly what a test tells it, down to the byte.
 
-use crate::harness::{Message, PATIENCE};
+use crate::harness::{Message, PATIENCE, read_chunk};
 use std::{
     io::{BufReader, Read, Write},
     net::{Shutdown, SocketAddr, TcpListener, TcpStream},
@@ -90,6 +90,16 @@ impl Conn {
     /// The head of the next request; its body is left where it is.
     pub(crate) fn head(&mut self) -> Option<Message> {
         Message::head(&mut self.stream)
+    }
+
+    /// The body that follows a head.
+    pub(crate) fn rest_of(&mut self, head: Message) -> Option<Message> {
+        head.with_body(&mut self.stream, false)
+    }
+
+    /// The next chunk of a body; `None` when the connection ends before or within it.
+    pub(crate) fn chunk(&mut self) -> Option<Vec<u8>> {
+        read_chunk(&mut self.stream)
     }
 
     /// A client that is gone is no failure of a test.

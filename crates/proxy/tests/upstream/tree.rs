@@ -15,9 +15,6 @@ use proxy::{
 };
 use std::{net::SocketAddr, thread, time::Duration};
 
-/// The edge's deadline: no test waits for it, and what streams outlives it.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(2);
-
 /// `/rates/*` leads to the service at an address; each node has one worker.
 pub(crate) struct Tree {
     pub(crate) edge: SocketAddr,
@@ -27,6 +24,10 @@ pub(crate) struct Tree {
 
 impl Tree {
     pub(crate) fn before(service: SocketAddr) -> Tree {
+        Tree::with(service, PATIENCE)
+    }
+
+    pub(crate) fn with(service: SocketAddr, deadline: Duration) -> Tree {
         let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
         let bound = gateway::Bound::new(GatewayConfig {
             node: node("gateway"),
@@ -37,7 +38,7 @@ impl Tree {
             routes: vec![RouteConfig { path: "/rates/*".to_owned(), service: "rates".to_owned() }],
             api_key: "secret".to_owned(),
             workers: 1,
-            deadline: DEADLINE,
+            deadline,
         });
         let bound = bound.unwrap();
         let mut below = Endpoint { name: "gateway".into(), addr: bound.addr(Door::Trunk).unwrap() };
@@ -52,7 +53,7 @@ impl Tree {
                 policy: Policy::LeastLoad,
                 hash: HashBy::Account,
                 workers: 1,
-                deadline: DEADLINE,
+                deadline,
             });
             let bound = bound.unwrap();
             edge = bound.addr(Door::Http).unwrap();

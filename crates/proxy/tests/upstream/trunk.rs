@@ -1,4 +1,4 @@
-//! The door for the tier above: whole messages.
+//! The door for the tier above.
 
 use crate::{
     harness::{Balancer, PATIENCE, key},

@@ -14,7 +14,7 @@ const ASK: &[u8] = b"GET /chat HTTP/1.1\r\nhost: a\r\nconnection: keep-alive, Up
     upgrade: websocket\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 
 /// Upgrades, and then says everything back until the client ends; then it says farewell.
-fn echo(mut conn: Conn) {
+pub(crate) fn echo(mut conn: Conn) {
     let Some(request) = conn.request() else { return };
     if request.header("upgrade").is_empty() {
         return conn.say(ok("plain").as_bytes());

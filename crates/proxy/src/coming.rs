@@ -1,18 +1,22 @@
-//! The body of a long answer, on its way from the trunk to a client.
+//! The body of a long message, on its way from the trunk to HTTP.
 
-use super::limits::ANSWER_QUIET_MAX;
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
 use net::{edge::BodyError, trunk::StreamReader};
 use std::{
     pin::Pin,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 use tokio::time::{Instant, Sleep, sleep};
 
-/// What is still to come of an answer. As fast as its client takes it it is granted to whoever
-/// writes it; to drop it before its end gives the request up at every hop.
-pub(super) struct Coming {
+/// A message of which nothing comes for so long is given up. Whoever is nearer to its writer does so
+/// earlier: the edge with a client, the gateway with a service.
+pub(crate) const QUIET_MAX: Duration = Duration::from_secs(75);
+
+/// What is still to come of a message. As fast as it is taken here it is granted to whoever writes
+/// it; to drop an answer before its end gives the request up at every hop.
+pub(crate) struct Coming {
     /// Came and was not handed over.
     held: Bytes,
     /// Bytes that are to come after these, where the length was told.
@@ -25,7 +29,7 @@ pub(super) struct Coming {
 impl Coming {
     /// `first` is what came with the head, `length` what that said of the whole. `None` when the two
     /// contradict each other.
-    pub(super) fn new(first: Bytes, length: Option<&[u8]>, reader: StreamReader) -> Option<Coming> {
+    pub(crate) fn new(first: Bytes, length: Option<&[u8]>, reader: StreamReader) -> Option<Coming> {
         let left = match length {
             None => None,
             Some(text) => {
@@ -44,7 +48,7 @@ impl Coming {
         }
         self.held = chunk;
         if let Some(quiet) = &mut self.quiet {
-            quiet.as_mut().reset(Instant::now() + ANSWER_QUIET_MAX);
+            quiet.as_mut().reset(Instant::now() + QUIET_MAX);
         }
         true
     }
@@ -64,7 +68,7 @@ impl Coming {
                     }
                 }
                 Poll::Ready(Some(Err(_))) => {
-                    return Poll::Ready(Some(Err("the answer broke off")));
+                    return Poll::Ready(Some(Err("the message broke off")));
                 }
                 Poll::Ready(None) if self.left.is_some_and(|left| left != 0) => {
                     return Poll::Ready(Some(Err("less came than was told")));
@@ -72,9 +76,9 @@ impl Coming {
                 Poll::Ready(None) if self.held.is_empty() => return Poll::Ready(None),
                 Poll::Ready(None) => return Poll::Ready(Some(Ok(std::mem::take(&mut self.held)))),
                 Poll::Pending => {
-                    let quiet = self.quiet.get_or_insert_with(|| Box::pin(sleep(ANSWER_QUIET_MAX)));
+                    let quiet = self.quiet.get_or_insert_with(|| Box::pin(sleep(QUIET_MAX)));
                     ready!(quiet.as_mut().poll(cx));
-                    return Poll::Ready(Some(Err("the answer stood still for too long")));
+                    return Poll::Ready(Some(Err("the message stood still for too long")));
                 }
             }
         }
