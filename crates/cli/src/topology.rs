@@ -72,7 +72,7 @@ pub(crate) enum ServiceKind {
     /// Many nodes, one set of accounts. At least one engine.
     Account { engines: Vec<EngineUrl>, partitions: u16 },
     /// Any other HTTP service. At least one URL.
-    Http { config: HttpServiceConfig },
+    Http { config: Box<HttpServiceConfig> },
 }
 
 /// Requests that go to an HTTP service.
@@ -185,7 +185,7 @@ impl Topology {
         let first = endpoints.first()?;
         if first.is_url() {
             let urls = endpoints.iter().filter_map(|it| {
-                Some(WeightedUrl { url: url::parse_plain(&it.node).ok()?, weight: it.weight })
+                Some(WeightedUrl { url: url::parse(&it.node).ok()?, weight: it.weight })
             });
             return Some(Manner::default().at("http", urls));
         }
@@ -195,7 +195,7 @@ impl Topology {
     /// The HTTP service of this name.
     pub(crate) fn http_service(&self, name: &str) -> Option<&HttpServiceConfig> {
         self.services.iter().find(|it| it.name == name).and_then(|it| match &it.kind {
-            ServiceKind::Http { config } => Some(config),
+            ServiceKind::Http { config } => Some(&**config),
             ServiceKind::Account { .. } => None,
         })
     }

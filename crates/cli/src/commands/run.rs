@@ -146,7 +146,7 @@ impl Config {
                 if let Some(mut service) = tree.http_behind(endpoints) {
                     // The balancer's own, not that of the service, which is for routes.
                     (service.policy, service.hash) = (*policy, hash.clone());
-                    return Ok(Config::Http(http_balancer(base, door, service)));
+                    return Ok(Config::Http(http_balancer(base, door, service)?));
                 }
                 let mut config = balancer(tree, base, door, endpoints);
                 (config.policy, config.hash) = (*policy, hash.clone());
@@ -253,15 +253,26 @@ fn balancer(
     }
 }
 
-fn http_balancer(node: NodeConfig, door: &Door, service: HttpServiceConfig) -> HttpBalancerConfig {
-    HttpBalancerConfig {
+fn http_balancer(
+    node: NodeConfig,
+    door: &Door,
+    service: HttpServiceConfig,
+) -> Result<HttpBalancerConfig, CliError> {
+    Ok(HttpBalancerConfig {
         node,
         http: door.http,
         trunk: door.trunk,
-        service,
+        service: with_tls(service)?,
         workers: workers(door),
         deadline: door.deadline,
-    }
+    })
+}
+
+/// The service with the authorities that its endpoints are believed by.
+fn with_tls(mut service: HttpServiceConfig) -> Result<HttpServiceConfig, CliError> {
+    let loaded = service.load_tls();
+    loaded.map_err(|error| CliError::failed(format!("service {}: TLS: {error}", service.name)))?;
+    Ok(service)
 }
 
 fn gateway(tree: &Topology, node: NodeConfig, door: &Door) -> Result<GatewayConfig, CliError> {
@@ -281,7 +292,7 @@ fn gateway(tree: &Topology, node: NodeConfig, door: &Door) -> Result<GatewayConf
         http: door.http,
         trunk: door.trunk,
         services: services.collect(),
-        http_services: http_services(tree),
+        http_services: http_services(tree)?,
         routes: tree.routes.iter().map(route).collect(),
         api_key: read_key(&tree.api_key)?,
         workers: workers(door),
@@ -290,10 +301,10 @@ fn gateway(tree: &Topology, node: NodeConfig, door: &Door) -> Result<GatewayConf
 }
 
 /// The HTTP services that routes lead to.
-fn http_services(tree: &Topology) -> Vec<HttpServiceConfig> {
+fn http_services(tree: &Topology) -> Result<Vec<HttpServiceConfig>, CliError> {
     let is_routed = |service: &&Service| tree.routes.iter().any(|it| it.service == service.name);
     let services = tree.services.iter().filter(is_routed);
-    services.filter_map(|it| tree.http_service(&it.name).cloned()).collect()
+    services.filter_map(|it| tree.http_service(&it.name).cloned()).map(with_tls).collect()
 }
 
 fn route(it: &Route) -> RouteConfig {

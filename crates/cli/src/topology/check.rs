@@ -19,6 +19,8 @@ use std::{
 };
 use wire::{ServiceTag, limits::DEADLINE_SECONDS_MAX};
 
+/// What is wanted where URLs of both schemes stand side by side.
+const ONE_SCHEME: &str = "all http:// or all https://";
 const PARTITIONS_DEFAULT: u16 = 16;
 const DRAIN_DEFAULT: Duration = Duration::from_secs(10);
 const DEADLINE_DEFAULT: Duration = Duration::from_secs(10);
@@ -105,8 +107,19 @@ impl Check<'_> {
                     self.complaints.unfit(urls, "at least one URL");
                 }
                 self.each_once(urls, "each URL once", |it| &it.url);
+                let mut schemes = urls.value.iter().map(|it| it.value.url.tls);
+                let is_tls = schemes.next().unwrap_or(false);
+                if schemes.any(|it| it != is_tls) {
+                    self.complaints.unfit(urls, ONE_SCHEME);
+                }
+                if it.manner.ca.is_some() && !is_tls {
+                    let text = "has ca, which only https:// URLs ask for".to_owned();
+                    self.complaints.add(it.line, &it.path, text);
+                }
+                let mut manner = it.manner.clone();
+                manner.ca = manner.ca.map(|it| base.join(it));
                 let urls = urls.value.iter().map(|it| it.value.clone());
-                ServiceKind::Http { config: it.manner.at(&it.name, urls) }
+                ServiceKind::Http { config: Box::new(manner.at(&it.name, urls)) }
             }
         };
         Some(Service { name: it.name.clone(), kind })
@@ -325,6 +338,10 @@ impl Check<'_> {
         if urls + services != 0 && !one_kind {
             let want = "either nodes, or one HTTP service, or URLs of one";
             self.complaints.unfit(endpoints, want);
+        }
+        let tls = all.iter().filter(|it| it.value.node.starts_with("https://")).count();
+        if tls != 0 && tls != urls {
+            self.complaints.unfit(endpoints, ONE_SCHEME);
         }
     }
 

@@ -10,7 +10,7 @@ use super::{
 use net::trunk::TlsFiles;
 use proxy::{
     config::HashBy,
-    upstream::config::{HttpEndpoint, HttpServiceConfig},
+    upstream::config::{HttpServiceConfig, ServiceTls},
 };
 use std::{fmt::Display, net::SocketAddr, path::PathBuf};
 
@@ -246,16 +246,23 @@ impl Difference {
 
     /// What a node that speaks HTTP to a service goes by; policy and hash are told by the caller.
     fn http(&mut self, was: &HttpServiceConfig, is: &HttpServiceConfig, at: &str) {
-        let HttpServiceConfig { name, endpoints, protocol, host, policy: _, hash: _, check } = is;
+        let HttpServiceConfig { name, endpoints, protocol, tls, host, check, policy: _, hash: _ } =
+            is;
         self.change(format!("{at}: service"), &was.name, name);
-        let urls = |all: &[HttpEndpoint]| -> Vec<String> {
-            all.iter().map(|it| format!("http://{}", it.authority())).collect()
+        let urls = |of: &HttpServiceConfig| -> Vec<String> {
+            of.endpoints.iter().map(|it| format!("{}://{}", of.scheme(), it.authority())).collect()
         };
-        self.list(&format!("{at}: endpoints"), &urls(&was.endpoints), &urls(endpoints));
+        self.list(&format!("{at}: endpoints"), &urls(was), &urls(is));
+        let ca = |tls: &Option<ServiceTls>| trusted(tls.as_ref().and_then(|it| it.ca.as_ref()));
+        self.change(format!("{at}: ca"), ca(&was.tls), ca(tls));
         for endpoint in endpoints {
             let name = endpoint.authority();
             if let Some(was) = was.endpoints.iter().find(|it| it.authority() == name) {
-                self.change(format!("{at}: weight of http://{name}"), was.weight, endpoint.weight);
+                self.change(
+                    format!("{at}: weight of {}://{name}", is.scheme()),
+                    was.weight,
+                    endpoint.weight,
+                );
             }
         }
         let shown = |it: &Option<String>| it.clone().unwrap_or_else(|| "the client's".to_owned());

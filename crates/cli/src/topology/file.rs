@@ -25,8 +25,8 @@ use wire::limits;
 const FILE_KEYS: [&str; 8] =
     ["name", "services", "routes", "nodes", "cluster_key", "api_key", "ping_key", "trunk_tls"];
 const TRUNK_TLS_KEYS: [&str; 3] = ["ca", "cert", "key"];
-const SERVICE_KEYS: [&str; 8] =
-    ["engine", "partitions", "http", "protocol", "host", "policy", "hash", "check"];
+const SERVICE_KEYS: [&str; 9] =
+    ["engine", "partitions", "http", "protocol", "host", "policy", "hash", "check", "ca"];
 const ROUTE_KEYS: [&str; 2] = ["path", "service"];
 /// Every key of a node, with the roles that have it.
 const NODE_KEYS: [(&str, &[RoleName]); 20] = {

@@ -377,8 +377,15 @@ fn a_balancer_stands_before_nodes_or_before_one_http_service() {
     }
     check_with(
         endpoints,
-        "endpoints = [\"https://a\"]",
-        "30: nodes[layer2-1].endpoints = \"https://a\": want http://HOST:PORT, as in \"http://127.0.0.1:9100\"\n",
+        "endpoints = [\"ftp://a\"]",
+        "30: nodes[layer2-1].endpoints = \"ftp://a\": want http(s)://HOST:PORT, as in \"http://127.0.0.1:9100\"\n",
+    );
+    check_with(endpoints, "endpoints = [\"https://a\", \"https://b:8443\"]", "");
+    let mixed = "[\"https://a\", \"http://b\"]";
+    check_with(
+        endpoints,
+        &format!("endpoints = {mixed}"),
+        &format!("30: nodes[layer2-1].endpoints = {mixed}: want all http:// or all https://\n"),
     );
     let text = SHOP.replacen(endpoints, "endpoints = [\"http://10.0.0.1:80\"]", 1);
     let tree = Topology::parse(&text, Path::new("/etc")).unwrap();

@@ -75,7 +75,7 @@ async fn once(endpoint: &HttpEndpoint, service: &HttpServiceConfig) -> Result<()
 async fn check(endpoint: &HttpEndpoint, service: &HttpServiceConfig) -> Result<(), String> {
     let CheckConfig { path, .. } = &service.check;
     let protocol = if path.is_some() { service.protocol } else { Protocol::Http1 };
-    let conns = Rc::new(Conns::new(endpoint, protocol));
+    let conns = Rc::new(Conns::new(endpoint, service, protocol));
     let mut lease = conns.lease(Want::Fresh).await.map_err(|err| match err {
         NoLease::Full => "no connection is free".to_owned(),
         NoLease::Unreachable(err) => err.to_string(),
@@ -91,7 +91,7 @@ async fn check(endpoint: &HttpEndpoint, service: &HttpServiceConfig) -> Result<(
         upgrade: None,
         trailers: false,
     };
-    let request = head.request(service.protocol, service.host.as_deref(), &endpoint.authority());
+    let request = head.request(service, &endpoint.authority());
     let body = Payload::Whole(Bytes::new()).take().ok_or("no body")?;
     let request = request.map_err(|flaw| flaw.0)?.map(|()| body);
     let answer = lease.send(request).await.map_err(|err| err.into_error().to_string())?;

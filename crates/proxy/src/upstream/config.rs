@@ -2,7 +2,8 @@
 
 use crate::config::HashBy;
 use balance::{CheckRule, Policy};
-use std::{num::NonZeroU32, time::Duration};
+use net::tls::{ClientTls, Spoken, TlsError};
+use std::{num::NonZeroU32, path::PathBuf, time::Duration};
 
 /// One HTTP service. To hold one is proof that the topology file was sound.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,12 +12,52 @@ pub struct HttpServiceConfig {
     /// Never empty.
     pub endpoints: Vec<HttpEndpoint>,
     pub protocol: Protocol,
+    /// Set, every endpoint is spoken to within TLS.
+    pub tls: Option<ServiceTls>,
     /// What is sent as `Host`; the client's own without.
     pub host: Option<String>,
     pub policy: Policy,
     /// What [`Policy::Hash`] goes by.
     pub hash: HashBy,
     pub check: CheckConfig,
+}
+
+/// How the endpoints of a service prove that they are meant: by a certificate for the service's
+/// `host`, or for their own where it has none.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ServiceTls {
+    /// The authorities that are trusted, in PEM; those of the system without it.
+    pub ca: Option<PathBuf>,
+    /// What [`HttpServiceConfig::load_tls`] made of the file. Until then no endpoint is reached.
+    pub client: Option<ClientTls>,
+}
+
+impl HttpServiceConfig {
+    /// Reads the authorities of a service that is spoken to within TLS.
+    ///
+    /// # Errors
+    /// When their file cannot be used.
+    pub fn load_tls(&mut self) -> Result<(), TlsError> {
+        let spoken = match self.protocol {
+            Protocol::Http1 => Spoken::Http1,
+            Protocol::Http2 => Spoken::Http2,
+        };
+        if let Some(tls) = &mut self.tls {
+            tls.client = Some(ClientTls::load(tls.ca.as_deref(), spoken)?);
+        }
+        Ok(())
+    }
+
+    /// The scheme of its URLs.
+    pub fn scheme(&self) -> &'static str {
+        if self.tls.is_some() { "https" } else { "http" }
+    }
+
+    /// Whether connections of the other may carry requests of this one.
+    pub(super) fn shares_connections(&self, other: &HttpServiceConfig) -> bool {
+        let is_same_name = self.tls.is_none() || self.host == other.host;
+        (self.protocol, &self.tls) == (other.protocol, &other.tls) && is_same_name
+    }
 }
 
 /// Where one process of the service is.
@@ -48,7 +89,7 @@ impl HttpEndpoint {
 pub enum Protocol {
     #[default]
     Http1,
-    /// In cleartext, with prior knowledge (RFC 9113 §3.3).
+    /// In cleartext with prior knowledge (RFC 9113 §3.3), within TLS as agreed on there.
     Http2,
 }
 

@@ -3,7 +3,7 @@
 
 use super::{
     body::Outgoing,
-    config::{HttpEndpoint, Protocol},
+    config::{HttpEndpoint, HttpServiceConfig, Protocol},
     dial::Dialer,
     limits::{
         AGE_MAX, CONNECT_MAX, CONNECTIONS_MAX, H2_CONNECTIONS_MAX, H2_STREAMS_MAX, IDLE_MARGIN,
@@ -136,13 +136,18 @@ impl<F: Future<Output: 'static> + 'static> Executor<F> for Here {
 }
 
 impl Conns {
-    pub(super) fn new(endpoint: &HttpEndpoint, protocol: Protocol) -> Conns {
+    /// To an endpoint of the service, by this protocol.
+    pub(super) fn new(
+        endpoint: &HttpEndpoint,
+        service: &HttpServiceConfig,
+        protocol: Protocol,
+    ) -> Conns {
         let room = match protocol {
             Protocol::Http1 => CONNECTIONS_MAX,
             Protocol::Http2 => H2_CONNECTIONS_MAX * H2_STREAMS_MAX,
         };
         Conns {
-            dialer: Dialer::new(endpoint),
+            dialer: Dialer::new(endpoint, service),
             protocol,
             room: Arc::new(Semaphore::new(room)),
             waiting: Cell::new(0),

@@ -1,7 +1,7 @@
 //! From the name of an endpoint to a connection.
 
 use super::{
-    config::HttpEndpoint,
+    config::{HttpEndpoint, HttpServiceConfig, ServiceTls},
     limits::{ADDRESSES_MAX, ADDRESSES_TRIED_MAX, CONNECT_MAX, RESOLVE_EVERY, RESOLVE_MAX},
 };
 use net::clock;
@@ -12,9 +12,15 @@ use std::{
 };
 use stdx::Moment;
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::{TcpStream, lookup_host},
     time::timeout,
 };
+
+/// A connection that HTTP can be spoken on.
+pub(super) trait Connection: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Connection for T {}
 
 /// Connects to one endpoint. A name is looked up when a connection is wanted and the last look-up
 /// is old; while no look-up succeeds the addresses of the last good one are used.
@@ -22,6 +28,9 @@ use tokio::{
 pub(super) struct Dialer {
     host: Box<str>,
     port: u16,
+    tls: Option<ServiceTls>,
+    /// Whom it has to prove to be within TLS.
+    name: Box<str>,
     known: RefCell<Known>,
     /// Whose turn it is among the addresses.
     turn: Cell<usize>,
@@ -38,20 +47,29 @@ enum Known {
 }
 
 impl Dialer {
-    pub(super) fn new(endpoint: &HttpEndpoint) -> Dialer {
-        let host = endpoint.host.trim_start_matches('[').trim_end_matches(']');
+    pub(super) fn new(endpoint: &HttpEndpoint, service: &HttpServiceConfig) -> Dialer {
+        let host = bare(&endpoint.host);
+        let name = service.host.as_deref().map_or(host, name_of);
         let known = match host.parse::<IpAddr>() {
             Ok(ip) => Known::Fixed(SocketAddr::new(ip, endpoint.port)),
             Err(_) => Known::Looked { addrs: Vec::new(), at: None },
         };
         let (port, known) = (endpoint.port, RefCell::new(known));
-        Dialer { host: host.into(), port, known, turn: Cell::new(0) }
+        let (tls, name) = (service.tls.clone(), name.into());
+        Dialer { host: host.into(), port, tls, name, known, turn: Cell::new(0) }
     }
 
-    /// A connection, within [`CONNECT_MAX`].
-    pub(super) async fn dial(&self) -> io::Result<TcpStream> {
+    /// A connection, TLS included, within [`CONNECT_MAX`].
+    pub(super) async fn dial(&self) -> io::Result<Box<dyn Connection>> {
         let late = || io::Error::new(io::ErrorKind::TimedOut, "no connection in time");
-        timeout(CONNECT_MAX, self.try_addresses()).await.unwrap_or_else(|_| Err(late()))
+        timeout(CONNECT_MAX, self.connect()).await.unwrap_or_else(|_| Err(late()))
+    }
+
+    async fn connect(&self) -> io::Result<Box<dyn Connection>> {
+        let stream = self.try_addresses().await?;
+        let Some(tls) = &self.tls else { return Ok(Box::new(stream)) };
+        let client = tls.client.as_ref().ok_or_else(|| io::Error::other("TLS was not loaded"))?;
+        Ok(client.connect(&self.name, stream).await?)
     }
 
     async fn try_addresses(&self) -> io::Result<TcpStream> {
@@ -93,5 +111,33 @@ impl Dialer {
         };
         self.known.replace(Known::Looked { addrs: addrs.clone(), at: Some(now) });
         Ok(addrs)
+    }
+}
+
+/// An address without the brackets that it has in URLs.
+fn bare(host: &str) -> &str {
+    host.trim_start_matches('[').trim_end_matches(']')
+}
+
+/// What is sent as `Host`, without its port.
+fn name_of(host: &str) -> &str {
+    match host.rsplit_once(':') {
+        Some((name, port)) if !port.contains(']') => bare(name),
+        Some(_) | None => bare(host),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_in_a_certificate_has_no_port_and_no_brackets() {
+        for host in ["rates", "rates:8443"] {
+            assert_eq!(name_of(host), "rates");
+        }
+        for host in ["[::1]", "[::1]:8443"] {
+            assert_eq!(name_of(host), "::1");
+        }
     }
 }

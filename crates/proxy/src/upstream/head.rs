@@ -1,6 +1,6 @@
 //! Heads of requests and answers, as they cross: end-to-end headers only, both ways.
 
-use super::config::Protocol;
+use super::config::{HttpServiceConfig, Protocol};
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header,
 };
@@ -46,13 +46,14 @@ impl Head<'_> {
         repeats && self.upgrade.is_none()
     }
 
-    /// The request for an endpoint at `authority`, which is its host where nobody names another.
+    /// The request for an endpoint of `service` at `authority`, which is its host where nobody names
+    /// another.
     pub(super) fn request(
         &self,
-        protocol: Protocol,
-        host: Option<&str>,
+        service: &HttpServiceConfig,
         authority: &str,
     ) -> Result<Request<()>, Flaw> {
+        let (protocol, host) = (service.protocol, service.host.as_deref());
         let mut request = Request::new(());
         *request.method_mut() =
             Method::from_bytes(self.method.as_bytes()).map_err(|_| Flaw("no method"))?;
@@ -88,7 +89,7 @@ impl Head<'_> {
                 Uri::from(path)
             }
             Protocol::Http2 => Uri::builder()
-                .scheme("http")
+                .scheme(service.scheme())
                 .authority(host)
                 .path_and_query(path)
                 .build()
@@ -198,6 +199,7 @@ const _: () = {
 
 #[cfg(test)]
 mod tests {
+    use super::super::config::{CheckConfig, ServiceTls};
     use super::*;
 
     fn list_of(pairs: &[(&str, &str)]) -> HeaderList {
@@ -221,6 +223,19 @@ mod tests {
         }
     }
 
+    fn service(protocol: Protocol, host: Option<&str>) -> HttpServiceConfig {
+        HttpServiceConfig {
+            name: "rates".to_owned(),
+            endpoints: Vec::new(),
+            protocol,
+            tls: None,
+            host: host.map(str::to_owned),
+            policy: balance::Policy::LeastLoad,
+            hash: crate::config::HashBy::Account,
+            check: CheckConfig::default(),
+        }
+    }
+
     #[test]
     fn only_end_to_end_headers_go_on() {
         let headers = list_of(&[
@@ -233,7 +248,7 @@ mod tests {
         ]);
         let mut head = head("GET", &headers);
         (head.key, head.trace) = (b"k1", "00-a");
-        let request = head.request(Protocol::Http1, None, "10.0.0.1:80").unwrap();
+        let request = head.request(&service(Protocol::Http1, None), "10.0.0.1:80").unwrap();
         let mut seen: Vec<_> = request
             .headers()
             .iter()
@@ -263,11 +278,15 @@ mod tests {
         ] {
             let headers = list_of(&given.map(|it| ("host", it)).into_iter().collect::<Vec<_>>());
             let head = head("GET", &headers);
-            let one = head.request(Protocol::Http1, set, "10.0.0.1:80").unwrap();
+            let one = head.request(&service(Protocol::Http1, set), "10.0.0.1:80").unwrap();
             assert_eq!(one.headers()["host"], expected);
-            let two = head.request(Protocol::Http2, set, "10.0.0.1:80").unwrap();
+            let two = head.request(&service(Protocol::Http2, set), "10.0.0.1:80").unwrap();
             assert_eq!(two.uri().to_string(), format!("http://{expected}/a?b=1"));
             assert!(!two.headers().contains_key("host"));
+            let tls = Some(ServiceTls::default());
+            let within = HttpServiceConfig { tls, ..service(Protocol::Http2, set) };
+            let within = head.request(&within, "10.0.0.1:80").unwrap();
+            assert_eq!(within.uri().scheme_str(), Some("https"));
         }
     }
 

@@ -3,7 +3,7 @@
 
 use super::{
     body::{Arriving, Payload},
-    config::{HttpEndpoint, HttpServiceConfig, Protocol},
+    config::{HttpEndpoint, HttpServiceConfig},
     conns::{Conns, Lease, NoLease, Want},
     head::{self, Head},
     service::{Current, EndpointBoard, WorkerBoard},
@@ -52,9 +52,9 @@ struct Endpoint {
 }
 
 impl Endpoint {
-    fn new(endpoint: &HttpEndpoint, protocol: Protocol) -> Endpoint {
+    fn new(endpoint: &HttpEndpoint, service: &HttpServiceConfig) -> Endpoint {
         Endpoint {
-            conns: Rc::new(Conns::new(endpoint, protocol)),
+            conns: Rc::new(Conns::new(endpoint, service, service.protocol)),
             authority: endpoint.authority().into(),
             latency: Rc::default(),
             changed: Rc::default(),
@@ -116,13 +116,13 @@ impl Roster {
     ) -> Rc<Roster> {
         let config = &current.config;
         let before = before.map(|it| (it, &it.current.config));
-        let same_protocol = before.filter(|(_, it)| it.protocol == config.protocol);
+        let same_manner = before.filter(|(_, it)| it.shares_connections(config));
         let endpoint = |endpoint: &HttpEndpoint| {
-            let kept = same_protocol.and_then(|(before, of)| {
+            let kept = same_manner.and_then(|(before, of)| {
                 let at = of.endpoints.iter().position(|it| it.is_same(endpoint))?;
                 Some(before.endpoints[at].clone())
             });
-            kept.unwrap_or_else(|| Endpoint::new(endpoint, config.protocol))
+            kept.unwrap_or_else(|| Endpoint::new(endpoint, config))
         };
         let same_pool = before.filter(|(_, it)| {
             let pairs = it.endpoints.iter().zip(&config.endpoints);
@@ -248,7 +248,7 @@ impl Roster {
                     Missed::Unreachable
                 }
             })?;
-            let request = head.request(config.protocol, config.host.as_deref(), authority);
+            let request = head.request(config, authority);
             let request = request.map_err(|_| Missed::Unfit)?;
             let Some(body) = payload.take() else { return Err(Missed::Broke) };
             let was_sent = sent.replace(true);
@@ -401,7 +401,7 @@ impl Roster {
         };
         EndpointView {
             name: Arc::clone(authority),
-            addr: format!("http://{authority}"),
+            addr: format!("{}://{authority}", self.current.config.scheme()),
             kind: "http",
             state,
             weight: config.weight.get(),

@@ -42,6 +42,7 @@ pub(crate) fn rates(addrs: &[SocketAddr]) -> HttpServiceConfig {
         name: "rates".to_owned(),
         endpoints: addrs.iter().map(endpoint).collect(),
         protocol: Protocol::Http1,
+        tls: None,
         host: None,
         policy: Policy::RoundRobin,
         hash: HashBy::Account,

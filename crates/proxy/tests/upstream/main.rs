@@ -11,6 +11,7 @@ mod passing;
 mod peer;
 mod runtime;
 mod streaming;
+mod tls;
 mod tree;
 mod trunk;
 mod upgrade;

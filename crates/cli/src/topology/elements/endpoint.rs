@@ -35,7 +35,7 @@ pub(in crate::topology) fn read<'a>(
 
 fn parse(text: &str) -> Result<EndpointRef, String> {
     let node = match url::is_url(text) {
-        true => url::parse_plain(text)?.to_string(),
+        true => url::parse(text)?.to_string(),
         false => name::parse(text)?,
     };
     Ok(EndpointRef { node, weight: NonZeroU32::MIN })
@@ -43,7 +43,7 @@ fn parse(text: &str) -> Result<EndpointRef, String> {
 
 fn read_table<'a>(walk: &mut Walk<'a>, table: &Section<'a>) -> Option<EndpointRef> {
     let node = table.string(walk, "node", name::parse);
-    let url = table.string(walk, "url", url::parse_plain);
+    let url = table.string(walk, "url", url::parse);
     let weight = read_weight(walk, table);
     let node = match (node.is_missing(), url.is_missing()) {
         (false, true) => node.good()?.value.clone(),

@@ -5,12 +5,12 @@ use crate::topology::reader::{Field, Placed, Section, Walk};
 use balance::{CheckRule, Policy};
 use proxy::{
     config::HashBy,
-    upstream::config::{CheckConfig, HttpEndpoint, HttpServiceConfig, Protocol},
+    upstream::config::{CheckConfig, HttpEndpoint, HttpServiceConfig, Protocol, ServiceTls},
 };
-use std::{num::NonZeroU32, time::Duration};
+use std::{num::NonZeroU32, path::PathBuf, time::Duration};
 
 /// The keys of a service that only an HTTP service has, beside `http`.
-pub(crate) const KEYS: [&str; 5] = ["protocol", "host", "policy", "hash", "check"];
+pub(crate) const KEYS: [&str; 6] = ["protocol", "host", "policy", "hash", "check", "ca"];
 const URL_KEYS: [&str; 2] = ["url", "weight"];
 const CHECK_KEYS: [&str; 5] = ["path", "every", "timeout", "rise", "fall"];
 /// A check more often than this is an attack.
@@ -35,13 +35,13 @@ pub(in crate::topology) fn read_urls<'a>(
 }
 
 fn parse_url(text: &str) -> Result<WeightedUrl, String> {
-    url::parse_plain(text).map(|url| WeightedUrl { url, weight: NonZeroU32::MIN })
+    url::parse(text).map(|url| WeightedUrl { url, weight: NonZeroU32::MIN })
 }
 
 fn read_url<'a>(walk: &mut Walk<'a>, table: &Section<'a>) -> Option<WeightedUrl> {
-    let url = table.string(walk, "url", url::parse_plain);
+    let url = table.string(walk, "url", url::parse);
     if url.is_missing() {
-        let want = "http://HOST:PORT, as in \"http://127.0.0.1:9100\"";
+        let want = "http(s)://HOST:PORT, as in \"http://127.0.0.1:9100\"";
         walk.complaints.missing(table.line, &table.key("url"), want);
     }
     let weight = endpoint::read_weight(walk, table)?;
@@ -56,6 +56,8 @@ pub(crate) struct Manner {
     policy: Policy,
     hash: HashBy,
     check: CheckConfig,
+    /// Whom endpoints within TLS are believed by.
+    pub(in crate::topology) ca: Option<PathBuf>,
 }
 
 impl Default for Manner {
@@ -66,6 +68,7 @@ impl Default for Manner {
             policy: Policy::LeastLoad,
             hash: HashBy::Account,
             check: CheckConfig::default(),
+            ca: None,
         }
     }
 }
@@ -89,15 +92,19 @@ impl Manner {
             policy: policy.value_or(default.policy),
             hash: hash.value_or(default.hash),
             check: read_check(walk, service),
+            ca: service.string(walk, "ca", path::parse_file).good().map(|it| it.value.clone()),
         }
     }
 
-    /// The service that has these URLs.
+    /// The service that has these URLs, all of one scheme.
     pub(in crate::topology) fn at(
         &self,
         name: &str,
         urls: impl IntoIterator<Item = WeightedUrl>,
     ) -> HttpServiceConfig {
+        let urls: Vec<WeightedUrl> = urls.into_iter().collect();
+        let is_tls = urls.iter().any(|it| it.url.tls);
+        let tls = is_tls.then(|| ServiceTls { ca: self.ca.clone(), client: None });
         let endpoint = |WeightedUrl { url, weight }: WeightedUrl| HttpEndpoint {
             host: url.host,
             port: url.port,
@@ -108,6 +115,7 @@ impl Manner {
             name: name.to_owned(),
             endpoints: urls.into_iter().map(endpoint).collect(),
             protocol: self.protocol,
+            tls,
             host: self.host.clone(),
             policy: self.policy,
             hash: self.hash.clone(),
@@ -151,7 +159,7 @@ fn parse_protocol(text: &str) -> Result<Protocol, String> {
 
 /// What a client would write there: a name or an address, with a port or without.
 fn parse_host(text: &str) -> Result<String, String> {
-    match url::parse_plain(&format!("http://{text}")) {
+    match url::parse(&format!("http://{text}")) {
         Ok(_) if !text.ends_with('/') => Ok(text.to_owned()),
         Ok(_) | Err(_) => Err("HOST or HOST:PORT, as in \"rates.internal\"".to_owned()),
     }

@@ -49,6 +49,7 @@ async fn service(name: &'static str) -> HttpServiceConfig {
             drained: false,
         }],
         protocol: Protocol::Http1,
+        tls: None,
         host: None,
         policy: Policy::LeastLoad,
         hash: HashBy::Account,
