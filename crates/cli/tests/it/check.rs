@@ -52,7 +52,7 @@ fn every_mistake_is_told_in_one_run() {
         "\
 broken.toml:3: services.a has no node: want a node with role = \"account\", service = \"a\"
 broken.toml:5: services.a.partitions = 0: want a whole number from 1 to 4096
-broken.toml:6: services.a.shards is no key of this table: want one of engine, partitions, http, protocol, host, policy, hash, check
+broken.toml:6: services.a.shards is no key of this table: want one of engine, partitions, http, protocol, host, policy, hash, check, ca
 broken.toml:11: nodes[gateway].http = \"here\": want ip:port with a port other than 0, as in \"127.0.0.1:7101\"
 broken.toml:16: nodes[a-1].service = \"aa\": want the name of a service (did you mean \"a\"?)
 5 mistakes
