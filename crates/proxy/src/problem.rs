@@ -1,6 +1,10 @@
 //! Refusals and failures as `application/problem+json` (RFC 9457).
 
-use wire::Code;
+use net::trunk::ReplyTo;
+use wire::{
+    Code,
+    frame::{HeaderList, ResponseRef},
+};
 
 /// Media type of the body.
 pub const CONTENT_TYPE: &str = "application/problem+json";
@@ -55,6 +59,21 @@ pub fn retry_after(code: Code) -> Option<&'static str> {
         429 | 503 => Some("1"),
         _ => None,
     }
+}
+
+/// Answers a request of the trunk with a problem. `decided_by` is the node or service to blame.
+pub(crate) fn send(reply: ReplyTo, decided_by: &str, code: Code, detail: &str, request_id: &str) {
+    let body = Problem { code, detail, field: None, request_id }.body();
+    let mut headers = HeaderList::new();
+    let pairs = [("content-type", Some(CONTENT_TYPE)), ("retry-after", retry_after(code))];
+    for (name, value) in pairs {
+        if let Some(value) = value {
+            headers.push(name, value.as_bytes()).expect("two short headers fit");
+        }
+    }
+    let mut response = ResponseRef::new(code.status(), decided_by, &body);
+    response.headers = headers.as_ref();
+    reply.send(response);
 }
 
 /// Whether `body` is a problem of this code.

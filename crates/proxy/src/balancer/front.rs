@@ -82,8 +82,9 @@ pub(crate) fn forwarded_headers(
     Ok(list)
 }
 
-/// RFC 9110 §7.6.1, and what states the length of a body, which the frame does.
-fn is_hop_by_hop(name: &HeaderName) -> bool {
+/// RFC 9110 §7.6.1, and what states the length of a body: each connection and frame does that for
+/// itself.
+pub(crate) fn is_hop_by_hop(name: &HeaderName) -> bool {
     *name == header::CONNECTION
         || *name == header::CONTENT_LENGTH
         || *name == header::TRANSFER_ENCODING
@@ -130,6 +131,14 @@ pub(crate) fn refusal(parts: &Parts, code: Code, detail: &str) -> Response<Bytes
     let mut response = problem(code, detail, None, &request_id);
     // What the client sent as a key is given back to it only if it is one.
     mark(&mut response, request_id, key(parts).unwrap_or(None));
+    response
+}
+
+/// The answer to a request whose key is none.
+pub(crate) fn bad_key(flaw: Flaw, request_id: HeaderValue) -> Response<Bytes> {
+    let field = Some("Idempotency-Key");
+    let mut response = problem(Code::InvalidRequest, flaw.0, field, &request_id);
+    mark(&mut response, request_id, None);
     response
 }
 

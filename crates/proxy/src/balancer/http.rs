@@ -135,12 +135,7 @@ impl HttpFront {
         let request_id = front::request_id(&asked.parts.headers);
         let key = match front::key(&asked.parts) {
             Ok(key) => key,
-            Err(flaw) => {
-                let field = Some("Idempotency-Key");
-                let mut response = front::problem(Code::InvalidRequest, flaw.0, field, &request_id);
-                front::mark(&mut response, request_id, None);
-                return response.map(Body::from);
-            }
+            Err(flaw) => return front::bad_key(flaw, request_id).map(Body::from),
         };
         let Some(admitted) = self.gate.admit(now) else {
             self.router.counters.shed.add(1);

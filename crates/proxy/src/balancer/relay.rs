@@ -11,7 +11,7 @@ use super::{
     router::Router,
     verdict::{Failure, Nature, is_definite},
 };
-use crate::problem::{self, Problem};
+use crate::problem;
 use balance::{Ask, Outcome, Ticket};
 use net::{
     clock,
@@ -20,10 +20,7 @@ use net::{
 use std::{collections::VecDeque, rc::Rc, time::Duration};
 use stdx::Moment;
 use tokio::task::spawn_local;
-use wire::{
-    Code,
-    frame::{HeaderList, Patch, RequestRef, ResponseRef, Target},
-};
+use wire::frame::{Patch, RequestRef, ResponseRef, Target};
 
 /// Takes requests of the tier above.
 pub(super) struct TrunkFront {
@@ -215,7 +212,7 @@ impl Relay {
         }
         let (code, detail) = failure.verdict(self.nature);
         let node = blamed.unwrap_or(&self.router.node);
-        answer_problem(self.reply, node, code, detail, request_id(&self.message));
+        problem::send(self.reply, node, code, detail, request_id(&self.message));
         keep_buffer(&self.router, self.message);
     }
 }
@@ -227,26 +224,6 @@ pub(super) fn request_id(message: &[u8]) -> &str {
         Ok(Target::Ledger { .. }) | Err(_) => &[],
     };
     std::str::from_utf8(id).unwrap_or_default()
-}
-
-pub(super) fn answer_problem(
-    reply: ReplyTo,
-    node: &str,
-    code: Code,
-    detail: &str,
-    request_id: &str,
-) {
-    let body = Problem { code, detail, field: None, request_id }.body();
-    let mut headers = HeaderList::new();
-    let pairs = [("content-type", Some(problem::CONTENT_TYPE))];
-    for (name, value) in pairs.into_iter().chain([("retry-after", problem::retry_after(code))]) {
-        if let Some(value) = value {
-            headers.push(name, value.as_bytes()).expect("two short headers fit");
-        }
-    }
-    let mut response = ResponseRef::new(code.status(), node, &body);
-    response.headers = headers.as_ref();
-    reply.send(response);
 }
 
 /// Gives the memory of a finished relay to the next one.

@@ -5,10 +5,11 @@ use super::{
     blame,
     hop::Hop,
     limits::{FULL_MAX, UNSENT_WAIT_MAX},
-    relay::{answer_problem, request_id},
+    relay::request_id,
     router::Router,
     verdict::{Failure, Nature},
 };
+use crate::problem;
 use balance::{Ask, Ticket};
 use net::{
     clock,
@@ -170,6 +171,6 @@ impl StreamRelay {
         }
         let (code, detail) = failure.verdict(self.nature);
         let node = blamed.unwrap_or(&self.router.node);
-        answer_problem(reply, node, code, detail, request_id(&self.part));
+        problem::send(reply, node, code, detail, request_id(&self.part));
     }
 }

@@ -220,11 +220,8 @@ impl Service for HttpFront {
         let key = match front::key(&asked.parts) {
             Ok(key) => key,
             Err(flaw) => {
-                let field = Some("Idempotency-Key");
-                let mut response = front::problem(Code::InvalidRequest, flaw.0, field, &request_id);
                 front.board.count(Code::InvalidRequest.status());
-                front::mark(&mut response, request_id, None);
-                return response.map(Body::from);
+                return front::bad_key(flaw, request_id).map(Body::from);
             }
         };
         let answer = match front.load.take(clock::now()) {

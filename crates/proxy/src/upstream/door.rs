@@ -9,11 +9,7 @@ use super::{
     roster::{Passed, Switched},
     tunnel,
 };
-use crate::{
-    balancer::front,
-    coming::Coming,
-    problem::{self, Problem},
-};
+use crate::{balancer::front, coming::Coming, problem};
 use bytes::{Bytes, BytesMut};
 use http::{Response, Version, header, request::Parts};
 use http_body_util::BodyExt;
@@ -66,12 +62,7 @@ pub(crate) async fn over_http(
     let request_id = front::request_id(headers);
     let key = match front::key(&asked.parts) {
         Ok(key) => key,
-        Err(flaw) => {
-            let field = Some("Idempotency-Key");
-            let mut response = front::problem(Code::InvalidRequest, flaw.0, field, &request_id);
-            front::mark(&mut response, request_id, None);
-            return response.map(Body::from);
-        }
+        Err(flaw) => return front::bad_key(flaw, request_id).map(Body::from),
     };
     let mut response = match front::forwarded_headers(headers, &request_id) {
         Ok(list) => {
@@ -200,7 +191,7 @@ pub(crate) fn over_trunk(
                 done(code.status());
                 let request_id = headers.get("x-request-id").unwrap_or_default();
                 let request_id = std::str::from_utf8(request_id).unwrap_or_default();
-                send_problem(reply, service, code, detail, request_id);
+                problem::send(reply, service, code, detail, request_id);
             }
         }
     }));
@@ -314,7 +305,7 @@ fn headers<B>(response: &Response<B>, node: &str) -> Result<HeaderList, Flaw> {
 
 fn too_many(service: &str, reply: ReplyTo) {
     let detail = "the service's answer has too many headers";
-    send_problem(reply, service, Code::BadGateway, detail, "");
+    problem::send(reply, service, Code::BadGateway, detail, "");
 }
 
 fn send(response: &Response<Bytes>, node: &str, service: &str, reply: ReplyTo) {
@@ -322,18 +313,4 @@ fn send(response: &Response<Bytes>, node: &str, service: &str, reply: ReplyTo) {
     let mut answer = ResponseRef::new(response.status().as_u16(), service, response.body());
     answer.headers = list.as_ref();
     reply.send(answer);
-}
-
-fn send_problem(reply: ReplyTo, decided_by: &str, code: Code, detail: &str, request_id: &str) {
-    let body = Problem { code, detail, field: None, request_id }.body();
-    let mut headers = HeaderList::new();
-    let pairs = [("content-type", Some(problem::CONTENT_TYPE))];
-    for (name, value) in pairs.into_iter().chain([("retry-after", problem::retry_after(code))]) {
-        if let Some(value) = value {
-            headers.push(name, value.as_bytes()).expect("two short headers fit");
-        }
-    }
-    let mut response = ResponseRef::new(code.status(), decided_by, &body);
-    response.headers = headers.as_ref();
-    reply.send(response);
 }

@@ -1,6 +1,7 @@
 //! Heads of requests and answers, as they cross: end-to-end headers only, both ways.
 
 use super::config::{HttpServiceConfig, Protocol};
+use crate::balancer::front::is_hop_by_hop;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header,
 };
@@ -101,21 +102,6 @@ impl Head<'_> {
 
 fn value_of(bytes: &[u8]) -> Result<HeaderValue, Flaw> {
     HeaderValue::from_bytes(bytes).map_err(|_| Flaw("no header's value"))
-}
-
-/// RFC 9110 §7.6.1, and what states how long a body is: each connection does that for itself.
-fn is_hop_by_hop(name: &HeaderName) -> bool {
-    *name == header::CONNECTION
-        || *name == header::CONTENT_LENGTH
-        || *name == header::TRANSFER_ENCODING
-        || *name == header::TE
-        || *name == header::TRAILER
-        || *name == header::UPGRADE
-        || *name == header::EXPECT
-        || *name == header::PROXY_AUTHORIZATION
-        || *name == header::PROXY_AUTHENTICATE
-        || *name == "keep-alive"
-        || *name == "proxy-connection"
 }
 
 /// Why an answer cannot be passed on, if it cannot: what one reader takes for the end of it another
