@@ -21,17 +21,16 @@ mod way;
 pub use self::plan::Plan;
 
 use self::{board::Board, http::HttpFront, post::Post, relay::TrunkFront, router::Router};
-use crate::config::BalancerConfig;
+use crate::{config::BalancerConfig, doors::Doors};
 use net::{
     admin::Admin,
     announce, clock,
     control::{Control, Reload},
-    edge::Edge,
     shutdown::Shutdown,
-    trunk::{Identity, Server},
+    trunk::Identity,
     worker::{self, Door, Listening, Worker},
 };
-use std::{cell::Cell, io, net::SocketAddr, rc::Rc, sync::Arc};
+use std::{io, net::SocketAddr, rc::Rc, sync::Arc};
 use tokio::task::spawn_local;
 
 /// Serves until `shutdown`, then drains.
@@ -117,20 +116,18 @@ async fn serve(
 ) {
     let mut list = plan.subscribe();
     let router = Router::open(config, identity, board.worker(worker.index));
-    let edge = Edge::of(&config.node, HttpFront::new(Rc::clone(&router)));
-    let trunk = Server::new(identity.clone(), Rc::new(TrunkFront::new(Rc::clone(&router))));
+    let clients = HttpFront::new(Rc::clone(&router));
+    let relays = Rc::new(TrunkFront::new(Rc::clone(&router)));
     let reporter = Rc::clone(&router);
-    trunk.set_load(Rc::new(move || reporter.report()));
-    let teller = trunk.clone();
+    let load = Rc::new(move || reporter.report());
+    let doors = Doors::new(&config.node, identity, clients, relays, load);
+    let teller = doors.trunk().clone();
     router.on_turn(Rc::new(move || teller.report_load()));
-    let drain_max = Rc::new(Cell::new(config.node.drain_max));
     let post = Post {
         plan: plan.clone(),
         board: Arc::clone(board),
         router: Rc::clone(&router),
-        edge: edge.clone(),
-        trunk: trunk.clone(),
-        drain_max: Rc::clone(&drain_max),
+        doors: Rc::clone(&doors),
     };
     drop(spawn_local(control.orders(worker.index).obey(post)));
     // Also what was changed before this worker began to listen for changes.
@@ -139,10 +136,7 @@ async fn serve(
         tokio::select! {
             accepted = worker.accept() => {
                 let Some(accepted) = accepted else { break };
-                match accepted.door {
-                    Door::Http => edge.serve(accepted.stream, accepted.peer, accepted.permit),
-                    Door::Trunk => trunk.serve(accepted.stream, accepted.permit),
-                }
+                doors.serve(accepted);
             }
             changed = list.changed() => {
                 changed.expect("the plan is held here");
@@ -152,6 +146,6 @@ async fn serve(
         }
     }
     control.ending();
-    tokio::join!(edge.drain(drain_max.get()), trunk.drain(drain_max.get()));
+    doors.drain().await;
     router.close();
 }

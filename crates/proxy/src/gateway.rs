@@ -37,14 +37,13 @@ use self::{
     request::Desk,
     service::Service,
 };
-use crate::{config::GatewayConfig, upstream::HttpServices};
+use crate::{config::GatewayConfig, doors::Doors, upstream::HttpServices};
 use net::{
     admin::Admin,
     announce, clock,
     control::{Control, Reload},
-    edge::Edge,
     shutdown::Shutdown,
-    trunk::{Identity, Server},
+    trunk::Identity,
     worker::{self, Door, Listening, Worker},
 };
 use std::{
@@ -146,27 +145,20 @@ async fn serve(
     });
     front.set_routes(http, config, worker.index);
     let load = Rc::clone(&front.load);
-    let edge = Edge::of(&config.node, HttpFront(Rc::clone(&front)));
-    let trunk = Server::new(identity.clone(), Rc::new(TrunkFront(Rc::clone(&front))));
-    trunk.set_load(Rc::new(move || load.report()));
-    let drain_max = Rc::new(Cell::new(config.node.drain_max));
+    let (clients, relays) = (HttpFront(Rc::clone(&front)), Rc::new(TrunkFront(Rc::clone(&front))));
+    let doors = Doors::new(&config.node, identity, clients, relays, Rc::new(move || load.report()));
     let post = Post {
         front: Rc::clone(&front),
-        edge: edge.clone(),
-        trunk: trunk.clone(),
-        drain_max: Rc::clone(&drain_max),
+        doors: Rc::clone(&doors),
         http: Arc::clone(http),
         worker: worker.index,
     };
     drop(spawn_local(control.orders(worker.index).obey(post)));
     while let Some(accepted) = worker.accept().await {
-        match accepted.door {
-            Door::Http => edge.serve(accepted.stream, accepted.peer, accepted.permit),
-            Door::Trunk => trunk.serve(accepted.stream, accepted.permit),
-        }
+        doors.serve(accepted);
     }
     control.ending();
-    tokio::join!(edge.drain(drain_max.get()), trunk.drain(drain_max.get()));
+    doors.drain().await;
     services.iter().for_each(|service| service.close());
     front.close_routes();
 }

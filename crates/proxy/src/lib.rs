@@ -3,6 +3,7 @@
 pub mod balancer;
 mod coming;
 pub mod config;
+mod doors;
 mod gate;
 pub mod gateway;
 pub mod problem;

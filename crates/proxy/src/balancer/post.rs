@@ -1,13 +1,9 @@
 //! Where a worker of the balancer gets its orders.
 
 use super::{board::Board, http::HttpFront, plan::Plan, router::Router};
-use crate::config::BalancerConfig;
-use net::{
-    control::{self, Order, View},
-    edge::Edge,
-    trunk::Server,
-};
-use std::{cell::Cell, rc::Rc, sync::Arc, time::Duration};
+use crate::{config::BalancerConfig, doors::Doors};
+use net::control::{self, Order, View};
+use std::{rc::Rc, sync::Arc};
 
 /// Applies orders to one worker.
 pub(super) struct Post {
@@ -15,26 +11,20 @@ pub(super) struct Post {
     pub(super) plan: Plan,
     pub(super) board: Arc<Board>,
     pub(super) router: Rc<Router>,
-    pub(super) edge: Edge<HttpFront>,
-    pub(super) trunk: Server,
-    /// How long the drain at the end may take.
-    pub(super) drain_max: Rc<Cell<Duration>>,
+    pub(super) doors: Rc<Doors<HttpFront>>,
 }
 
 impl control::Post<BalancerConfig> for Post {
     fn apply(&self, order: &Order<BalancerConfig>) {
         match order {
             Order::Config(config) => {
-                self.drain_max.set(config.node.drain_max);
+                self.doors.set_drain_max(config.node.drain_max);
                 self.board.set_policy(config.policy);
                 self.router.take(config);
                 self.plan.take(&config.endpoints);
                 self.router.set_endpoints(&self.plan.endpoints());
             }
-            Order::Draining(on) => {
-                self.edge.retire(*on);
-                self.trunk.retire(*on);
-            }
+            Order::Draining(on) => self.doors.retire(*on),
             Order::Endpoint(change) => {
                 if let Some(drained) = change.drained {
                     self.plan.set_drained(&change.name, drained);
@@ -49,14 +39,6 @@ impl control::Post<BalancerConfig> for Post {
     }
 
     fn view(&self) -> View {
-        let relayed = u64::from(self.trunk.in_flight());
-        View {
-            in_flight: relayed + self.edge.in_flight(),
-            unfinished: relayed + u64::try_from(self.edge.retiring()).unwrap_or(u64::MAX),
-            relayed: self.trunk.taken(),
-            load: self.trunk.load(),
-            endpoints: self.router.views(),
-            fixed: None,
-        }
+        View { endpoints: self.router.views(), ..self.doors.view() }
     }
 }

@@ -4,21 +4,14 @@ use super::{
     front::{Front, HttpFront},
     headers::ApiKey,
 };
-use crate::{config::GatewayConfig, upstream::HttpServices};
-use net::{
-    control::{self, EndpointView, Order, View},
-    edge::Edge,
-    trunk::Server,
-};
-use std::{cell::Cell, rc::Rc, sync::Arc, time::Duration};
+use crate::{config::GatewayConfig, doors::Doors, upstream::HttpServices};
+use net::control::{self, EndpointView, Order, View};
+use std::{rc::Rc, sync::Arc};
 
 /// Applies orders to one worker.
 pub(super) struct Post {
     pub(super) front: Rc<Front>,
-    pub(super) edge: Edge<HttpFront>,
-    pub(super) trunk: Server,
-    /// How long the drain at the end may take.
-    pub(super) drain_max: Rc<Cell<Duration>>,
+    pub(super) doors: Rc<Doors<HttpFront>>,
     /// Of the node.
     pub(super) http: Arc<HttpServices>,
     /// Which worker this is.
@@ -29,7 +22,7 @@ impl Post {
     /// Takes what of a configuration may change while the gateway runs. Its account services are the
     /// same: whoever sent it has seen to that.
     fn take(&self, config: &GatewayConfig) {
-        self.drain_max.set(config.node.drain_max);
+        self.doors.set_drain_max(config.node.drain_max);
         self.front.deadline.set(config.deadline);
         self.front.desk.api_key.replace(ApiKey::new(&config.api_key));
         self.front.set_routes(&self.http, config, self.worker);
@@ -50,24 +43,17 @@ impl control::Post<GatewayConfig> for Post {
     fn apply(&self, order: &Order<GatewayConfig>) {
         match order {
             Order::Config(config) => self.take(config),
-            Order::Draining(on) => {
-                self.edge.retire(*on);
-                self.trunk.retire(*on);
-            }
+            Order::Draining(on) => self.doors.retire(*on),
             // Refused before: an owner cannot be passed over.
             Order::Endpoint(_) | Order::Look => (),
         }
     }
 
     fn view(&self) -> View {
-        let relayed = u64::from(self.trunk.in_flight());
         View {
-            in_flight: relayed + self.edge.in_flight(),
-            unfinished: relayed + u64::try_from(self.edge.retiring()).unwrap_or(u64::MAX),
-            relayed: self.trunk.taken(),
-            load: self.trunk.load(),
             endpoints: self.endpoints().into_iter().chain(self.front.routed()).collect(),
             fixed: Some("a gateway asks whoever owns the account: nodes cannot be passed over"),
+            ..self.doors.view()
         }
     }
 }

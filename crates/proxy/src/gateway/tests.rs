@@ -9,8 +9,9 @@ use super::{
 use crate::config::ServiceConfig;
 use bytes::Bytes;
 use net::{
+    edge::Edge,
     node::{ClusterKey, Endpoint},
-    trunk::{CallSlot, Handler, Link, LinkConfig, LinkEvents, ReplyTo, call},
+    trunk::{CallSlot, Handler, Link, LinkConfig, LinkEvents, ReplyTo, Server, call},
 };
 use std::{
     cell::{Cell, RefCell},

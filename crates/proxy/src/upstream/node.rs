@@ -4,17 +4,17 @@ use super::{
     body::Payload, config::HttpServiceConfig, door, group::Group, post::Post, service::HttpService,
     status::Board,
 };
-use crate::balancer::front;
+use crate::{balancer::front, doors::Doors};
 use bytes::Bytes;
 use http::{Response, request::Parts};
 use net::{
     admin::Admin,
     announce, clock,
     control::{Control, Reload},
-    edge::{Asked, Body, BodyMode, BodyStream, Edge, OnUpgrade, Service},
+    edge::{Asked, Body, BodyMode, BodyStream, OnUpgrade, Service},
     node::NodeConfig,
     shutdown::Shutdown,
-    trunk::{Handler, Identity, ReplyTo, Server, StreamReader},
+    trunk::{Handler, Identity, ReplyTo, StreamReader},
     worker::{self, Door, Listening, Worker},
 };
 use std::{cell::Cell, io, net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
@@ -125,26 +125,17 @@ async fn serve(
         group: Group::open(service, worker.index),
         deadline: Cell::new(config.deadline),
     });
-    let edge = Edge::of(&config.node, HttpFront(Rc::clone(&front)));
-    let trunk = Server::new(identity.clone(), Rc::new(TrunkFront(Rc::clone(&front))));
+    let (clients, relays) = (HttpFront(Rc::clone(&front)), Rc::new(TrunkFront(Rc::clone(&front))));
     let reporter = Rc::clone(&front);
-    trunk.set_load(Rc::new(move || reporter.group.report()));
-    let drain_max = Rc::new(Cell::new(config.node.drain_max));
-    let post = Post {
-        front: Rc::clone(&front),
-        edge: edge.clone(),
-        trunk: trunk.clone(),
-        drain_max: Rc::clone(&drain_max),
-    };
+    let load = Rc::new(move || reporter.group.report());
+    let doors = Doors::new(&config.node, identity, clients, relays, load);
+    let post = Post { front: Rc::clone(&front), doors: Rc::clone(&doors) };
     drop(spawn_local(control.orders(worker.index).obey(post)));
     while let Some(accepted) = worker.accept().await {
-        match accepted.door {
-            Door::Http => edge.serve(accepted.stream, accepted.peer, accepted.permit),
-            Door::Trunk => trunk.serve(accepted.stream, accepted.permit),
-        }
+        doors.serve(accepted);
     }
     control.ending();
-    tokio::join!(edge.drain(drain_max.get()), trunk.drain(drain_max.get()));
+    doors.drain().await;
     front.group.close();
 }
 

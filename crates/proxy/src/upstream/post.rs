@@ -1,20 +1,14 @@
 //! Where a worker of a balancer before an HTTP service gets its orders.
 
 use super::node::{Front, HttpBalancerConfig, HttpFront};
-use net::{
-    control::{self, Order, View},
-    edge::Edge,
-    trunk::Server,
-};
-use std::{cell::Cell, rc::Rc, time::Duration};
+use crate::doors::Doors;
+use net::control::{self, Order, View};
+use std::rc::Rc;
 
 /// Applies orders to one worker.
 pub(super) struct Post {
     pub(super) front: Rc<Front>,
-    pub(super) edge: Edge<HttpFront>,
-    pub(super) trunk: Server,
-    /// How long the drain at the end may take.
-    pub(super) drain_max: Rc<Cell<Duration>>,
+    pub(super) doors: Rc<Doors<HttpFront>>,
 }
 
 impl control::Post<HttpBalancerConfig> for Post {
@@ -24,14 +18,11 @@ impl control::Post<HttpBalancerConfig> for Post {
         let service = group.service();
         match order {
             Order::Config(config) => {
-                self.drain_max.set(config.node.drain_max);
+                self.doors.set_drain_max(config.node.drain_max);
                 self.front.deadline.set(config.deadline);
                 service.reload(config.service.clone());
             }
-            Order::Draining(on) => {
-                self.edge.retire(*on);
-                self.trunk.retire(*on);
-            }
+            Order::Draining(on) => self.doors.retire(*on),
             Order::Endpoint(change) => {
                 if let Some(drained) = change.drained {
                     service.set_drained(&change.name, drained);
@@ -46,14 +37,6 @@ impl control::Post<HttpBalancerConfig> for Post {
     }
 
     fn view(&self) -> View {
-        let relayed = u64::from(self.trunk.in_flight());
-        View {
-            in_flight: relayed + self.edge.in_flight(),
-            unfinished: relayed + u64::try_from(self.edge.retiring()).unwrap_or(u64::MAX),
-            relayed: self.trunk.taken(),
-            load: self.trunk.load(),
-            endpoints: self.front.group.views(),
-            fixed: None,
-        }
+        View { endpoints: self.front.group.views(), ..self.doors.view() }
     }
 }
