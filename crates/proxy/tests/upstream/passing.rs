@@ -125,10 +125,12 @@ fn a_drain_ends_what_is_in_flight() {
         ok("at last")
     });
     let balancer = Balancer::before(&[peer.addr]);
+    let mut idle = Client::connect(balancer.http);
     let mut client = Client::connect(balancer.http);
     client.say(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n");
     was_asked.recv_timeout(PATIENCE).unwrap();
     balancer.begin_drain();
+    assert!(idle.answer(false).is_none()); // Let go: the drain has begun.
     go.send(()).unwrap();
     let answer = client.answer(false).unwrap();
     assert_eq!((answer.text(), answer.header("connection")), ("at last", "close"));
