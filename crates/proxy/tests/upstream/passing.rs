@@ -119,13 +119,17 @@ fn a_drain_ends_what_is_in_flight() {
     let (asked, was_asked) = std::sync::mpsc::channel();
     let (go, gone) = std::sync::mpsc::channel::<()>();
     let gone = std::sync::Mutex::new(gone);
-    let peer = Peer::answering(move |_, _| {
+    let peer = Peer::answering(move |_, request| {
+        if request.line.contains("/at-once") {
+            return ok("at once");
+        }
         asked.send(()).unwrap();
         gone.lock().unwrap().recv().unwrap();
         ok("at last")
     });
     let balancer = Balancer::before(&[peer.addr]);
     let mut idle = Client::connect(balancer.http);
+    assert_eq!(idle.ask("GET", "/at-once", &[], "").text(), "at once");
     let mut client = Client::connect(balancer.http);
     client.say(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n");
     was_asked.recv_timeout(PATIENCE).unwrap();
