@@ -1,7 +1,8 @@
 //! What an account node runs on.
 
+use engine::EngineUrl;
 use net::node::NodeConfig;
-use std::{net::SocketAddr, path::PathBuf, sync::Arc};
+use std::{net::SocketAddr, sync::Arc};
 
 /// One node of role `account`.
 #[derive(Clone, Debug)]
@@ -12,8 +13,8 @@ pub struct AccountConfig {
     pub service: String,
     /// Partitions of that service in all, 1 to 4096.
     pub partitions: u16,
-    /// Folder of the SQLite engine.
-    pub engine: PathBuf,
+    /// Where the accounts are kept.
+    pub engine: EngineUrl,
     /// The service's nodes in the order of the topology file: partitions are dealt in turn.
     pub roster: Vec<Arc<str>>,
 }

@@ -12,7 +12,7 @@ use crate::{
     threads::{self, Commit, Jobs, Projection, Report, Threads},
 };
 use balance::Arrival;
-use engine::{EngineError, Settings, sqlite::Sqlite};
+use engine::{Engine, EngineError, Settings};
 use net::{
     admin::Admin,
     announce, clock,
@@ -48,7 +48,9 @@ pub fn run(
     shutdown: Shutdown,
     reload: Reload<AccountConfig>,
 ) -> io::Result<()> {
-    let listening = vec![Listening::bind(Door::Trunk, config.trunk)?];
+    let listening = Listening::bind(Door::Trunk, config.trunk)?;
+    let config = AccountConfig { trunk: listening.local_addr()?, ..config };
+    let listening = vec![listening];
     let status = Arc::new(Status::new(&config));
     let control = Arc::new(Control::new(1, reload));
     let controls = Arc::clone(&control) as _;
@@ -72,7 +74,7 @@ async fn serve(
     let (reports, mut inbox) = mpsc::unbounded_channel();
     let (name, roster) = (Arc::clone(&config.node.name), config.roster.clone());
     let seat = Seat { name, roster, status: Arc::clone(status) };
-    let started = threads::start(&engine, service, seat, &reports);
+    let started = threads::start(engine.as_ref(), service, seat, &reports);
     let (jobs, threads) = started.map_err(io::Error::other)?;
     drop(reports); // The threads hold the rest: when all have ended, so does the inbox.
     status.set_words(jobs.leases.clone());
@@ -140,16 +142,17 @@ async fn finish(
     threads.join()
 }
 
-fn open(config: &AccountConfig) -> Result<Sqlite, EngineError> {
+fn open(config: &AccountConfig) -> Result<Box<dyn Engine>, EngineError> {
     let settings = Settings {
         service: config.service.clone(),
         partitions: config.partitions,
         place: 0,
         node: config.node.name.to_string(),
+        trunk: config.trunk,
         node_id: ids::boot_id(),
         incarnation: (u128::from(ids::boot_id()) << 64) | u128::from(ids::boot_id()),
     };
-    Sqlite::open(&config.engine, &settings)
+    engine::open(&config.engine, &settings)
 }
 
 /// One call's way back.

@@ -193,6 +193,7 @@ fn commit(committer: &mut dyn Committer, writes: &[Write], refused: &mut u64) ->
                     .map(|fate| match fate {
                         Fate::Committed => Ending::Committed,
                         Fate::Fenced => Ending::Fenced,
+                        Fate::NotExecuted => Ending::Refused,
                     })
                     .collect(),
             )
@@ -205,7 +206,8 @@ fn commit(committer: &mut dyn Committer, writes: &[Write], refused: &mut u64) ->
             *refused += 1;
             Report::Ended(vec![Ending::Refused; writes.len()])
         }
-        Err(CommitError::Fatal(err)) => Report::Fatal(err.to_string()),
+        // Only an engine that is elsewhere leaves this open; there is none yet.
+        Err(CommitError::Unknown(err) | CommitError::Fatal(err)) => Report::Fatal(err.to_string()),
     }
 }
 

@@ -1,4 +1,4 @@
-//! What an account node asks of the store that keeps its journal: five traits and their values.
+//! What an account node asks of the store that keeps its journal: six traits and their values.
 //!
 //! An engine holds, for one service, a journal and a fence row per partition, and views that are
 //! derived from the journal. Knows neither SQL nor files; the SQLite engine and whatever engine
@@ -7,7 +7,7 @@
 use crate::error::{CommitError, EngineError, ProjectError};
 use lease::{NodeId, Survey};
 use ledger::{Chain, Hash, Header, Record};
-use std::{sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 use wire::{
     AccountId, AccountState, Currency, Epoch, KeyHash, PartitionId, Posting, Seq, Timestamp,
     query::{Books, History, Listing},
@@ -24,6 +24,10 @@ pub struct Settings {
     pub place: u16,
     /// Name of the node that opens it; two live nodes of one name are refused.
     pub node: String,
+    /// Where the node listens for the trunk, bound before the engine is opened: a node of the same
+    /// name that is written down with the same address is an earlier process, and gone. Siblings
+    /// look there before they believe in its death: see [`Registry::suspects`].
+    pub trunk: SocketAddr,
     /// Fresh random bits, new at every start of the process: who owns what is told apart by them.
     pub node_id: u64,
     /// Fresh random bits, used only when this call is what creates the engine's data.
@@ -44,6 +48,10 @@ pub trait Engine: Send + Sync {
 
     /// What the projector thread writes through; connections of its own.
     fn projector(&self) -> Result<Box<dyn Projector>, EngineError>;
+
+    /// What one thread asks before the node answers reads from memory; a connection of its own.
+    /// `None` where no owner can be deposed without its knowledge while its process lives.
+    fn confirmer(&self) -> Result<Option<Box<dyn Confirmer>>, EngineError>;
 }
 
 /// Who is there and who owns what, and the only way in which either changes.
@@ -52,7 +60,22 @@ pub trait Registry: Send {
     fn me(&self) -> NodeId;
 
     /// Every node that may own something, and every partition.
+    ///
+    /// # Errors
+    /// [`crate::Kind::Unavailable`] while the engine is away: whoever owns something goes on, and
+    /// looks again. [`crate::Kind::Deposed`] once others have declared this node gone.
     fn survey(&mut self) -> Result<Survey, EngineError>;
+
+    /// Nodes of the last survey that are late, and where each listens for the trunk: one that
+    /// refuses a connection there is gone, and [`Registry::declare_gone`] need not wait until its
+    /// time has run out. Empty where the engine itself has proof of a death.
+    fn suspects(&mut self) -> Vec<(NodeId, SocketAddr)>;
+
+    /// There is evidence that a node's process has ended: what it owned may be taken from now on,
+    /// as the next survey will show. Should it live all the same, the fences refuse its writes and
+    /// the confirmations its reads, and it finds itself [`crate::Kind::Deposed`]. False: it was not
+    /// there any more, has shown itself meanwhile, or is not this engine's to declare gone.
+    fn declare_gone(&mut self, node: NodeId) -> Result<bool, EngineError>;
 
     /// Makes this node the owner of those of these partitions whose epoch is still the one that
     /// was seen and whose owner is gone, or is this node itself: their epochs go up by one, in one
@@ -124,6 +147,10 @@ pub enum Fate {
     /// The fence row did not let it in, now or ever: the partition has another owner, or another
     /// record in that place. Nothing was written.
     Fenced,
+    /// It certainly was not and never will be written, though nobody was seen to own the partition
+    /// in this node's stead: its row was held by somebody, or the transaction broke off. The same
+    /// commands may be decided anew.
+    NotExecuted,
 }
 
 /// Appends to the journal.
@@ -131,12 +158,39 @@ pub trait Committer: Send {
     /// Waits until this node may write, where nodes take turns, and keeps the turn for the next
     /// [`Committer::commit`]: what is decided only then has everything that arrived during the
     /// wait. Nobody else writes meanwhile, so the commit should follow at once.
+    ///
+    /// # Errors
+    /// [`crate::Kind::Unavailable`] while the engine is away, and nothing need be decided that it
+    /// could not take: to be called again after a while.
     fn wait_turn(&mut self) -> Result<(), EngineError>;
 
     /// Writes all of these in one durable transaction, at most one record a partition. Each
     /// partition's fence row decides about its own record; a fenced one does not hold up the
     /// others. The fates are in the order of `writes`. Without writes it only gives the turn back.
+    ///
+    /// # Errors
+    /// After [`CommitError::Unknown`] the next call is [`Committer::resolve`], with the same writes.
     fn commit(&mut self, writes: &[Write]) -> Result<Vec<Fate>, CommitError>;
+
+    /// What became of a batch whose commit was [`CommitError::Unknown`], for good: it waits until
+    /// what that commit has left in the engine has ended (docs/leases.md). The fates are in the order of
+    /// `writes`, and only now may anybody be told of them.
+    ///
+    /// # Errors
+    /// It cannot be known yet: to be called again with the same writes, after a while, until it
+    /// answers.
+    fn resolve(&mut self, writes: &[Write]) -> Result<Vec<Fate>, EngineError>;
+}
+
+/// Says whether this node still owns what it is about to answer reads of.
+pub trait Confirmer: Send {
+    /// Whether each of these tenures was this node's at a moment after the call began, in their
+    /// order. What memory held before the call, and was durable, is then as new as a read that
+    /// arrived before the call may ask for. `false` is final: the tenure is over.
+    ///
+    /// # Errors
+    /// Nobody can tell, so nothing is to be answered from memory.
+    fn confirm(&mut self, held: &[(PartitionId, Epoch)]) -> Result<Vec<bool>, EngineError>;
 }
 
 /// Reads journal and views. One call sees one state of each; what was acknowledged before the call

@@ -28,6 +28,9 @@ pub enum Kind {
     Copied,
     /// A live node bears the same name.
     NameTaken,
+    /// Others have declared this node gone, and own what it owned, or will: the process must end,
+    /// and the next one joins anew.
+    Deposed,
     /// This place cannot keep a journal: a network file system, a version of SQLite too old.
     Unsupported,
 }
@@ -45,6 +48,10 @@ pub enum CommitError {
     /// batch may fare better.
     #[error("the batch was not executed: {0}")]
     NotExecuted(EngineError),
+    /// The batch may or may not be durable: the connection broke while it was under way. Nothing
+    /// may be told of it before [`crate::Committer::resolve`] has answered.
+    #[error("whether the batch was executed is not known yet: {0}")]
+    Unknown(EngineError),
     /// Whether the batch is durable is unknown, or the disk failed under it. The process must end
     /// and another read from disk what became of it: a second sync after a failed one may lie, so
     /// nothing is tried again, and every later call gives this same answer.

@@ -8,12 +8,14 @@ mod change;
 pub mod engine;
 mod error;
 pub mod sqlite;
+pub mod url;
 pub mod verify;
 
 pub use crate::{
     engine::{
-        Bell, Claim, Committer, Engine, Fate, KeyPlace, Loaded, Projector, Reader, Registry,
-        Settings, Tenure, Write, mint_window,
+        Bell, Claim, Committer, Confirmer, Engine, Fate, KeyPlace, Loaded, Projector, Reader,
+        Registry, Settings, Tenure, Write, mint_window,
     },
     error::{CommitError, EngineError, Kind, ProjectError},
+    url::{EngineUrl, open},
 };

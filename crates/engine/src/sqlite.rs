@@ -26,7 +26,7 @@ pub(crate) mod views_copy;
 mod wal;
 
 use crate::{
-    engine::{Committer, Engine, Projector, Reader, Registry, Settings},
+    engine::{Committer, Confirmer, Engine, Projector, Reader, Registry, Settings},
     error::{EngineError, Kind},
 };
 use committer::SqliteCommitter;
@@ -91,5 +91,10 @@ impl Engine for Sqlite {
 
     fn projector(&self) -> Result<Box<dyn Projector>, EngineError> {
         Ok(Box::new(SqliteProjector::open(&self.files, self.service)?))
+    }
+
+    /// A partition is taken only from a process that is gone, or by gift.
+    fn confirmer(&self) -> Result<Option<Box<dyn Confirmer>>, EngineError> {
+        Ok(None)
     }
 }

@@ -321,7 +321,7 @@ fn account_node(
     let Some(ServiceKind::Account { engines, partitions }) = kind else {
         unreachable!("a checked account node has an account service");
     };
-    let engine = sqlite_folder(service, engines)?.to_owned();
+    let engine = EngineUrl::Sqlite(sqlite_folder(service, engines)?.to_owned());
     let roster = tree.nodes_of(service).map(|(node, _)| node.name.as_str().into()).collect();
     Ok(AccountConfig {
         node,

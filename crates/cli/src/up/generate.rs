@@ -170,12 +170,12 @@ fn store(
         (Some(EngineUrl::Sqlite(folder)), _) => {
             format!("sqlite:{}", folder.join(service).display())
         }
-        (Some(EngineUrl::Postgres(url)), _) => url.clone(),
+        (Some(url @ EngineUrl::Postgres(_)), _) => url.secret(),
         (None, Some((EngineUrl::Sqlite(folder), _))) => {
             // Written from where the file is, so that the whole folder may be moved.
             format!("sqlite:{}", relative(folder, &data.root).display())
         }
-        (None, Some((EngineUrl::Postgres(url), _))) => url.clone(),
+        (None, Some((url @ EngineUrl::Postgres(_), _))) => url.secret(),
         (None, None) => format!("sqlite:{service}"),
     };
     (url, partitions)

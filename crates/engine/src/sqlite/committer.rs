@@ -96,8 +96,14 @@ impl Committer for SqliteCommitter {
                 self.dead = Some(error.clone());
                 Err(CommitError::Fatal(error))
             }
-            Err(CommitError::NotExecuted(error)) => Err(CommitError::NotExecuted(error)),
+            Err(error @ (CommitError::NotExecuted(_) | CommitError::Unknown(_))) => Err(error),
         }
+    }
+
+    /// A commit here is executed, or it is not, or the process ends: there is nothing to resolve.
+    fn resolve(&mut self, _: &[Write]) -> Result<Vec<Fate>, EngineError> {
+        let what = "no commit of this process is unresolved";
+        Err(EngineError::new(Kind::Unsupported, self.path.display(), what))
     }
 }
 
@@ -263,6 +269,7 @@ mod tests {
             partitions: 2,
             place: 0,
             node: "a-1".to_string(),
+            trunk: ([127, 0, 0, 1], 7301).into(),
             node_id: 2,
             incarnation: 1,
         };

@@ -63,6 +63,7 @@ impl SqliteRig {
             partitions: self.partitions,
             place: 0,
             node: node.to_string(),
+            trunk: ([127, 0, 0, 1], 7301).into(),
             node_id: random,
             incarnation: u128::from(random),
         }
