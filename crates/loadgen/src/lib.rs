@@ -12,6 +12,7 @@ mod books;
 mod driver;
 mod errand;
 mod error;
+pub mod history;
 mod job;
 mod lane;
 mod letter;
