@@ -5,11 +5,18 @@
 
 mod block;
 mod change;
+mod ends;
 pub mod engine;
 mod error;
+mod history;
+mod listing;
+mod near;
+mod records;
 pub mod sqlite;
 pub mod url;
+mod tail;
 pub mod verify;
+mod views;
 
 pub use crate::{
     engine::{

@@ -9,17 +9,15 @@
 
 mod committer;
 pub(crate) mod files;
-mod history;
 pub(crate) mod journal;
-mod listing;
 mod member;
 mod meta;
-mod near;
 mod projector;
 mod pulse;
 mod reader;
 mod registry;
-pub(crate) mod take;
+mod snapshot;
+mod take;
 mod turnstile;
 mod views;
 pub(crate) mod views_copy;

@@ -19,6 +19,7 @@
 use crate::{
     block,
     change::{Change, Changes, Posted},
+    ends::Ends,
     engine::Projector,
     error::{EngineError, ProjectError},
     sqlite::{
@@ -83,7 +84,7 @@ impl Projector for SqliteProjector {
         if let Some(error) = &self.dead {
             return Err(error.clone().into());
         }
-        let ends = Ends::of(records, &self.path)?;
+        let ends = Ends::of(records, || self.path.display().to_string())?;
         let changes = Changes::of(records, self.service);
         let turn = self.turnstile.enter()?;
         let done = self.write(&ends, changes);
@@ -128,37 +129,6 @@ impl From<rusqlite::Error> for Failure {
 impl From<EngineError> for Failure {
     fn from(error: EngineError) -> Failure {
         Failure::Told(error.into())
-    }
-}
-
-/// Where the records of each partition begin and end.
-struct Ends {
-    partitions: BTreeMap<PartitionId, (Chain, Chain)>,
-}
-
-impl Ends {
-    fn of(records: &[(Arc<Record>, Hash)], path: &std::path::Path) -> Result<Ends, EngineError> {
-        let mut partitions: BTreeMap<PartitionId, (Chain, Chain)> = BTreeMap::new();
-        for (record, hash) in records {
-            let header = &record.header;
-            let before = Seq(header.seq.0.saturating_sub(1));
-            let before = Chain { seq: before, hash: header.previous, time: header.time };
-            let after = Chain { seq: header.seq, hash: *hash, time: header.time };
-            match partitions.get_mut(&header.partition) {
-                None => {
-                    let _none = partitions.insert(header.partition, (before, after));
-                }
-                Some((_, end)) if (end.seq, end.hash) == (before.seq, before.hash) => *end = after,
-                Some((_, end)) => {
-                    let what = format!(
-                        "partition {}: record {} does not continue record {}",
-                        header.partition.0, header.seq.0, end.seq.0
-                    );
-                    return Err(corrupt(path, what));
-                }
-            }
-        }
-        Ok(Ends { partitions })
     }
 }
 

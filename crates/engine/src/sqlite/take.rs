@@ -5,6 +5,7 @@
 use crate::{
     engine::{Claim, Tenure},
     error::{EngineError, Kind},
+    records::Fence,
     sqlite::{
         files::{Files, corrupt, sql},
         member,
@@ -13,14 +14,6 @@ use crate::{
 use ledger::{Chain, Hash};
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 use wire::{Epoch, PartitionId, Seq, Timestamp};
-
-/// A partition's fence row.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Fence {
-    pub(crate) owner: Option<i64>,
-    pub(crate) epoch: Epoch,
-    pub(crate) chain: Chain,
-}
 
 /// Makes `node_id` the owner of those of the claims that it can have. To be called at the
 /// turnstile.

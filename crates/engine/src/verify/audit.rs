@@ -4,9 +4,9 @@ use crate::{
     block,
     change::Posted,
     error::{EngineError, Kind},
+    records::{Fence, Order, Range, RawRecord, Records},
     sqlite::{
-        journal::{Journal, Range, RawRecord},
-        take::Fence,
+        journal::Journal,
         views_copy::{Digest, ViewsCopy, ViewsReader},
     },
     verify::PartitionReport,
@@ -100,7 +100,8 @@ impl<'a> Audit<'a> {
         let partition = self.report.partition;
         while !self.is_broken && self.auditor.chain().seq < to {
             let first = self.auditor.chain().seq.next();
-            let records = self.journal.raw_chunk(Range { partition, first, last: to })?;
+            let records =
+                self.journal.rows(Range { partition, first, last: to }, Order::Forward)?;
             if records.is_empty() {
                 self.report.problem(format!("record {} is missing", first.0));
                 self.is_broken = true;

@@ -4,35 +4,31 @@ use crate::{
     block,
     engine::PAGE_BYTES_MAX,
     error::EngineError,
-    sqlite::{
-        files::corrupt,
-        journal::{Range, SEQ_MAX},
-        reader::SqliteReader,
-        views,
-    },
+    records::{Range, Records, SEQ_MAX},
+    views::{Before, Views},
 };
 use ledger::Verdict;
-use rusqlite::{Connection, params};
 use wire::{
-    Done, Outcome, PartitionId, Posting, Seq, Timestamp,
+    Done, Outcome, PartitionId, Posting, Seq, ServiceTag, Timestamp,
     query::{Filter, History},
 };
 
 /// Bytes of a posting besides its texts.
 const POSTING_BYTES: usize = 256;
 
-/// A page, and whether older transactions remain.
+/// A page, and whether older transactions remain. `views` were looked at first.
 pub(crate) fn page(
-    reader: &SqliteReader,
+    journal: &impl Records,
+    views: &impl Views,
+    service: ServiceTag,
     partition: PartitionId,
     history: &History,
 ) -> Result<(Vec<Posting>, bool), EngineError> {
-    let snapshot = reader.snapshot()?;
-    let mark = views::mark(&reader.files, &snapshot, partition)?;
+    let mark = views.mark(partition)?;
     let mut page = Page::new(history);
-    tail(reader, partition, mark.seq, &mut page)?;
+    tail(journal, service, (partition, mark.seq), &mut page)?;
     if !page.is_over {
-        blocks(reader, &snapshot, partition, &mut page)?;
+        blocks(views, service, partition, &mut page)?;
     }
     Ok((page.rows, page.more))
 }
@@ -86,14 +82,14 @@ impl Page<'_> {
 }
 
 fn tail(
-    reader: &SqliteReader,
-    partition: PartitionId,
-    watermark: Seq,
+    journal: &impl Records,
+    service: ServiceTag,
+    (partition, watermark): (PartitionId, Seq),
     page: &mut Page<'_>,
 ) -> Result<(), EngineError> {
     let mut rest = Range { partition, first: watermark.next(), last: SEQ_MAX };
     while rest.first <= rest.last && !page.is_over {
-        let records = reader.journal.chunk_back(rest)?;
+        let records = journal.chunk_back(rest)?;
         let Some((oldest, _)) = records.last() else { break };
         rest.last = Seq(oldest.header.seq.0.saturating_sub(1));
         for (record, _) in &records {
@@ -104,9 +100,7 @@ fn tail(
                 {
                     continue;
                 }
-                if let Some(Outcome::Done(Done::Posted(posting))) =
-                    record.outcome(reader.service, index)
-                {
+                if let Some(Outcome::Done(Done::Posted(posting))) = record.outcome(service, index) {
                     page.offer(posting);
                 }
             }
@@ -116,43 +110,24 @@ fn tail(
 }
 
 fn blocks(
-    reader: &SqliteReader,
-    snapshot: &Connection,
+    views: &impl Views,
+    service: ServiceTag,
     partition: PartitionId,
     page: &mut Page<'_>,
 ) -> Result<(), EngineError> {
     let account = &page.history.account;
-    let Some((number, _)) = views::find_account(&reader.files, snapshot, partition, account)?
-    else {
-        return Ok(());
-    };
-    let before = page.history.before.map_or(i64::MAX, |it| i64::try_from(it).unwrap_or(i64::MAX));
-    let to = page.filter().to.map_or(i64::MAX, |to| to.0);
-    let failed = |error| reader.failed(&error);
-    // The times come before the postings in the row, so a block that is out of them is skipped
-    // without a look at its postings.
-    let mut statement = snapshot
-        .prepare_cached(
-            "SELECT last_time, postings FROM blocks
-             WHERE account = ? AND first_version < ? AND first_time < ?
-             ORDER BY first_version DESC",
-        )
-        .map_err(failed)?;
-    let mut rows = statement.query(params![number, before, to]).map_err(failed)?;
-    while !page.is_over
-        && let Some(row) = rows.next().map_err(failed)?
-    {
-        if page.is_past(Timestamp(row.get(0).map_err(failed)?)) {
+    let version = page.history.before.map_or(i64::MAX, |it| i64::try_from(it).unwrap_or(i64::MAX));
+    let time = page.filter().to.unwrap_or(Timestamp(i64::MAX));
+    views.blocks((partition, account), Before { version, time }, &mut |last_time, data| {
+        if page.is_past(last_time) {
             page.is_over = true;
-            break;
+            return Ok(false);
         }
-        let data = row.get_ref(1).map_err(failed)?;
-        let data = data.as_blob().map_err(|error| failed(error.into()))?;
-        let postings = block::decode(data, reader.service, partition, account)
-            .map_err(|flaw| corrupt(&reader.path, format!("a block of {account}: {}", flaw.0)))?;
+        let postings = block::decode(data, service, partition, account)
+            .map_err(|flaw| views.corrupt(format!("a block of {account}: {}", flaw.0)))?;
         for posting in postings.into_iter().rev() {
             page.offer(posting);
         }
-    }
-    Ok(())
+        Ok(!page.is_over)
+    })
 }

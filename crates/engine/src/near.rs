@@ -4,7 +4,7 @@
 use crate::{
     engine::{KeyPlace, mint_window},
     error::EngineError,
-    sqlite::journal::{Journal, Range},
+    records::{Range, Records},
 };
 use stdx::Map;
 use wire::{KeyHash, PartitionId, Seq, Timestamp};
@@ -21,7 +21,7 @@ struct Wanted {
 /// Looks for all keys; those whose windows overlap share one reading of the records. In the order
 /// of `keys`.
 pub(crate) fn find(
-    journal: &Journal,
+    journal: &impl Records,
     keys: &[(PartitionId, KeyHash, Timestamp)],
 ) -> Result<Vec<Option<KeyPlace>>, EngineError> {
     let mut found = vec![None; keys.len()];
@@ -40,7 +40,7 @@ pub(crate) fn find(
 /// Looks for keys of one partition whose windows join. All are equally long, so the first to begin
 /// begins them all, and the last ends them.
 fn find_group(
-    journal: &Journal,
+    journal: &impl Records,
     group: &[Wanted],
     found: &mut [Option<KeyPlace>],
 ) -> Result<(), EngineError> {

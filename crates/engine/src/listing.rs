@@ -7,19 +7,14 @@ use crate::{
     change::Patch,
     engine::PAGE_BYTES_MAX,
     error::EngineError,
-    sqlite::{
-        files::corrupt,
-        journal::{Range, SEQ_MAX},
-        reader::SqliteReader,
-        views,
-    },
+    records::{Range, Records, SEQ_MAX},
+    views::{Balance, Views},
 };
 use ledger::Verdict;
-use rusqlite::{Connection, params};
 use std::collections::{BTreeMap, BTreeSet};
 use stdx::Map;
 use wire::{
-    AccountId, AccountState, Currency, PartitionId, Seq,
+    AccountId, AccountState, Currency, PartitionId, Seq, ServiceTag, Timestamp,
     query::{Books, CurrencyBooks, Listing},
 };
 
@@ -36,20 +31,21 @@ struct Tail {
 
 impl Tail {
     fn read(
-        reader: &SqliteReader,
-        snapshot: &Connection,
+        journal: &impl Records,
+        views: &impl Views,
+        service: ServiceTag,
         partitions: &BTreeSet<PartitionId>,
     ) -> Result<Tail, EngineError> {
         let mut tail = Tail::default();
         for &partition in partitions {
-            for (currency, balance) in views::external(&reader.files, snapshot, partition)? {
+            for (currency, balance) in views.external(partition)? {
                 let _before = tail.external.insert((partition, currency), balance);
             }
-            let mark = views::mark(&reader.files, snapshot, partition)?;
+            let mark = views.mark(partition)?;
             let mut head = mark.seq;
             let patches = tail.accounts.entry(partition).or_default();
             let range = Range { partition, first: mark.seq.next(), last: SEQ_MAX };
-            reader.journal.for_each(range, |record, _| {
+            journal.for_each(range, |record, _| {
                 head = record.header.seq;
                 for (currency, balance) in &record.external {
                     let _before = tail.external.insert((partition, *currency), *balance);
@@ -60,7 +56,7 @@ impl Tail {
                     }
                     let id = item.action.account();
                     let patch = patches.entry_ref(id).or_default();
-                    patch.add(&record, reader.service, index, item);
+                    patch.add(&record, service, index, item);
                 }
             })?;
             let _none = tail.heads.insert(partition, head);
@@ -92,16 +88,18 @@ impl Tail {
 
 /// A page of accounts, newest first, and whether older ones remain.
 pub(crate) fn page(
-    reader: &SqliteReader,
+    journal: &impl Records,
+    views: &impl Views,
+    service: ServiceTag,
     partitions: &[PartitionId],
     listing: &Listing,
 ) -> Result<(Vec<AccountState>, bool), EngineError> {
-    let snapshot = reader.snapshot()?;
-    let partitions = partitions.iter().copied().collect();
-    let tail = Tail::read(reader, &snapshot, &partitions)?;
+    let distinct: BTreeSet<PartitionId> = partitions.iter().copied().collect();
+    let tail = Tail::read(journal, views, service, &distinct)?;
+    let partitions: Vec<PartitionId> = distinct.into_iter().collect();
     let limit = usize::try_from(listing.limit).unwrap_or(usize::MAX);
     let wanted = limit.saturating_add(1); // One more, to see whether any remains.
-    let mut rows = projected(reader, &snapshot, &partitions, &tail, listing, wanted)?;
+    let mut rows = projected(views, &partitions, &tail, listing, wanted)?;
     rows.extend(tail.opened().map(|(_, state)| state).filter(|state| {
         listing.before.as_ref().is_none_or(|(at, id)| (state.created_at, &state.id) < (*at, id))
     }));
@@ -119,53 +117,36 @@ pub(crate) fn page(
 
 /// The first `wanted` accounts of the page that the views have, as they are by now.
 fn projected(
-    reader: &SqliteReader,
-    snapshot: &Connection,
-    partitions: &BTreeSet<PartitionId>,
+    views: &impl Views,
+    partitions: &[PartitionId],
     tail: &Tail,
     listing: &Listing,
     wanted: usize,
 ) -> Result<Vec<AccountState>, EngineError> {
-    let failed = |error| reader.failed(&error);
-    let columns = views::ACCOUNT_COLUMNS;
-    // The index holds the partition, so accounts of others are passed over without their rows.
-    let select = format!(
-        "SELECT partition, {columns} FROM accounts INDEXED BY accounts_by_age
-         WHERE (created_at, id) < (?, ?) ORDER BY created_at DESC, id DESC"
-    );
-    let (at, id) = match &listing.before {
-        Some((at, id)) => (at.0, id.as_str()),
-        None => (i64::MAX, ""),
+    let before = match &listing.before {
+        Some((at, id)) => (*at, id.as_str()),
+        None => (Timestamp(i64::MAX), ""),
     };
-    let mut statement = snapshot.prepare_cached(&select).map_err(failed)?;
-    let mut rows = statement.query(params![at, id]).map_err(failed)?;
-    let mut found = Vec::new();
-    while found.len() < wanted
-        && let Some(row) = rows.next().map_err(failed)?
+    let found = views.accounts_before(partitions, before, wanted)?;
+    let patched = |(partition, state): (PartitionId, AccountState)| match tail
+        .patch(partition, state.id.as_str())
     {
-        let partition = PartitionId(row.get(0).map_err(failed)?);
-        if !partitions.contains(&partition) {
-            continue;
-        }
-        let state = views::account(row, 1).map_err(failed)?;
-        let state = state.ok_or_else(|| corrupt(&reader.path, "an account makes no sense"))?;
-        found.push(match tail.patch(partition, state.id.as_str()) {
-            Some(patch) => patch.apply(Some(state)).expect("an account stays when it is patched"),
-            None => state,
-        });
-    }
-    Ok(found)
+        Some(patch) => patch.apply(Some(state)).expect("an account stays when it is patched"),
+        None => state,
+    };
+    Ok(found.into_iter().map(patched).collect())
 }
 
 /// The books, each at the end of its partition's journal.
 pub(crate) fn books(
-    reader: &SqliteReader,
+    journal: &impl Records,
+    views: &impl Views,
+    service: ServiceTag,
     partitions: &[PartitionId],
 ) -> Result<Vec<Books>, EngineError> {
-    let snapshot = reader.snapshot()?;
     let wanted = partitions.iter().copied().collect();
-    let tail = Tail::read(reader, &snapshot, &wanted)?;
-    let overflow = || corrupt(&reader.path, "the balances of a partition are beyond 128 bits");
+    let tail = Tail::read(journal, views, service, &wanted)?;
+    let overflow = || views.corrupt("the balances of a partition are beyond 128 bits".to_owned());
     let mut sums: Map<(PartitionId, Currency), (i128, i128)> = Map::default();
     let mut add = |partition, currency, balance: i128| {
         let (debits, credits) = sums.entry((partition, currency)).or_default();
@@ -176,11 +157,10 @@ pub(crate) fn books(
     for (&(partition, currency), &balance) in &tail.external {
         add(partition, currency, balance)?;
     }
-    each_account(reader, &snapshot, |partition, id, currency, posted| {
-        if wanted.contains(&partition) {
-            add(partition, currency, i128::from(tail.posted(partition, id, posted)))?;
-        }
-        Ok(())
+    let partitions: Vec<PartitionId> = wanted.into_iter().collect();
+    views.each_balance(&partitions, &mut |it: Balance<'_>| {
+        let posted = tail.posted(it.partition, it.id, it.posted);
+        add(it.partition, it.currency, i128::from(posted))
     })?;
     for (partition, state) in tail.opened() {
         add(partition, state.currency, i128::from(state.posted))?;
@@ -199,26 +179,4 @@ pub(crate) fn books(
         Books { partition, head, currencies }
     };
     Ok(tail.heads.into_iter().map(books).collect())
-}
-
-/// Every account of the views, in the order in which they lie there. `each` gets partition, id,
-/// currency and what is posted.
-fn each_account(
-    reader: &SqliteReader,
-    snapshot: &Connection,
-    mut each: impl FnMut(PartitionId, &str, Currency, i64) -> Result<(), EngineError>,
-) -> Result<(), EngineError> {
-    let failed = |error| reader.failed(&error);
-    let select = "SELECT partition, id, currency, posted FROM accounts ORDER BY number";
-    let mut statement = snapshot.prepare_cached(select).map_err(failed)?;
-    let mut rows = statement.query([]).map_err(failed)?;
-    while let Some(row) = rows.next().map_err(failed)? {
-        let text = |at| row.get_ref(at)?.as_str().map_err(rusqlite::Error::from);
-        let read = || Ok((row.get(0)?, text(1)?, text(2)?, row.get(3)?));
-        let (partition, id, currency, posted) = read().map_err(failed)?;
-        let currency = Currency::parse(currency)
-            .ok_or_else(|| corrupt(&reader.path, format!("account {id} has no currency")))?;
-        each(PartitionId(partition), id, currency, posted)?;
-    }
-    Ok(())
 }

@@ -1,0 +1,132 @@
+//! What a new owner gets: the views at their watermark, the journal above it, and the recent past.
+
+use crate::{
+    engine::{LOAD_TAIL_RECORDS_MAX, Loaded, Projector, RECENT_SECONDS},
+    error::{EngineError, ProjectError},
+    records::{Range, Records, SEQ_MAX},
+    views::Views,
+};
+use ledger::{Chain, Hash, Record};
+use std::{collections::BTreeSet, sync::Arc};
+use wire::{AccountId, PartitionId, Seq, Timestamp};
+
+const SECOND_MICROS: i64 = 1_000_000;
+
+/// Everything, out of one state of the views that was looked at first.
+pub(crate) fn load(
+    journal: &impl Records,
+    views: &impl Views,
+    partition: PartitionId,
+    recent_from: Seq,
+) -> Result<Loaded, EngineError> {
+    let watermark = views.mark(partition)?;
+    let tail = checked(journal, partition, watermark)?;
+    let named: BTreeSet<&AccountId> = tail
+        .iter()
+        .flat_map(|(record, _)| record.items.iter().map(|item| item.action.account()))
+        .collect();
+    let named: Vec<_> = named.into_iter().map(|id| (partition, id.clone())).collect();
+    let states = views.accounts(&named)?;
+    let accounts = named.into_iter().map(|(_, id)| id).zip(states).collect();
+    let external = views.external(partition)?;
+    let end = tail.last().map_or(watermark.time, |(record, _)| record.header.time);
+    let whole = Range { partition, first: recent_from, last: watermark.seq };
+    let recent = young(journal, whole, end)?;
+    Ok(Loaded { watermark, external, tail, accounts, recent })
+}
+
+/// The youngest records from this number on.
+pub(crate) fn recent(
+    journal: &impl Records,
+    partition: PartitionId,
+    from: Seq,
+) -> Result<Vec<Record>, EngineError> {
+    let last = journal.end(partition)?;
+    match journal.time(partition, last)? {
+        Some(time) => young(journal, Range { partition, first: from, last }, time),
+        None => Ok(Vec::new()),
+    }
+}
+
+/// Projects what is more than a new owner should get at once.
+pub(crate) fn catch_up(
+    journal: &impl Records,
+    partition: PartitionId,
+    end: Seq,
+    projector: &mut impl Projector,
+) -> Result<(), EngineError> {
+    let mut watermark = projector.watermark(partition)?;
+    while LOAD_TAIL_RECORDS_MAX < end.0.saturating_sub(watermark.seq.0) {
+        let range = Range { partition, first: watermark.seq.next(), last: end };
+        let records: Vec<(Arc<Record>, Hash)> = journal
+            .chunk(range)?
+            .into_iter()
+            .map(|(record, hash)| (Arc::new(record), hash))
+            .collect();
+        match projector.project(&records) {
+            // Another's projector moved it: look again where it is.
+            Ok(()) | Err(ProjectError::Deposed(_)) => (),
+            Err(ProjectError::Engine(error)) => return Err(error),
+        }
+        let reached = projector.watermark(partition)?;
+        if reached.seq <= watermark.seq {
+            return Err(journal.corrupt(format!("partition {} does not catch up", partition.0)));
+        }
+        watermark = reached;
+    }
+    Ok(())
+}
+
+/// Everything above the watermark, its chain checked from the views' mark to the fence row.
+fn checked(
+    journal: &impl Records,
+    partition: PartitionId,
+    watermark: Chain,
+) -> Result<Vec<(Record, Hash)>, EngineError> {
+    let fence = journal.fence(partition)?;
+    let wrong = |what: String| journal.corrupt(format!("partition {}: {what}", partition.0));
+    let mut end = match watermark.seq {
+        Seq(0) => Chain::EMPTY,
+        seq => match journal.record(partition, seq)? {
+            Some((record, hash)) => Chain { seq, hash, time: record.header.time },
+            None => return Err(wrong(format!("the views are beyond its end, at {}", seq.0))),
+        },
+    };
+    if end != watermark {
+        return Err(wrong(format!("record {} is not the one in the views", end.seq.0)));
+    }
+    let mut tail = Vec::new();
+    let mut broken = None;
+    let range = Range { partition, first: end.seq.next(), last: SEQ_MAX };
+    journal.for_each(range, |record, hash| {
+        let header = &record.header;
+        if (header.seq, header.previous) != (end.seq.next(), end.hash) {
+            broken = broken.or(Some(header.seq));
+        }
+        end = Chain { seq: header.seq, hash, time: header.time };
+        tail.push((record, hash));
+    })?;
+    if let Some(seq) = broken {
+        return Err(wrong(format!("record {} does not continue the one before it", seq.0)));
+    }
+    if end != fence.chain {
+        let what = format!(
+            "the journal ends with record {}, the fence row says {}, or another hash",
+            end.seq.0, fence.chain.seq.0
+        );
+        return Err(wrong(what));
+    }
+    Ok(tail)
+}
+
+/// Records that are as young at `end` as a key must be remembered for.
+fn young(journal: &impl Records, whole: Range, end: Timestamp) -> Result<Vec<Record>, EngineError> {
+    let from = Timestamp(end.0.saturating_sub(i64::from(RECENT_SECONDS) * SECOND_MICROS));
+    let whole = Range { first: whole.first.max(Seq(1)), ..whole };
+    let mut recent = Vec::new();
+    if whole.first <= whole.last {
+        let first = journal.first_from(whole, from)?;
+        journal.for_each(Range { first, ..whole }, |record, _| recent.push(record))?;
+    }
+    Ok(recent)
+}

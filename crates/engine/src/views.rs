@@ -1,0 +1,70 @@
+//! One state of an engine's views, as every engine has them.
+
+use crate::error::{EngineError, Kind};
+use ledger::Chain;
+use wire::{AccountId, AccountState, Currency, PartitionId, Timestamp};
+
+/// Which blocks of an account: those that begin before this version and this time.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Before {
+    pub(crate) version: i64,
+    pub(crate) time: Timestamp,
+}
+
+/// An account's posted balance and what it is to be summed under.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Balance<'a> {
+    pub(crate) partition: PartitionId,
+    pub(crate) id: &'a str,
+    pub(crate) currency: Currency,
+    pub(crate) posted: i64,
+}
+
+/// Gets the time of a block's last posting, and the block; says whether it wants more.
+pub(crate) type BlockVisit<'a> = &'a mut dyn FnMut(Timestamp, &[u8]) -> Result<bool, EngineError>;
+
+/// Reads one state of the views, for as long as it is held: for one call, never longer.
+pub(crate) trait Views {
+    /// What a complaint about the views names.
+    fn place(&self) -> String;
+
+    /// How far the views of a partition are.
+    fn mark(&self, partition: PartitionId) -> Result<Chain, EngineError>;
+
+    /// The external balances of a partition, by currency.
+    fn external(&self, partition: PartitionId) -> Result<Vec<(Currency, i128)>, EngineError>;
+
+    /// Accounts, in the order of `ids`; `None` for one that is not there.
+    fn accounts(
+        &self,
+        ids: &[(PartitionId, AccountId)],
+    ) -> Result<Vec<Option<AccountState>>, EngineError>;
+
+    /// An account's blocks, newest first, until `each` says that it has enough.
+    fn blocks(
+        &self,
+        account: (PartitionId, &AccountId),
+        before: Before,
+        each: BlockVisit<'_>,
+    ) -> Result<(), EngineError>;
+
+    /// The first `wanted` accounts of these partitions before this creation and id, newest first.
+    fn accounts_before(
+        &self,
+        partitions: &[PartitionId],
+        before: (Timestamp, &str),
+        wanted: usize,
+    ) -> Result<Vec<(PartitionId, AccountState)>, EngineError>;
+
+    /// Every account of these partitions, in whatever order.
+    fn each_balance(
+        &self,
+        partitions: &[PartitionId],
+        each: &mut dyn FnMut(Balance<'_>) -> Result<(), EngineError>,
+    ) -> Result<(), EngineError>;
+
+    /// What is stored makes no sense.
+    fn corrupt(&self, what: String) -> EngineError {
+        EngineError::new(Kind::Corrupt, self.place(), what)
+    }
+}
