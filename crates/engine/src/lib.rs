@@ -13,8 +13,8 @@ mod listing;
 mod near;
 mod records;
 pub mod sqlite;
-pub mod url;
 mod tail;
+pub mod url;
 pub mod verify;
 mod views;
 
