@@ -8,8 +8,8 @@ use ledger::{Answer, Known, Partition, Record, Staged, Unsound};
 use std::{collections::VecDeque, sync::Arc};
 use stdx::{Map, Moment};
 use wire::{
-    AccountId, AccountState, Command, Outcome, Refusal, Refused, Reply, Seq, ServiceTag, Timestamp,
-    call::Failure, command::KeyOrigin,
+    AccountId, AccountState, Command, KeyHash, Outcome, Refusal, Refused, Reply, Seq, ServiceTag,
+    Timestamp, call::Failure, command::KeyOrigin,
 };
 
 use crate::lookup::{KeyLookup, Lookups, RecordLookup, Stored};
@@ -412,16 +412,22 @@ impl<T> Desk<T> {
         out.answers.extend(callers.into_iter().map(|caller| (caller, Reply::Failed(failure))));
     }
 
-    /// Nothing more is decided here: everyone who waits is told, those apart whose commands are in
-    /// the engine's hands.
-    pub fn turn_away(&mut self, out: &mut Outbox<T>) {
-        let lanes = std::mem::take(&mut self.lanes).into_iter().flat_map(|(_, lane)| {
-            let parked = lane.queue.into_iter().map(|parked| parked.waiting.caller);
-            parked.chain(lane.reads)
-        });
-        let ready = self.ready.drain(..).map(|waiting| waiting.caller);
-        out.answers
-            .extend(lanes.chain(ready).map(|caller| (caller, Reply::Failed(Failure::NotOwner))));
+    /// Nothing of what waits is decided here: whoever asked is told why, by the key of a command,
+    /// those apart whose commands are in the engine's hands.
+    pub fn turn_away(
+        &mut self,
+        of_reads: Failure,
+        of_key: impl Fn(KeyHash) -> Failure,
+        out: &mut Outbox<T>,
+    ) {
+        let mut waiting = std::mem::take(&mut self.ready);
+        for (_, lane) in std::mem::take(&mut self.lanes) {
+            let reads = lane.reads.into_iter();
+            out.answers.extend(reads.map(|caller| (caller, Reply::Failed(of_reads))));
+            waiting.extend(lane.queue.into_iter().map(|parked| parked.waiting));
+        }
+        let failed = |it: Waiting<T>| (it.caller, Reply::Failed(of_key(it.command.key)));
+        out.answers.extend(waiting.into_iter().map(failed));
     }
 
     /// A batch of it is in the engine's hands.
@@ -432,7 +438,7 @@ impl<T> Desk<T> {
     /// Somebody else owns the partition: everyone who waits is told, and the desk is given up.
     pub fn fenced(mut self, out: &mut Outbox<T>) {
         self.dropped(Failure::NotOwner, out);
-        self.turn_away(out);
+        self.turn_away(Failure::NotOwner, |_| Failure::NotOwner, out);
     }
 }
 

@@ -3,12 +3,19 @@
 //! Pure: the shell brings calls, time and what other threads found out, and carries away what is
 //! to be committed, looked up, projected and answered.
 
+mod contact;
+mod reads;
+
+pub use contact::{PATIENCE, Way};
+
 use crate::{
     desk::{Decided, Desk, Outbox},
     lookup::{Found, Lookups},
 };
+use contact::Contact;
 use engine::Write;
-use ledger::{Hash, Known, Partition, Record, Unsound};
+use ledger::{Hash, Partition, Record, Unsound};
+use reads::{Asked, Reads};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -59,6 +66,10 @@ pub struct Executor<T> {
     waiting_count: usize,
     /// Whether anybody still waits for an answer.
     is_wanted: fn(&T) -> bool,
+    /// Reads from memory are answered only after the engine has confirmed the tenure.
+    confirms: bool,
+    reads: Reads<T>,
+    contact: Contact,
     pub counters: Counters,
 }
 
@@ -104,6 +115,9 @@ pub enum Ending {
     Fenced,
     /// The engine refused the whole batch; nothing of it happened.
     Refused,
+    /// Nothing of it happened, and whoever asked may ask again: the partition is ours, as far as
+    /// anybody knows.
+    NotExecuted,
 }
 
 impl<T> Executor<T> {
@@ -127,6 +141,9 @@ impl<T> Executor<T> {
             unprojected_count: 0,
             waiting_count: 0,
             is_wanted: |_| true,
+            confirms: false,
+            reads: Reads::default(),
+            contact: Contact::default(),
             counters: Counters::default(),
         }
     }
@@ -135,6 +152,12 @@ impl<T> Executor<T> {
     /// there. Once staged, it is decided and journaled whoever waits.
     pub fn only_if(&mut self, is_wanted: fn(&T) -> bool) {
         self.is_wanted = is_wanted;
+    }
+
+    /// From now on reads from memory wait for [`Executor::confirmed`]: this node can be deposed
+    /// without its knowledge.
+    pub fn confirm_reads(&mut self) {
+        self.confirms = true;
     }
 
     /// Takes office in a partition: its journal has been loaded and the epoch is ours.
@@ -174,10 +197,11 @@ impl<T> Executor<T> {
         let was_here = self.arriving.len() < arriving;
         match self.desks.get_mut(&partition) {
             Some(desk) if desk.ledger.epoch() == epoch => {
-                desk.turn_away(&mut self.out);
+                desk.turn_away(Failure::NotOwner, |_| Failure::NotOwner, &mut self.out);
                 self.out.lookups.forget(partition);
+                self.leave_reads(Some(partition), Failure::NotOwner);
                 self.is_changed = true;
-                if desk.is_in_commit() {
+                if self.desks.get(&partition).is_some_and(Desk::is_in_commit) {
                     self.closing.insert(partition);
                 } else {
                     self.end(partition);
@@ -264,12 +288,23 @@ impl<T> Executor<T> {
                     return self.fail(caller, Failure::NotOwner);
                 }
                 match self.desks.get_mut(&partition) {
+                    // What is known of the key is told once the engine is back.
+                    Some(desk)
+                        if self.contact.is_given_up(now)
+                            && desk.ledger.key(command.key).is_none() =>
+                    {
+                        let failure = self.contact.failure(command.key);
+                        self.fail(caller, failure);
+                    }
                     Some(desk) => desk.execute(caller, deadline, command, &mut self.out),
                     None => self.fail(caller, Failure::NotOwner),
                 }
             }
             Call::Query(query) => {
                 self.counters.queries += 1;
+                if self.contact.is_given_up(now) {
+                    return self.fail(caller, Failure::EngineUnavailable);
+                }
                 self.ask(caller, deadline, query);
             }
         }
@@ -277,42 +312,31 @@ impl<T> Executor<T> {
 
     fn ask(&mut self, caller: T, deadline: Moment, query: Query) {
         let owned = || self.owned().into_iter().map(|(partition, _)| partition).collect();
-        let (partition, question) = match query {
+        match query {
             Query::Account(account) => {
                 let partition = account.partition(self.partitions_count);
-                if self.closing.contains(&partition) {
-                    return self.fail(caller, Failure::NotOwner);
-                }
-                return match self.desks.get_mut(&partition) {
-                    Some(desk) => desk.read(caller, account, &mut self.out),
-                    None => self.fail(caller, Failure::NotOwner),
-                };
+                self.read(caller, deadline, partition, Asked::Account(account));
             }
-            Query::Transaction(id) if id.service() == self.service => {
-                (Some(id.partition()), Question::Transaction(id))
-            }
-            Query::Transaction(_) => return self.fail(caller, Failure::NoSuchTransaction),
             Query::Transactions(history) => {
                 let partition = history.account.partition(self.partitions_count);
-                let desk = self.desks.get(&partition);
-                let known = match desk.map(|desk| desk.ledger.account(&history.account)) {
-                    Some(Known::Present(_)) => true,
-                    Some(Known::Absent) => return self.fail(caller, Failure::NoSuchAccount),
-                    Some(Known::Unknown) | None => false,
-                };
-                (Some(partition), Question::Transactions { partition, history, known })
+                self.read(caller, deadline, partition, Asked::History(history));
             }
-            Query::Accounts(listing) => (None, Question::Accounts(owned(), listing)),
-            Query::Trial => (None, Question::Trial(owned())),
-        };
-        if partition.is_some_and(|partition| !self.desks.contains_key(&partition)) {
-            return self.fail(caller, Failure::NotOwner);
+            Query::Transaction(id) if id.service() == self.service => {
+                if !self.desks.contains_key(&id.partition()) {
+                    return self.fail(caller, Failure::NotOwner);
+                }
+                self.question(caller, deadline, Question::Transaction(id));
+            }
+            Query::Transaction(_) => self.fail(caller, Failure::NoSuchTransaction),
+            Query::Accounts(listing) => {
+                let question = Question::Accounts(owned(), listing);
+                self.question(caller, deadline, question);
+            }
+            Query::Trial => {
+                let question = Question::Trial(owned());
+                self.question(caller, deadline, question);
+            }
         }
-        if QUESTIONS_MAX <= self.questions.len() + self.asked_count {
-            self.counters.shed += 1;
-            return self.fail(caller, Failure::Overloaded);
-        }
-        self.questions.push((caller, deadline, question));
     }
 
     fn fail(&mut self, caller: T, failure: Failure) {
@@ -343,6 +367,9 @@ impl<T> Executor<T> {
             writes.push(Write { header: record.header, hash, record: bytes });
             self.committing.push((*partition, record, hash));
         }
+        if !writes.is_empty() {
+            self.contact.staged(now);
+        }
         self.counters.batches += u64::from(!writes.is_empty());
         self.counters.records += writes.len() as u64;
         writes
@@ -355,6 +382,7 @@ impl<T> Executor<T> {
     pub fn ended(&mut self, endings: &[Ending]) -> Vec<(Arc<Record>, Hash)> {
         let committing = std::mem::take(&mut self.committing);
         assert_eq!(endings.len(), committing.len());
+        self.contact.ended();
         let mut projectable = Vec::with_capacity(endings.len());
         for ((partition, record, hash), ending) in committing.into_iter().zip(endings) {
             match ending {
@@ -370,11 +398,18 @@ impl<T> Executor<T> {
                     desk.dropped(Failure::EngineUnavailable, &mut self.out);
                     desk.evict(self.accounts_max);
                 }
+                Ending::NotExecuted => {
+                    let desk = self.desks.get_mut(&partition).expect("owned while it commits");
+                    // As if another were about to take it: gateways ask again.
+                    desk.dropped(Failure::NotOwner, &mut self.out);
+                    desk.evict(self.accounts_max);
+                }
                 Ending::Fenced => {
                     let desk = self.desks.get_mut(&partition).expect("owned while it commits");
                     desk.dropped(Failure::NotOwner, &mut self.out);
-                    desk.turn_away(&mut self.out);
+                    desk.turn_away(Failure::NotOwner, |_| Failure::NotOwner, &mut self.out);
                     self.out.lookups.forget(partition);
+                    self.leave_reads(Some(partition), Failure::NotOwner);
                     self.end(partition);
                 }
             }
@@ -414,6 +449,7 @@ impl<T> Executor<T> {
         assert_eq!(wanted.keys.len(), found.keys.len());
         assert_eq!(callers.len(), found.records.len());
         self.is_looking_up = false;
+        self.contact.back(Way::LookUp);
         for (lookup, stored) in wanted.keys.into_iter().zip(found.keys) {
             if let Some(desk) = self.desks.get_mut(&lookup.partition) {
                 desk.key_found(&lookup.account, lookup.ticket, stored, &mut self.out);

@@ -1,5 +1,6 @@
 //! The account node: one thread of I/O and executors, and a thread each that commits, looks up,
-//! reads history, projects, and takes and gives partitions.
+//! reads history, projects, confirms that the node is still the owner, and takes and gives
+//! partitions.
 //!
 //! Decides nothing about money itself: `ledger` does. [`executor`] and [`desk`] are pure, the rest
 //! is the shell around them.
@@ -9,8 +10,10 @@ pub mod desk;
 pub mod executor;
 pub mod lookup;
 
+mod commits;
 mod history;
 mod intake;
+mod knocker;
 mod load;
 mod node;
 mod post;

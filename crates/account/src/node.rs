@@ -3,13 +3,14 @@
 
 use crate::{
     AccountConfig,
-    executor::{ACCOUNTS_MAX, Ended, Ending, Executor},
+    commits::Commit,
+    executor::{ACCOUNTS_MAX, Ended, Ending, Executor, Way},
     intake::Intake,
     load::Taken,
     post::Post,
     status::Status,
     steward::{Seat, Word, Words},
-    threads::{self, Commit, Jobs, Projection, Report, Threads},
+    threads::{self, Jobs, Projection, Report, Threads},
 };
 use balance::Arrival;
 use engine::{Engine, EngineError, Settings};
@@ -216,6 +217,9 @@ impl Node {
     fn new(config: &AccountConfig, service: ServiceTag, jobs: Jobs, status: Arc<Status>) -> Node {
         let mut executor = Executor::new(service, config.partitions, ACCOUNTS_MAX);
         executor.only_if(|caller: &Caller| caller.reply.is_wanted());
+        if jobs.confirms.is_some() {
+            executor.confirm_reads();
+        }
         Node {
             name: Arc::clone(&config.node.name),
             service: config.service.clone(),
@@ -307,19 +311,35 @@ impl Node {
 
     /// Takes in what the threads report, until one of them cannot go on: then, why.
     async fn carry(&self, inbox: &mut mpsc::UnboundedReceiver<Report>, server: &Server) -> String {
-        while let Some(report) = inbox.recv().await {
+        loop {
+            let report = tokio::select! {
+                report = inbox.recv() => report,
+                () = self.lose_patience() => {
+                    self.give_out(server);
+                    continue;
+                }
+            };
+            let Some(report) = report else { return "its threads have ended".to_owned() };
             if let Err(why) = self.take_in(report, server) {
                 return why;
             }
             self.give_out(server);
         }
-        "its threads have ended".to_owned()
+    }
+
+    /// Waits until the engine has been away for too long, and tells those who wait for it.
+    async fn lose_patience(&self) {
+        let ends = self.executor.borrow().patience_ends();
+        let Some(ends) = ends else { return std::future::pending().await };
+        tokio::time::sleep(ends.since(clock::now())).await;
+        self.executor.borrow_mut().lose_patience(clock::now());
     }
 
     fn take_in(&self, report: Report, server: &Server) -> Result<(), String> {
         let mut executor = self.executor.borrow_mut();
         match report {
             Report::Turn => {
+                executor.engine_back(Way::Commit);
                 if let Some(jobs) = &*self.jobs.borrow() {
                     let writes = executor.stage(clock::now(), clock::wall());
                     drop(jobs.commits.send(Commit::Batch(writes)));
@@ -337,6 +357,9 @@ impl Node {
                     drop(jobs.projections.send(Projection::Records(records)));
                 }
             }
+            Report::Away(way) => executor.engine_away(way, clock::now()),
+            Report::Doubt => executor.doubt(clock::now()),
+            Report::Confirmed(ours) => executor.confirmed(ours.as_deref()),
             Report::Found(wanted, found) => {
                 let callers = self.looking_up.take().unwrap_or_default();
                 let taken = executor.found(wanted, callers, found);
@@ -389,6 +412,11 @@ impl Node {
         {
             self.looking_up.replace(Some(callers));
             drop(jobs.lookups.send(wanted));
+        }
+        if let Some(confirms) = &jobs.confirms
+            && let Some(held) = executor.take_confirm(clock::now())
+        {
+            drop(confirms.send(held));
         }
         for Ended { partition, epoch, was_here } in executor.take_ended() {
             if was_here {

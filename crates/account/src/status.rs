@@ -2,7 +2,7 @@
 
 use crate::{
     AccountConfig,
-    executor::{Executor, UNPROJECTED_MAX, WAITING_MAX},
+    executor::{Executor, PATIENCE, UNPROJECTED_MAX, WAITING_MAX},
     steward::{Word, Words},
 };
 use ledger::Partition;
@@ -44,6 +44,8 @@ pub(crate) struct Status {
     /// When the commit began that has not ended yet, in nanoseconds of the process's clock and at
     /// least 1; 0 between commits.
     commit_since: Counter,
+    /// Since when the engine has been away, as `commit_since`; 0 while it is there.
+    away_since: Counter,
     /// Written when a partition comes or goes, and with each projection: never on a request's path.
     owned: Mutex<Vec<Row>>,
     moves: Mutex<VecDeque<Move>>,
@@ -94,6 +96,7 @@ impl Status {
             waiting: Counter::default(),
             unprojected: Counter::default(),
             commit_since: Counter::default(),
+            away_since: Counter::default(),
             owned: Mutex::default(),
             moves: Mutex::default(),
             words: OnceLock::new(),
@@ -144,6 +147,7 @@ impl Status {
         self.records.set(counters.records);
         self.waiting.set(executor.waiting_count() as u64);
         self.unprojected.set(executor.unprojected_count() as u64);
+        self.away_since.set(executor.away_since().map_or(0, |since| since.as_nanos().max(1)));
     }
 
     /// A batch waits for its turn at the engine, or is being written.
@@ -165,6 +169,15 @@ impl Status {
     }
 }
 
+/// How long something has lasted that began at a counter's moment; 0 when it has not.
+fn age_ms(since: &Counter, now: Moment) -> u64 {
+    let age = match since.get() {
+        0 => 0,
+        since => now.since(Moment::from_nanos(since)).as_millis(),
+    };
+    u64::try_from(age).unwrap_or(u64::MAX)
+}
+
 impl Source for Status {
     fn readiness(&self) -> Result<(), String> {
         if self.ready.get() == 1 {
@@ -176,12 +189,11 @@ impl Source for Status {
 
     /// A node whose commits hang is not well, however lively the rest of it is.
     fn checks(&self, now: Moment, out: &mut Vec<SelfCheck>) {
-        let age = match self.commit_since.get() {
-            0 => 0,
-            since => now.since(Moment::from_nanos(since)).as_millis(),
-        };
-        let age = u64::try_from(age).unwrap_or(u64::MAX);
+        let age = age_ms(&self.commit_since, now);
         out.push(SelfCheck::limit("commit", age, COMMIT_WARN_MS, COMMIT_FAIL_MS, "ms unfinished"));
+        let away = age_ms(&self.away_since, now);
+        let given_up = u64::try_from(PATIENCE.as_millis()).unwrap_or(u64::MAX);
+        out.push(SelfCheck::limit("engine", away, 1, given_up, "ms out of reach"));
         let share = |count: u64, most: usize| count * 100 / (most as u64);
         let waiting = share(self.waiting.get(), WAITING_MAX);
         out.push(SelfCheck::limit("queue", waiting, QUEUE_WARN, QUEUE_FAIL, "% full"));
@@ -205,6 +217,11 @@ impl Source for Status {
             "account_unprojected",
             "Commands not in the views yet.",
             &[(&[], self.unprojected.get())],
+        );
+        out.gauge(
+            "account_engine_away_ms",
+            "How long the engine has been out of reach; 0 while it is there.",
+            &[(&[], age_ms(&self.away_since, clock::now()))],
         );
         out.gauge("account_partitions", "Partitions owned.", &[(&[], owned)]);
     }

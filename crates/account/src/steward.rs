@@ -4,7 +4,7 @@
 //! It alone changes owners. What it has taken goes to the executor's thread whole; what is to be
 //! given comes back from there once nothing of it is under way.
 
-use crate::{load, status::Status, threads::Report};
+use crate::{knocker::Knocker, load, status::Status, threads::Report};
 use engine::{
     Bell, Claim, Engine, EngineError, Kind, Reader, Registry, Tenure, engine::RECENT_SECONDS,
 };
@@ -28,7 +28,8 @@ const DAMAGED_REST: Duration = Duration::from_secs(30);
 const REFUSED_REST: Duration = Duration::from_secs(1);
 /// Records that are read ahead in all; those of one more partition may come on top.
 const AHEAD_RECORDS_MAX: usize = 200_000;
-/// Looks in a row that may fail for want of the engine, before the node ends: half a minute.
+/// Looks in a row that may fail for want of an engine on this machine, before the node ends: half
+/// a minute.
 const BLIND_LOOKS_MAX: u32 = 300;
 
 /// Where a node sits among those of its service.
@@ -92,7 +93,10 @@ pub(crate) struct Steward {
     ahead: BTreeMap<PartitionId, VecDeque<Record>>,
     has_settled: bool,
     has_emptied: bool,
+    /// The engine can be out of reach for a while, and come back.
+    may_be_away: bool,
     blind_looks: u32,
+    knocker: Knocker,
 }
 
 /// Why the thread ends.
@@ -113,6 +117,7 @@ impl Steward {
         engine: &dyn Engine,
         service: ServiceTag,
         seat: Seat,
+        may_be_away: bool,
         reports: to_executor::UnboundedSender<Report>,
     ) -> Result<(Steward, Words), EngineError> {
         let (registry, reader) = (engine.registry()?, engine.reader()?);
@@ -131,7 +136,9 @@ impl Steward {
             ahead: BTreeMap::new(),
             has_settled: false,
             has_emptied: false,
+            may_be_away,
             blind_looks: 0,
+            knocker: Knocker::default(),
         };
         Ok((steward, Words { sender, bell }))
     }
@@ -160,18 +167,20 @@ impl Steward {
         }
         let survey = match self.registry.survey() {
             Ok(survey) => survey,
-            // What is owned is served on: others see that this node lives.
-            Err(error) if error.kind == Kind::Unavailable && self.blind_looks < BLIND_LOOKS_MAX => {
+            // What is owned is served on as far as the engine lets it.
+            Err(error) if error.kind == Kind::Unavailable && self.may_look_again() => {
                 if self.blind_looks == 0 {
                     tracing::warn!(%error, "cannot see who owns what");
                 }
-                self.blind_looks += 1;
+                self.blind_looks = self.blind_looks.saturating_add(1);
                 return Ok(());
             }
             Err(error) => return Err(error.into()),
         };
         self.blind_looks = 0;
         self.learn_names(&survey);
+        let name = |id| self.names.get(&id).cloned();
+        self.knocker.knock(self.registry.as_mut(), name);
         let orders = self.heir.look(clock::now(), &survey);
         self.carry_out(&orders)?;
         self.read_ahead();
@@ -183,6 +192,10 @@ impl Steward {
             self.report(Report::Emptied(is_empty))?;
         }
         Ok(())
+    }
+
+    fn may_look_again(&self) -> bool {
+        self.may_be_away || self.blind_looks < BLIND_LOOKS_MAX
     }
 
     fn learn_names(&mut self, survey: &Survey) {
@@ -298,7 +311,9 @@ impl Steward {
             // the nodes that would try it.
             Err(error) => {
                 tracing::error!(%error, partition = partition.0, "a partition does not load");
-                self.resting.insert(partition, clock::now() + DAMAGED_REST);
+                let is_away = self.may_be_away && error.kind == Kind::Unavailable;
+                let rest = if is_away { REFUSED_REST } else { DAMAGED_REST };
+                self.resting.insert(partition, clock::now() + rest);
                 self.heir.hear(clock::now(), partition, News::Failed);
             }
         }

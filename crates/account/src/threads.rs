@@ -1,19 +1,19 @@
 //! The threads of an account node that may block: one commits, one looks up, one reads history,
-//! one projects. The lease thread is in [`crate::steward`].
+//! one projects, one confirms. The lease thread is in [`crate::steward`].
 //!
-//! Each takes a job, does it, and sends what came of it to the executor's thread. A job that the
-//! engine cannot do ends the process: what is on disk is read again by the next one.
+//! Each takes a job, does it, and sends what came of it to the executor's thread. While the engine
+//! is out of reach, which only one on another machine can be, a job is tried again and again. One
+//! that the engine cannot do ends the process: what is on disk is read again by the next one.
 
 use crate::{
-    executor::{Ending, Question},
+    commits::{Commit, Commits, Tries},
+    executor::{Ending, Question, Way},
     history,
     load::Taken,
     lookup::{self, Found, Lookups},
     steward::{self, Seat, Steward},
 };
-use engine::{
-    CommitError, Committer, Engine, EngineError, Fate, Kind, ProjectError, Projector, Write,
-};
+use engine::{Confirmer, Engine, EngineError, Kind, ProjectError, Projector};
 use ledger::{Chain, Hash, Header, Record};
 use net::clock;
 use std::{
@@ -33,15 +33,18 @@ const PROJECTION_EVERY: Duration = Duration::from_secs(1);
 /// Commands that are projected in one transaction, though they came sooner.
 const PROJECTION_COMMANDS: usize = 20_000;
 
-/// Batches refused in a row of which one is told.
-const REFUSED_TOLD_EVERY: u64 = 10_000;
-
 /// What the threads tell the executor's thread.
 #[derive(Debug)]
 pub(crate) enum Report {
     /// It is this node's turn to commit: whatever is ready now goes into the batch.
     Turn,
     Ended(Vec<Ending>),
+    /// The engine could not be reached this way; it is tried again.
+    Away(Way),
+    /// Whether the batch is durable is not known, before it is reported as ended.
+    Doubt,
+    /// Which of the tenures asked for are ours; `None` when the engine did not answer.
+    Confirmed(Option<Vec<bool>>),
     Found(Lookups<()>, Found),
     /// The answer to the question of this number.
     Answered(u64, Reply),
@@ -66,6 +69,8 @@ pub(crate) struct Jobs {
     pub(crate) lookups: mpsc::Sender<Lookups<()>>,
     pub(crate) questions: mpsc::Sender<(u64, Moment, Question)>,
     pub(crate) projections: mpsc::Sender<Projection>,
+    /// `None` where reads need no confirmation.
+    pub(crate) confirms: Option<mpsc::Sender<Vec<(PartitionId, Epoch)>>>,
     pub(crate) leases: steward::Words,
 }
 
@@ -76,15 +81,6 @@ pub(crate) enum Projection {
     Records(Vec<(Arc<Record>, Hash)>),
     /// Another node owns the partition, or will: what of it waits here is its to project.
     Left(PartitionId),
-}
-
-/// What the commit thread is asked, in this order and again.
-#[derive(Debug)]
-pub(crate) enum Commit {
-    /// To wait for this node's turn.
-    Turn,
-    /// To write, or without writes to give the turn back.
-    Batch(Vec<Write>),
 }
 
 /// The running threads.
@@ -112,40 +108,42 @@ pub(crate) fn start(
     let (lookups, lookup_jobs) = mpsc::channel();
     let (questions, question_jobs) = mpsc::channel();
     let (projections, projection_jobs) = mpsc::channel();
-    let (mut committer, mut projector) = (engine.committer()?, engine.projector()?);
+    let (committer, mut projector) = (engine.committer()?, engine.projector()?);
+    let confirmer = engine.confirmer()?;
+    // An owner can be deposed without its knowledge just where the engine can be out of its reach.
+    let may_be_away = confirmer.is_some();
     let (mut finder, mut historian) = (engine.reader()?, engine.reader()?);
-    let (steward, leases) = Steward::new(engine, service, seat, reports.clone())?;
+    let (steward, leases) = Steward::new(engine, service, seat, may_be_away, reports.clone())?;
     let mut threads = Vec::new();
     let mut spawn = |name: &str, body: Box<dyn FnOnce() + Send>| {
         let thread = thread::Builder::new().name(name.to_owned()).spawn(body);
         threads.push(thread.expect("the system has room for four threads"));
     };
-    let out = reports.clone();
-    spawn(
-        "commit",
-        Box::new(move || {
-            let mut refused = 0;
-            each(&commit_jobs, &out, |job| match job {
-                Commit::Turn => match committer.wait_turn() {
-                    Ok(()) => Report::Turn,
-                    Err(err) => Report::Fatal(err.to_string()),
-                },
-                Commit::Batch(writes) => commit(committer.as_mut(), &writes, &mut refused),
-            });
-        }),
-    );
+    let (out, jobs) = (reports.clone(), commit_jobs);
+    let thread = Commits { committer, jobs, out, may_be_away, refused: 0 };
+    spawn("commit", Box::new(move || thread.run()));
     let out = reports.clone();
     spawn(
         "lookup",
         Box::new(move || {
             each(&lookup_jobs, &out, |wanted| {
-                match lookup::look_up(finder.as_mut(), service, &wanted) {
+                let ask = || lookup::look_up(finder.as_mut(), service, &wanted);
+                // If nobody hears it, the executor's thread has ended.
+                let away = || drop(out.send(Report::Away(Way::LookUp)));
+                Some(match Tries::until(&lookup_jobs, may_be_away, ask, away)? {
                     Ok(found) => Report::Found(wanted, found),
                     Err(err) => Report::Fatal(err.to_string()),
-                }
+                })
             });
         }),
     );
+    let confirms = confirmer.map(|mut confirmer| {
+        let (confirms, jobs) = mpsc::channel::<Vec<_>>();
+        let out = reports.clone();
+        let body = move || each(&jobs, &out, |held| Some(confirm(confirmer.as_mut(), &held)));
+        spawn("confirm", Box::new(body));
+        confirms
+    });
     let out = reports.clone();
     spawn(
         "history",
@@ -156,59 +154,42 @@ pub(crate) fn start(
                     true => history::answer(historian.as_mut(), service, question),
                     false => Reply::Failed(Failure::Overloaded),
                 };
-                Report::Answered(number, reply)
+                Some(Report::Answered(number, reply))
             });
         }),
     );
     let out = reports.clone();
-    spawn("project", Box::new(move || project(projector.as_mut(), &projection_jobs, &out)));
+    spawn(
+        "project",
+        Box::new(move || project(projector.as_mut(), may_be_away, &projection_jobs, &out)),
+    );
     spawn("lease", Box::new(move || steward.run()));
-    Ok((Jobs { commits, lookups, questions, projections, leases }, Threads(threads)))
+    Ok((Jobs { commits, lookups, questions, projections, confirms, leases }, Threads(threads)))
 }
 
-/// Does jobs until nobody can send one, or nobody hears what came of it.
+/// Does jobs until nobody can send one, or nobody hears what came of it; `None`: nobody would.
 fn each<J>(
     jobs: &mpsc::Receiver<J>,
     out: &to_executor::UnboundedSender<Report>,
-    mut work: impl FnMut(J) -> Report,
+    mut work: impl FnMut(J) -> Option<Report>,
 ) {
     while let Ok(job) = jobs.recv() {
-        if out.send(work(job)).is_err() {
+        let Some(report) = work(job) else { return };
+        if out.send(report).is_err() {
             return;
         }
     }
 }
 
-/// `refused` counts the batches that were refused in a row: a full disk refuses hundreds a second,
-/// and to say so each time would fill another disk.
-fn commit(committer: &mut dyn Committer, writes: &[Write], refused: &mut u64) -> Report {
-    match committer.commit(writes) {
-        Ok(fates) => {
-            if 0 < std::mem::take(refused) {
-                tracing::info!("the engine takes batches again");
-            }
-            Report::Ended(
-                fates
-                    .into_iter()
-                    .map(|fate| match fate {
-                        Fate::Committed => Ending::Committed,
-                        Fate::Fenced => Ending::Fenced,
-                        Fate::NotExecuted => Ending::Refused,
-                    })
-                    .collect(),
-            )
+/// A confirmation that the engine does not answer is not tried again: whoever reads may.
+fn confirm(confirmer: &mut dyn Confirmer, held: &[(PartitionId, Epoch)]) -> Report {
+    Report::Confirmed(match confirmer.confirm(held) {
+        Ok(ours) => Some(ours),
+        Err(error) => {
+            tracing::warn!(%error, "the engine does not confirm that this node is the owner");
+            None
         }
-        Err(CommitError::NotExecuted(err)) => {
-            if refused.is_multiple_of(REFUSED_TOLD_EVERY) {
-                let before = *refused;
-                tracing::error!(%err, before, "the engine refuses batches; nothing is executed");
-            }
-            *refused += 1;
-            Report::Ended(vec![Ending::Refused; writes.len()])
-        }
-        // Only an engine that is elsewhere leaves this open; there is none yet.
-        Err(CommitError::Unknown(err) | CommitError::Fatal(err)) => Report::Fatal(err.to_string()),
-    }
+    })
 }
 
 /// What waits to be projected.
@@ -267,14 +248,25 @@ impl Backlog {
 
 /// Gathers records and projects them, until nobody can send more.
 ///
-/// While the disk is full it goes on trying: reads are served meanwhile, and nothing is lost, for
-/// the journal has what the views have not. What can gather is bounded by what may be unprojected.
+/// While the disk is full or the engine away it goes on trying: reads are served meanwhile as far
+/// as they can be, and nothing is lost, for the journal has what the views have not. What can gather is bounded by what may be unprojected.
 fn project(
     projector: &mut dyn Projector,
+    may_be_away: bool,
     jobs: &mpsc::Receiver<Projection>,
     out: &to_executor::UnboundedSender<Report>,
 ) {
     let mut backlog = Backlog::default();
+    let is_passing = |err: &EngineError| match err.kind {
+        Kind::Full => true,
+        Kind::Unavailable => may_be_away,
+        Kind::Corrupt
+        | Kind::Mismatch
+        | Kind::Copied
+        | Kind::NameTaken
+        | Kind::Deposed
+        | Kind::Unsupported => false,
+    };
     while let Ok(job) = jobs.recv() {
         backlog.add(job);
         let until = clock::now() + PROJECTION_EVERY;
@@ -292,12 +284,15 @@ fn project(
             }
             match projector.project(&backlog.records) {
                 Ok(()) => break backlog.done(),
-                Err(ProjectError::Engine(err)) if err.kind == Kind::Full => {
+                Err(ProjectError::Engine(err)) if is_passing(&err) => {
                     tracing::error!(%err, "the views cannot be written; they stay as they are");
                 }
                 Err(ProjectError::Deposed(partitions)) => {
                     match trim_all(projector, &mut backlog, &partitions) {
                         Ok(()) => continue,
+                        Err(err) if is_passing(&err) => {
+                            tracing::error!(%err, "the views cannot be read");
+                        }
                         Err(err) => break Report::Fatal(err.to_string()),
                     }
                 }
@@ -395,8 +390,9 @@ mod tests {
         let (jobs, given) = mpsc::channel();
         let (reports, mut told) = to_executor::unbounded_channel();
         let (calls, called) = mpsc::channel();
-        let thread =
-            thread::spawn(move || project(&mut Full { calls_left: 2, calls }, &given, &reports));
+        let thread = thread::spawn(move || {
+            project(&mut Full { calls_left: 2, calls }, false, &given, &reports);
+        });
         for number in 1..4 {
             jobs.send(Projection::Records(vec![record(number)])).unwrap();
             assert_eq!(called.recv().unwrap(), usize::from(number));
@@ -470,7 +466,7 @@ mod tests {
             let (projected, calls) = mpsc::channel();
             jobs.send(Projection::Records(records.clone())).unwrap();
             drop(jobs);
-            project(&mut Moved { mark: chains[reached], projected }, &given, &reports);
+            project(&mut Moved { mark: chains[reached], projected }, false, &given, &reports);
             let seqs = calls.try_recv().unwrap_or_default().into_iter().map(|it| it.0);
             assert_eq!(seqs.collect::<Vec<u64>>(), expected);
             let Some(Report::Projected(marks, 3)) = told.blocking_recv() else { panic!() };

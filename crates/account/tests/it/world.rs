@@ -2,7 +2,7 @@
 //! projector catches up.
 
 use account::{
-    executor::{Ending, Executor},
+    executor::{Ending, Executor, PATIENCE},
     lookup::{Found, KeyLookup, Lookups, Stored},
 };
 use engine::Write;
@@ -14,7 +14,7 @@ use wire::{
     Fingerprint, KeyHash, Kind, Outcome, PartitionId, Reply, Seq, ServiceTag, Timestamp,
     call::Failure,
     command::{KeyOrigin, Post},
-    query::Query,
+    query::{Filter, History, Query},
 };
 
 pub(crate) const PARTITIONS: u16 = 2;
@@ -65,6 +65,13 @@ impl World {
         let id = AccountId::parse(account).unwrap();
         let partition = id.partition(PARTITIONS);
         self.call(caller, partition, Call::Query(Query::Account(id)));
+    }
+
+    pub(crate) fn history(&mut self, caller: u32, account: &str) {
+        let account = AccountId::parse(account).unwrap();
+        let partition = account.partition(PARTITIONS);
+        let all = History { account, filter: Filter::default(), before: None, limit: 50 };
+        self.call(caller, partition, Call::Query(Query::Transactions(all)));
     }
 
     fn call(&mut self, caller: u32, partition: PartitionId, call: Call) {
@@ -205,6 +212,16 @@ impl World {
         }
     }
 
+    /// Runs until no command waits any more; reads may.
+    pub(crate) fn settle_commands(&mut self) {
+        for _ in 0..4 {
+            self.ask();
+            self.find();
+            self.stage();
+            self.end(Ending::Committed);
+        }
+    }
+
     /// Makes look-ups until everything that waits for one is ready.
     pub(crate) fn settle_look_ups(&mut self) {
         for _ in 0..3 {
@@ -256,6 +273,35 @@ impl World {
     /// Every record of the journal, in order.
     pub(crate) fn records(&self) -> impl Iterator<Item = &Record> {
         self.journal.values()
+    }
+
+    /// The engine's answer to the batch has not come, and the time of patience passes.
+    pub(crate) fn doubt(&mut self) {
+        assert!(!self.committing.is_empty());
+        self.executor.doubt(self.now);
+        self.pass(PATIENCE);
+    }
+
+    /// Time passes, and those who wait for the engine hear of it.
+    pub(crate) fn pass(&mut self, time: Duration) {
+        self.now = self.now + time;
+        if self.executor.patience_ends().is_some_and(|ends| ends <= self.now) {
+            self.executor.lose_patience(self.now);
+        }
+        self.collect();
+    }
+
+    /// A confirmation begins: what of.
+    pub(crate) fn confirm(&mut self) -> Option<Vec<(PartitionId, Epoch)>> {
+        let held = self.executor.take_confirm(self.now);
+        self.collect();
+        held
+    }
+
+    /// It ends.
+    pub(crate) fn confirmed(&mut self, ours: Option<&[bool]>) {
+        self.executor.confirmed(ours);
+        self.collect();
     }
 
     fn collect(&mut self) {
