@@ -20,6 +20,7 @@ use balance::Policy;
 use complaint::Complaints;
 use elements::{
     beat::Beat,
+    checks::Checks,
     endpoint::EndpointRef,
     engine::EngineUrl,
     http_service::{Manner, WeightedUrl},
@@ -89,6 +90,8 @@ pub(crate) struct Node {
     pub(crate) role: Role,
     pub(crate) admin: Option<SocketAddr>,
     pub(crate) drain: Duration,
+    /// Limits of its self checks that are not the usual ones.
+    pub(crate) checks: Checks,
 }
 
 /// What a node does, and what only that role needs.

@@ -8,7 +8,9 @@
 pub mod beat;
 mod vitals;
 
-use self::beat::{BEATS_MAX, BEATS_PATH, Beat, PROOF_HEADER, Phase, SelfCheck, Verdict, proof};
+use self::beat::{
+    BEATS_MAX, BEATS_PATH, Beat, Limits, PROOF_HEADER, Phase, SelfCheck, Verdict, proof,
+};
 use crate::{
     admin::Source,
     clock,
@@ -25,7 +27,7 @@ use http_body_util::Full;
 use serde_json::value::RawValue;
 use std::{
     cell::RefCell,
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     io,
     net::SocketAddr,
     path::PathBuf,
@@ -57,6 +59,8 @@ pub struct AgentConfig {
     pub key: ClusterKey,
     /// Where the node keeps something, if it does: its disk is watched.
     pub folder: Option<PathBuf>,
+    /// By the name of the check: limits that are not to be the usual ones.
+    pub limits: BTreeMap<String, Limits>,
 }
 
 /// How a node's role reaches its agent. Clones reach the same one.
@@ -216,6 +220,12 @@ impl Beater {
         {
             source.checks(now, &mut checks);
         }
+        for check in &mut checks {
+            if let Some(limits) = self.config.limits.get(&check.name) {
+                let limits = limits.or(check.limits);
+                *check = check.clone().judged_by(limits);
+            }
+        }
         let verdict = checks.iter().map(|it| it.verdict).max().unwrap_or(Verdict::Pass);
         let metrics = source.and_then(|it| RawValue::from_string(it.status()).ok());
         let beat = Beat {
@@ -333,5 +343,5 @@ pub fn verdict(name: &str, why: Result<String, String>) -> SelfCheck {
         Ok(detail) => (Verdict::Pass, detail),
         Err(detail) => (Verdict::Fail, detail),
     };
-    SelfCheck { name: name.to_owned(), verdict, detail }
+    SelfCheck::of(name, verdict, detail)
 }

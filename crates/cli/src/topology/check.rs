@@ -3,7 +3,7 @@
 use super::{
     Door, Monitor, Node, Role, Route, Service, ServiceKind, Topology,
     complaint::{Complaints, nearest},
-    elements::{address, endpoint::EndpointRef, engine::EngineUrl, front, role::RoleName},
+    elements::{address, checks, endpoint::EndpointRef, engine::EngineUrl, front, role::RoleName},
     file::{NodeFile, RouteFile, ServiceFile, TopologyFile},
     reader::{Field, Placed},
 };
@@ -249,6 +249,7 @@ impl Check<'_> {
             role,
             admin: it.admin.good().map(|it| it.value),
             drain: it.drain.value_or(DRAIN_DEFAULT),
+            checks: checks::merged(&it.checks, &self.file.checks),
         })
     }
 

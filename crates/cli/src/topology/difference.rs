@@ -5,7 +5,7 @@
 
 use super::{
     Door, Front, Monitor, Node, Role, Service, ServiceKind, Topology,
-    elements::endpoint::EndpointRef,
+    elements::{checks, endpoint::EndpointRef},
 };
 use net::trunk::TlsFiles;
 use proxy::{
@@ -89,10 +89,11 @@ impl Difference {
     }
 
     fn node(&mut self, was: &Node, is: &Node) {
-        let Node { name, role: _, admin, drain } = is;
+        let Node { name, role: _, admin, drain, checks: limits } = is;
         let key = |of: &str| format!("nodes[{name}].{of}");
         self.restart(key("admin"), shown(was.admin), shown(*admin));
         self.change(key("drain"), format!("{:?}", was.drain), format!("{drain:?}"));
+        self.restart(key("checks"), checks::shown(&was.checks), checks::shown(limits));
     }
 
     fn role(&mut self, (old, was): (&Topology, &Role), (new, is): (&Topology, &Role), at: &str) {

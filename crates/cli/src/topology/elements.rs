@@ -2,6 +2,7 @@
 
 pub(crate) mod address;
 pub(crate) mod beat;
+pub(crate) mod checks;
 pub(crate) mod duration;
 pub(crate) mod endpoint;
 pub(crate) mod engine;

@@ -5,6 +5,7 @@ use super::{
     elements::{
         address,
         beat::Beat,
+        checks::{self, Checks},
         duration, endpoint,
         endpoint::EndpointRef,
         engine,
@@ -22,14 +23,23 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use toml::de::DeTable;
 use wire::limits;
 
-const FILE_KEYS: [&str; 8] =
-    ["name", "services", "routes", "nodes", "cluster_key", "api_key", "ping_key", "trunk_tls"];
+const FILE_KEYS: [&str; 9] = [
+    "name",
+    "services",
+    "routes",
+    "nodes",
+    "cluster_key",
+    "api_key",
+    "ping_key",
+    "trunk_tls",
+    "checks",
+];
 const TRUNK_TLS_KEYS: [&str; 3] = ["ca", "cert", "key"];
 const SERVICE_KEYS: [&str; 9] =
     ["engine", "partitions", "http", "protocol", "host", "policy", "hash", "check", "ca"];
 const ROUTE_KEYS: [&str; 2] = ["path", "service"];
 /// Every key of a node, with the roles that have it.
-const NODE_KEYS: [(&str, &[RoleName]); 20] = {
+const NODE_KEYS: [(&str, &[RoleName]); 21] = {
     use RoleName::{Account, Balancer, Gateway, Monitor};
     const ALL: &[RoleName] = &[Balancer, Gateway, Account, Monitor];
     [
@@ -37,6 +47,7 @@ const NODE_KEYS: [(&str, &[RoleName]); 20] = {
         ("role", ALL),
         ("admin", ALL),
         ("drain", ALL),
+        ("checks", ALL),
         ("http", &[Balancer, Gateway, Monitor]),
         ("trunk", &[Balancer, Gateway, Account]),
         ("endpoints", &[Balancer]),
@@ -66,6 +77,7 @@ pub(super) struct TopologyFile {
     pub(super) api_key: Field<PathBuf>,
     pub(super) trunk_tls: Option<TrunkTlsFile>,
     pub(super) ping_key: Field<PathBuf>,
+    pub(super) checks: Checks,
     pub(super) services: Vec<ServiceFile>,
     pub(super) routes: Vec<RouteFile>,
     pub(super) nodes: Vec<NodeFile>,
@@ -117,6 +129,7 @@ pub(super) struct NodeFile {
     pub(super) service: Field<String>,
     pub(super) workers: Field<usize>,
     pub(super) drain: Field<Duration>,
+    pub(super) checks: Checks,
     pub(super) deadline: Field<Duration>,
     pub(super) beat: Beat,
     pub(super) front: Front,
@@ -140,6 +153,7 @@ pub(super) fn read<'a>(walk: &mut Walk<'a>, table: &'a DeTable<'a>) -> TopologyF
             key: table.string(walk, "key", path::parse_file),
         }),
         ping_key: root.string(walk, "ping_key", path::parse_file),
+        checks: checks::read(walk, &root),
         services: read_services(walk, &root),
         routes: read_routes(walk, &root),
         nodes: read_nodes(walk, &root),
@@ -235,6 +249,7 @@ fn read_node<'a>(walk: &mut Walk<'a>, table: &Section<'a>) -> NodeFile {
         service: table.string(walk, "service", name::parse),
         workers: table.integer(walk, "workers", 1..=WORKERS_MAX),
         drain: table.string(walk, "drain", duration::parse),
+        checks: checks::read(walk, table),
         deadline: table.string(walk, "deadline", duration::parse),
         beat: Beat::read(walk, table),
         front: front::read(walk, table),

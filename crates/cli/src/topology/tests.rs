@@ -30,7 +30,7 @@ fn everything_wrong_is_told_at_once() {
     check(
         include_str!("tests/broken.toml"),
         "\
-1: colour is no key of this table: want one of name, services, routes, nodes, cluster_key, api_key, ping_key, trunk_tls
+1: colour is no key of this table: want one of name, services, routes, nodes, cluster_key, api_key, ping_key, trunk_tls, checks
 1: name is missing: want a name for the tree, as in name = \"shop\"
 3: services.a.partitions = 5000: want a whole number from 1 to 4096
 4: services.a.engine = \"mysql://x\": want \"sqlite:FOLDER\" or \"postgres://…\"
@@ -395,4 +395,29 @@ fn a_balancer_stands_before_nodes_or_before_one_http_service() {
     assert_eq!(service.endpoints[0].authority(), "10.0.0.1:80");
     let Role::Balancer { endpoints, .. } = &tree.node("edge").unwrap().role else { panic!() };
     assert_eq!(tree.http_behind(endpoints), None);
+}
+
+#[test]
+fn limits_of_self_checks_are_the_files_unless_a_node_has_its_own() {
+    let text = SHOP.replacen(
+        "name = \"shop\"",
+        "name = \"shop\"\nchecks = { disk = { warn = 70, fail = 80 }, commit = { fail = 900 } }",
+        1,
+    );
+    let own = "role = \"gateway\"\nchecks = { disk = { fail = 75 } }";
+    let text = text.replacen("role = \"gateway\"", own, 1);
+    let tree = Topology::parse(&text, Path::new("/etc")).unwrap();
+    let of = |name: &str| tree.node(name).unwrap().checks["disk"];
+    assert_eq!((of("gateway-1").warn, of("gateway-1").fail), (Some(70), Some(75)));
+    assert_eq!((of("edge").warn, of("edge").fail), (Some(70), Some(80)));
+    assert_eq!(tree.node("a-1").unwrap().checks["commit"].fail, Some(900));
+    check_with(
+        "name = \"shop\"",
+        "name = \"shop\"\nchecks = { disk = { warn = 90, fail = 101 }, dish = {}, files = { warn = 2, fail = 1 } }",
+        "\
+2: checks.disk.fail = 101: want a whole number from 1 to 100
+2: checks.dish is no key of this table: did you mean \"disk\"?
+2: checks.files.fail = 1: want at least as much as warn
+",
+    );
 }

@@ -285,17 +285,7 @@ impl Desk {
         trouble.incident = Some(number);
         let member =
             Member { check: id, why: trouble.why.clone(), since: trouble.since, is_over: false };
-        let incident = Incident {
-            id: number,
-            kind: trouble.kind,
-            members: vec![member],
-            opened_at: now.wall,
-            resolved_at: None,
-            told_at: None,
-            reminded_at: None,
-            ack: None,
-            is_unstable: false,
-        };
+        let incident = Incident::new(number, trouble.kind, member, now.wall);
         self.open.insert(number, incident);
         self.held.insert(number, now.moment + HOLD);
         self.file(number, out);

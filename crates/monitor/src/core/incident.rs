@@ -100,6 +100,21 @@ pub struct Incident {
 }
 
 impl Incident {
+    /// One that begins at `at` with one member, and that nobody was told of yet.
+    pub fn new(id: IncidentId, kind: Kind, member: Member, at: Timestamp) -> Incident {
+        Incident {
+            id,
+            kind,
+            members: vec![member],
+            opened_at: at,
+            resolved_at: None,
+            told_at: None,
+            reminded_at: None,
+            ack: None,
+            is_unstable: false,
+        }
+    }
+
     /// The check that it is named after.
     pub fn first(&self) -> &Member {
         self.members.first().expect("an incident has a member")

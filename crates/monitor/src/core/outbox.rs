@@ -215,15 +215,8 @@ mod tests {
         let member =
             Member { check: CheckId(1), why: "no beat".to_owned(), since: at, is_over: false };
         let about = Incident {
-            id: IncidentId(incident),
-            kind: Kind::Down,
-            members: vec![member],
-            opened_at: at,
-            resolved_at: None,
             told_at: Some(at),
-            reminded_at: None,
-            ack: None,
-            is_unstable: false,
+            ..Incident::new(IncidentId(incident), Kind::Down, member, at)
         };
         let notice = Notice { incident: IncidentId(incident), event, at, about };
         Letter { id: LetterId(id), notice, attempts: 0, is_combined: false }

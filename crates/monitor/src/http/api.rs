@@ -291,17 +291,7 @@ fn test(node: &Rc<Node>, name: &str) -> Answer {
     let now = now();
     let member =
         Member { check: CheckId(0), why: "a test".to_owned(), since: now.wall, is_over: true };
-    let about = Incident {
-        id: IncidentId(0),
-        kind: Kind::Down,
-        members: vec![member],
-        opened_at: now.wall,
-        resolved_at: None,
-        told_at: None,
-        reminded_at: None,
-        ack: None,
-        is_unstable: false,
-    };
+    let about = Incident::new(IncidentId(0), Kind::Down, member, now.wall);
     let notice = Notice { incident: about.id, event: Event::Test, at: now.wall, about };
     let mut rows = Vec::new();
     node.post(at, notice, &mut rows);

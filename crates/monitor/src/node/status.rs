@@ -68,7 +68,7 @@ impl Source for Status {
         // Worth a look, and nothing that could be told over the very channels.
         let verdict = if sick == 0 { Verdict::Pass } else { Verdict::Warn };
         let detail = format!("{sick} of the channels fail");
-        out.push(SelfCheck { name: "channels".to_owned(), verdict, detail });
+        out.push(SelfCheck::of("channels", verdict, detail).with_value(sick));
     }
 
     fn metrics(&self, out: &mut Exposition) {

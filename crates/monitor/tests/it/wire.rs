@@ -129,6 +129,7 @@ impl Monitor {
             every: Duration::from_millis(200),
             key: key(),
             folder: None,
+            limits: std::collections::BTreeMap::new(),
         };
         let (trigger, shutdown) = shutdown();
         std::mem::forget(trigger); // Nobody drains it.

@@ -41,21 +41,77 @@ pub struct SelfCheck {
     pub verdict: Verdict,
     /// For people.
     pub detail: String,
+    /// What was measured, where it is a number; in `unit`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<u64>,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub unit: String,
+    /// What the number was held against.
+    #[serde(default, skip_serializing_if = "Limits::is_none")]
+    pub limits: Limits,
+}
+
+/// From which number on a check warns, and from which it fails. `None` is never.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warn: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fail: Option<u64>,
+}
+
+impl Limits {
+    /// Nothing is ever too much.
+    pub fn is_none(&self) -> bool {
+        *self == Limits::default()
+    }
+
+    /// These, and where they say nothing, `others`.
+    pub fn or(self, others: Limits) -> Limits {
+        Limits { warn: self.warn.or(others.warn), fail: self.fail.or(others.fail) }
+    }
 }
 
 impl SelfCheck {
+    /// A check without a number.
+    pub fn of(name: &str, verdict: Verdict, detail: String) -> SelfCheck {
+        SelfCheck {
+            name: name.to_owned(),
+            verdict,
+            detail,
+            value: None,
+            unit: String::new(),
+            limits: Limits::default(),
+        }
+    }
+
     /// A check that went well unless one of the two limits is reached.
     pub fn limit(name: &str, value: u64, warn: u64, fail: u64, unit: &str) -> SelfCheck {
-        let (verdict, limit) = match value {
-            _ if fail <= value => (Verdict::Fail, fail),
-            _ if warn <= value => (Verdict::Warn, warn),
-            _ => (Verdict::Pass, warn),
+        let limits = Limits { warn: Some(warn), fail: Some(fail).filter(|it| *it != u64::MAX) };
+        let check = SelfCheck::of(name, Verdict::Pass, String::new());
+        SelfCheck { value: Some(value), unit: unit.to_owned(), ..check }.judged_by(limits)
+    }
+
+    /// The same measurement, held against other limits. A check without a number, or one that
+    /// fails by other means, stays as it is.
+    #[must_use]
+    pub fn judged_by(mut self, limits: Limits) -> SelfCheck {
+        let Some(value) = self.value.filter(|_| !self.unit.is_empty()) else { return self };
+        let reached = |limit: Option<u64>| limit.filter(|it| *it <= value);
+        let unit = &self.unit;
+        (self.verdict, self.detail) = match (reached(limits.fail), reached(limits.warn)) {
+            (Some(limit), _) => (Verdict::Fail, format!("{value} {unit}, the limit is {limit}")),
+            (None, Some(limit)) => (Verdict::Warn, format!("{value} {unit}, the limit is {limit}")),
+            (None, None) => (Verdict::Pass, format!("{value} {unit}")),
         };
-        let detail = match verdict {
-            Verdict::Pass => format!("{value} {unit}"),
-            Verdict::Warn | Verdict::Fail => format!("{value} {unit}, the limit is {limit}"),
-        };
-        SelfCheck { name: name.to_owned(), verdict, detail }
+        self.limits = limits;
+        self
+    }
+
+    /// With a number that rules may go by, and that this check does not judge.
+    #[must_use]
+    pub fn with_value(self, value: u64) -> SelfCheck {
+        SelfCheck { value: Some(value), ..self }
     }
 }
 
@@ -124,5 +180,27 @@ mod tests {
             use Verdict::{Fail, Pass, Warn};
             [Pass, Warn, Warn, Fail]
         });
+    }
+
+    #[test]
+    fn other_limits_give_another_verdict() {
+        let check = SelfCheck::limit("disk", 85, 90, 99, "% full");
+        assert_eq!((check.verdict, check.detail.as_str()), (Verdict::Pass, "85 % full"));
+        let stricter = Limits { warn: None, fail: Some(80) };
+        let check = check.clone().judged_by(stricter.or(check.limits));
+        assert_eq!(check.verdict, Verdict::Fail);
+        assert_eq!(check.detail, "85 % full, the limit is 80");
+        assert_eq!(check.limits, Limits { warn: Some(90), fail: Some(80) });
+        // What is no measurement keeps its verdict.
+        let cut = SelfCheck::of("endpoints", Verdict::Fail, "none".to_owned()).with_value(100);
+        assert_eq!(cut.clone().judged_by(Limits::default()), cut);
+    }
+
+    #[test]
+    fn an_older_nodes_checks_are_read() {
+        let text = r#"{"name":"loop","verdict":"pass","detail":"0 ms behind"}"#;
+        let check: SelfCheck = serde_json::from_str(text).unwrap();
+        assert_eq!(check, SelfCheck::of("loop", Verdict::Pass, "0 ms behind".to_owned()));
+        assert_eq!(serde_json::to_string(&check).unwrap(), text);
     }
 }

@@ -238,6 +238,8 @@ struct Status<'a> {
     workers: usize,
     requests: u64,
     repeats: u64,
+    unsent: u64,
+    unknown: u64,
     shed: u64,
     panics: u64,
     endpoints: Vec<EndpointStatus<'a>>,
@@ -296,13 +298,15 @@ impl Source for Board {
     fn checks(&self, _now: Moment, out: &mut Vec<SelfCheck>) {
         let rows = self.rows();
         let connected = rows.iter().filter(|it| it.sum(|it| &it.up) != 0).count();
-        out.push(agent::verdict(
+        let check = agent::verdict(
             "endpoints",
             match (connected, rows.len()) {
                 (0, 1..) => Err("none of its endpoints is connected".to_owned()),
                 (connected, of) => Ok(format!("{connected} of {of} connected")),
             },
-        ));
+        );
+        let percent = (connected * 100).checked_div(rows.len()).unwrap_or(100);
+        out.push(check.with_value(percent as u64));
     }
 
     fn metrics(&self, out: &mut Exposition) {
@@ -357,6 +361,8 @@ impl Source for Board {
             workers: self.workers.len(),
             requests: self.sum(|it| &it.requests),
             repeats: self.sum(|it| &it.repeats),
+            unsent: self.sum(|it| &it.unsent),
+            unknown: self.sum(|it| &it.unknown),
             shed: self.sum(|it| &it.shed),
             panics: self.sum(|it| &it.panics),
             endpoints: rows.iter().map(Row::status).collect(),

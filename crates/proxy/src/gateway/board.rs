@@ -144,6 +144,10 @@ struct Status<'a> {
     role: &'static str,
     workers: usize,
     requests: u64,
+    refused: u64,
+    shed: u64,
+    unavailable: u64,
+    unknown: u64,
     services: Vec<ServiceStatus<'a>>,
     /// Those that routes lead to.
     http_services: Vec<HttpStatus<'a>>,
@@ -238,6 +242,10 @@ impl Source for Board {
             role: "gateway",
             workers: self.workers.len(),
             requests: self.sum(|it| &it.requests),
+            refused: self.sum(|it| &it.refused),
+            shed: self.sum(|it| &it.shed),
+            unavailable: self.sum(|it| &it.unavailable),
+            unknown: self.sum(|it| &it.unknown),
             services: services.collect(),
             http_services: http.iter().map(|it| HttpStatus::of(it)).collect(),
         };

@@ -2,9 +2,13 @@
 
 use super::service::{EndpointState, HttpService, ServiceTotals};
 use balance::Health;
-use net::admin::{Exposition, Source};
+use net::{
+    admin::{Exposition, Source},
+    agent::{self, beat::SelfCheck},
+};
 use serde::Serialize;
 use std::sync::Arc;
+use stdx::Moment;
 
 /// What the admin server of a balancer reads.
 #[derive(Debug)]
@@ -104,6 +108,20 @@ fn health_text(health: Health) -> &'static str {
 impl Source for Board {
     fn readiness(&self) -> Result<(), String> {
         self.service.readiness()
+    }
+
+    fn checks(&self, _now: Moment, out: &mut Vec<SelfCheck>) {
+        let endpoints = self.service.endpoints();
+        let well = endpoints.iter().filter(|it| it.health != Health::Sick).count();
+        let check = agent::verdict(
+            "endpoints",
+            match (well, endpoints.len()) {
+                (0, 1..) => Err("all of its endpoints fail their checks".to_owned()),
+                (well, of) => Ok(format!("{well} of {of} not known as sick")),
+            },
+        );
+        let percent = (well * 100).checked_div(endpoints.len()).unwrap_or(100);
+        out.push(check.with_value(percent as u64));
     }
 
     fn metrics(&self, out: &mut Exposition) {

@@ -39,6 +39,7 @@ pub(super) fn agent(
         every,
         key: base.cluster_key.clone(),
         folder: folder(tree, node),
+        limits: node.checks.clone(),
     };
     let agent = Agent::start(config, base.watched.clone(), shutdown.clone());
     agent.map(Some).map_err(|error| CliError::io("cannot start the heartbeat agent", &error))
