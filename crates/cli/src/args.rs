@@ -315,6 +315,8 @@ pub(crate) enum AlertsVerb {
         #[arg(long)]
         by: Option<String>,
     },
+    /// The rules over the numbers of nodes, and who breaks them
+    Rules,
     /// Send a test over a channel, or over all of them
     Test {
         /// As listed on the monitor's page, webhook-1

@@ -19,6 +19,7 @@ pub(crate) use difference::{Difference, difference};
 use balance::Policy;
 use complaint::Complaints;
 use elements::{
+    alerting::Alerting,
     beat::Beat,
     checks::Checks,
     endpoint::EndpointRef,
@@ -45,7 +46,7 @@ use toml::de::DeTable;
 const FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
 /// A sound tree. Paths are as the code opens them, the folder of the file before relative ones.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Topology {
     pub(crate) name: String,
     pub(crate) cluster_key: PathBuf,
@@ -56,6 +57,8 @@ pub(crate) struct Topology {
     pub(crate) ping_key: PathBuf,
     pub(crate) services: Vec<Service>,
     pub(crate) routes: Vec<Route>,
+    /// What its monitors alarm about.
+    pub(crate) alerting: Alerting,
     /// In the order of the file.
     pub(crate) nodes: Vec<Node>,
 }

@@ -1,6 +1,6 @@
 //! What a monitor runs on. To hold one is proof that the topology file was sound.
 
-use crate::channel::Target;
+use crate::{channel::Target, core::rule::Rule};
 use net::{node::NodeConfig, tls::ClientTls};
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -19,6 +19,8 @@ pub struct MonitorConfig {
     pub grace: Duration,
     /// The nodes that beat to it.
     pub nodes: Vec<WatchedNode>,
+    /// What makes a node unwell that passes its own checks.
+    pub rules: Vec<Rule>,
     /// Who is told.
     pub channels: Vec<ChannelConfig>,
     /// Whom the channels believe. There is one if somebody is told by `https://`.

@@ -3,6 +3,7 @@
 
 mod enter;
 mod hear;
+mod judge;
 mod open;
 mod status;
 mod tell;
@@ -24,6 +25,7 @@ use crate::{
         guard::TICK_EVERY,
         notice::Notice,
         outbox::{Letter, LetterId, Queue},
+        rule::referee::Referee,
     },
     http::Front,
     store::{History, Row, Store},
@@ -47,6 +49,8 @@ use tokio::{sync::oneshot, task::spawn_local, time::MissedTickBehavior};
 
 /// How often the monitor notes that it lives: what it misses after a sudden death.
 const ALIVE_EVERY: Duration = Duration::from_secs(1);
+/// How often what rules have summed up is stored, beside every change of a verdict.
+const KEEP_TRACKERS_EVERY: Duration = Duration::from_secs(600);
 /// How often what is too old is thrown away, and how old that is.
 const PRUNE_EVERY: Duration = Duration::from_secs(3_600);
 const KEEP: Duration = Duration::from_secs(400 * 86_400);
@@ -64,6 +68,7 @@ pub(crate) struct Node {
     pub(crate) url: String,
     pub(crate) book: RefCell<Book>,
     pub(crate) detector: RefCell<Detector>,
+    pub(crate) referee: RefCell<Referee>,
     pub(crate) desk: RefCell<Desk>,
     pub(crate) channels: RefCell<Vec<Channel>>,
     pub(crate) history: History,
@@ -72,6 +77,7 @@ pub(crate) struct Node {
     next_letter: Cell<u64>,
     alive_at: Cell<Now>,
     pruned_at: Cell<Now>,
+    trackers_kept_at: Cell<Now>,
 }
 
 /// This moment, by both clocks.
@@ -159,6 +165,7 @@ impl Node {
         let (mut noticed, mut rows) = (Vec::new(), Vec::new());
         self.detector.borrow_mut().tick(now, &mut noticed);
         self.take_in(now, noticed, &mut rows);
+        self.judge_time(now, &mut rows);
         let mut filed = Vec::new();
         self.desk.borrow_mut().tick(now, &mut filed);
         self.file(filed, &mut rows);
@@ -170,6 +177,11 @@ impl Node {
             self.pruned_at.set(now);
             rows.push(Row::Prune(now.wall_before(KEEP)));
         }
+        if KEEP_TRACKERS_EVERY <= now.moment.since(self.trackers_kept_at.get().moment) {
+            self.trackers_kept_at.set(now);
+            self.referee.borrow_mut().touch();
+        }
+        self.tracker_rows(&mut rows);
         self.keep(rows);
         self.send_letters(now.moment);
         self.count();
@@ -257,7 +269,10 @@ impl Node {
 
     /// The last words: that it lived until now.
     async fn close(&self) {
-        if let Some(kept) = self.keep(vec![Row::Alive(now().wall)]) {
+        let mut rows = vec![Row::Alive(now().wall)];
+        self.referee.borrow_mut().touch();
+        self.tracker_rows(&mut rows);
+        if let Some(kept) = self.keep(rows) {
             // What could not be stored was logged.
             drop(kept.await);
         }

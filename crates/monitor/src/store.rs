@@ -41,5 +41,8 @@ CREATE INDEX IF NOT EXISTS letters_waiting ON letters (state) WHERE state = 'wai
 CREATE TABLE IF NOT EXISTS attempts (
     letter INTEGER NOT NULL, at INTEGER NOT NULL, took INTEGER NOT NULL, answer TEXT NOT NULL);
 CREATE INDEX IF NOT EXISTS attempts_of ON attempts (letter);
+CREATE TABLE IF NOT EXISTS trackers (
+    check_id INTEGER NOT NULL, rule TEXT NOT NULL, tracker TEXT NOT NULL,
+    PRIMARY KEY (check_id, rule)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS silences (id INTEGER PRIMARY KEY, until INTEGER NOT NULL, silence TEXT NOT NULL);
 ";

@@ -50,6 +50,13 @@ pub(super) fn alerts(args: &args::Alerts, data: &Path) -> Outcome {
             }
             said
         }
+        AlertsVerb::Rules => {
+            let said = monitor.ask("GET", "/v1/rules", None)?;
+            if !args.json {
+                say(&ruled(&said["data"]));
+            }
+            said
+        }
         AlertsVerb::Test { channel } => test(&monitor, channel.as_deref(), args.json)?,
     };
     if args.json {
@@ -96,6 +103,22 @@ fn listed(incidents: &Value) -> String {
         ]);
     }
     if rows.len() == 1 { "no incident\n".to_owned() } else { table(&rows) }
+}
+
+fn ruled(rules: &Value) -> String {
+    let mut rows =
+        vec![["RULE", "KIND", "SEVERITY", "WATCHES", "BROKEN BY"].map(str::to_owned).to_vec()];
+    for it in rules.as_array().into_iter().flatten() {
+        let broken: Vec<&str> = it["broken"].as_array().into_iter().flatten().map(text).collect();
+        rows.push(vec![
+            text(&it["name"]).to_owned(),
+            text(&it["kind"]).to_owned(),
+            text(&it["severity"]).to_owned(),
+            it["checks"].to_string(),
+            broken.join(", "),
+        ]);
+    }
+    if rows.len() == 1 { "no rule\n".to_owned() } else { table(&rows) }
 }
 
 fn text(value: &Value) -> &str {

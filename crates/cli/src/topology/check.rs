@@ -61,6 +61,7 @@ pub(super) fn check(
         api_key: beside(&file.api_key, "admin.key"),
         trunk_tls,
         ping_key: beside(&file.ping_key, "ping.key"),
+        alerting: file.alerting.clone(),
         services: services.into_iter().flatten().collect(),
         routes: routes.into_iter().flatten().collect(),
         nodes: nodes.into_iter().flatten().collect(),

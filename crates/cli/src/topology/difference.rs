@@ -5,7 +5,7 @@
 
 use super::{
     Door, Front, Monitor, Node, Role, Service, ServiceKind, Topology,
-    elements::{checks, endpoint::EndpointRef},
+    elements::{alerting::Alerting, checks, endpoint::EndpointRef},
 };
 use net::trunk::TlsFiles;
 use proxy::{
@@ -65,6 +65,7 @@ impl Difference {
             services: _,
             routes,
             nodes: _,
+            alerting,
         } = new;
         self.restart("name", &old.name, name);
         self.restart("cluster_key", old.cluster_key.display(), cluster_key.display());
@@ -76,6 +77,10 @@ impl Difference {
         };
         self.restart("trunk_tls", files(&old.trunk_tls), files(trunk_tls));
         if let Role::Monitor(_) = node.role {
+            let shown = |it: &Alerting| -> Vec<String> {
+                it.rules.iter().map(|it| format!("{it:?}")).collect()
+            };
+            self.list("rules", &shown(&old.alerting), &shown(alerting));
             self.change("api_key", old.api_key.display(), api_key.display());
             self.restart("ping_key", old.ping_key.display(), ping_key.display());
         }

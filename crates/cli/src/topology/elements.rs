@@ -1,6 +1,7 @@
 //! The values of a topology file, one module each: what may be written, what the code gets.
 
 pub(crate) mod address;
+pub(crate) mod alerting;
 pub(crate) mod beat;
 pub(crate) mod checks;
 pub(crate) mod duration;
@@ -14,4 +15,5 @@ pub(crate) mod notify;
 pub(crate) mod path;
 pub(crate) mod policy;
 pub(crate) mod role;
+pub(crate) mod rule;
 pub(crate) mod url;

@@ -4,6 +4,7 @@ use super::{
     Front,
     elements::{
         address,
+        alerting::{self, Alerting},
         beat::Beat,
         checks::{self, Checks},
         duration, endpoint,
@@ -23,7 +24,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use toml::de::DeTable;
 use wire::limits;
 
-const FILE_KEYS: [&str; 9] = [
+const FILE_KEYS: [&str; 9 + alerting::KEYS.len()] = [
     "name",
     "services",
     "routes",
@@ -33,6 +34,7 @@ const FILE_KEYS: [&str; 9] = [
     "ping_key",
     "trunk_tls",
     "checks",
+    alerting::KEYS[0],
 ];
 const TRUNK_TLS_KEYS: [&str; 3] = ["ca", "cert", "key"];
 const SERVICE_KEYS: [&str; 9] =
@@ -78,6 +80,7 @@ pub(super) struct TopologyFile {
     pub(super) trunk_tls: Option<TrunkTlsFile>,
     pub(super) ping_key: Field<PathBuf>,
     pub(super) checks: Checks,
+    pub(super) alerting: Alerting,
     pub(super) services: Vec<ServiceFile>,
     pub(super) routes: Vec<RouteFile>,
     pub(super) nodes: Vec<NodeFile>,
@@ -154,6 +157,7 @@ pub(super) fn read<'a>(walk: &mut Walk<'a>, table: &'a DeTable<'a>) -> TopologyF
         }),
         ping_key: root.string(walk, "ping_key", path::parse_file),
         checks: checks::read(walk, &root),
+        alerting: Alerting::read(walk, &root),
         services: read_services(walk, &root),
         routes: read_routes(walk, &root),
         nodes: read_nodes(walk, &root),

@@ -269,6 +269,27 @@ impl<'a> Section<'a> {
         }
     }
 
+    /// A number within `range`, whole or not.
+    pub(super) fn number(
+        &self,
+        walk: &mut Walk<'a>,
+        key: &str,
+        range: std::ops::RangeInclusive<f64>,
+    ) -> Field<f64> {
+        let Some((line, value)) = self.entry(walk, key) else { return Field::Missing };
+        let (key, raw) = (self.key(key), walk.raw(value.span()));
+        let is_number = value.get_ref().is_float() || value.get_ref().is_integer();
+        let number = raw.replace('_', "").parse().ok();
+        match number.filter(|it| is_number && range.contains(it)) {
+            Some(value) => Field::Good(Placed { value, line, key, raw }),
+            None => {
+                let want = format!("a number from {} to {}", range.start(), range.end());
+                walk.complaints.bad_value(line, &key, &raw, &want);
+                Field::Bad
+            }
+        }
+    }
+
     /// `true` or `false`.
     pub(super) fn boolean(&self, walk: &mut Walk<'a>, key: &str) -> Field<bool> {
         let Some((line, value)) = self.entry(walk, key) else { return Field::Missing };

@@ -30,7 +30,7 @@ fn everything_wrong_is_told_at_once() {
     check(
         include_str!("tests/broken.toml"),
         "\
-1: colour is no key of this table: want one of name, services, routes, nodes, cluster_key, api_key, ping_key, trunk_tls, checks
+1: colour is no key of this table: want one of name, services, routes, nodes, cluster_key, api_key, ping_key, trunk_tls, checks, rules
 1: name is missing: want a name for the tree, as in name = \"shop\"
 3: services.a.partitions = 5000: want a whole number from 1 to 4096
 4: services.a.engine = \"mysql://x\": want \"sqlite:FOLDER\" or \"postgres://…\"
@@ -415,9 +415,78 @@ fn limits_of_self_checks_are_the_files_unless_a_node_has_its_own() {
         "name = \"shop\"",
         "name = \"shop\"\nchecks = { disk = { warn = 90, fail = 101 }, dish = {}, files = { warn = 2, fail = 1 } }",
         "\
-2: checks.disk.fail = 101: want a whole number from 1 to 100
 2: checks.dish is no key of this table: did you mean \"disk\"?
+2: checks.disk.fail = 101: want a whole number from 1 to 100
 2: checks.files.fail = 1: want at least as much as warn
 ",
     );
+}
+
+/// The example file with these lines before its first node.
+fn with_tables(lines: &str) -> String {
+    SHOP.replacen("[[nodes]]", &format!("{lines}\n[[nodes]]"), 1)
+}
+
+#[test]
+fn rules_take_the_place_of_the_usual_ones() {
+    use monitor::core::rule::{Measure, defaults::defaults};
+    let text = with_tables(
+        "[[rules]]\nname = \"disk\"\nmetric = \"check.disk\"\nabove = 60\nclear = 55.5\n\
+         for = \"0s\"\nseverity = \"critical\"\nnode = \"a-*\"\nhits = 2\nof = 3\n\
+         [[rules]]\nname = \"memory\"\noff = true\n\
+         [[rules]]\nname = \"up\"\nkind = \"burn\"\nslo = 99.5\nservice = \"a\"\n",
+    );
+    let tree = Topology::parse(&text, Path::new("/etc")).unwrap();
+    let rules = &tree.alerting.rules;
+    assert_eq!(rules.len(), defaults().len() - 1 + 1, "without memory, with up");
+    let disk = rules.iter().find(|it| it.name == "disk").unwrap();
+    assert_eq!((disk.hits, disk.of, disk.hold), (2, 3, Duration::ZERO));
+    assert!(!disk.consequence);
+    let Measure::Value { bound, .. } = &disk.measure else { panic!("{disk:?}") };
+    assert_eq!((bound.enter, bound.leave), (60.0, 55.5));
+    let up = rules.iter().find(|it| it.name == "up").unwrap();
+    let Measure::BurnTime { allowed } = up.measure else { panic!("{up:?}") };
+    assert!((allowed - 0.005).abs() < 1e-9);
+    // What a node does with it: the monitor takes it while it runs.
+    let old = Topology::parse(SHOP, Path::new("/etc")).unwrap();
+    let of_monitor = difference(&old, &tree, "monitor");
+    assert_eq!((of_monitor.changes.len(), of_monitor.restarts.len()), (4, 0), "{of_monitor:?}");
+    assert_eq!(difference(&old, &tree, "a-1"), Difference::default());
+}
+
+#[test]
+fn a_rule_that_makes_no_sense_is_told_what_is_missing() {
+    for (table, want) in [
+        ("", "rules[1].name is missing: want a name, as in \"errors\""),
+        (
+            "name = \"x\"\nmetric = \"y\"",
+            "rules[1].above is missing: want the number beyond which it is bad (or below)",
+        ),
+        (
+            "name = \"x\"\nmetric = \"y\"\nabove = 1\nclear = 2",
+            "rules[1].clear does not fit: want a number on the good side of where it begins",
+        ),
+        (
+            "name = \"x\"\nmetric = \"y\"\nabove = 1\nover = \"5s\"",
+            "rules[1].over does not fit: want no over for kind value",
+        ),
+        (
+            "name = \"x\"\nkind = \"share\"\nmetric = \"y\"\nabove = 1",
+            "rules[1].per is missing: want the number that it is a share of, as in \"requests\"",
+        ),
+        (
+            "name = \"x\"\nkind = \"burn\"\nslo = 100",
+            "rules[1].slo = 100: want a number from 50 to 99.999",
+        ),
+        (
+            "name = \"x\"\nkind = \"valu\"\nmetric = \"y\"\nabove = 1",
+            "rules[1].kind = \"valu\": want one of value, rate, share, absent, burn (did you mean \"value\"?)",
+        ),
+    ] {
+        let text = with_tables(&format!("[[rules]]\n{table}\n"));
+        let complaints = Topology::parse(&text, Path::new("/etc")).unwrap_err();
+        let said: Vec<String> = complaints.iter().map(ToString::to_string).collect();
+        assert_eq!(said.len(), 1, "{table}: {said:?}");
+        assert!(said[0].ends_with(want), "{table}: {said:?}");
+    }
 }

@@ -1,8 +1,9 @@
 //! People are told: once when a node is gone, once when it is back, and of nothing else.
 
-use crate::tree::Tree;
+use crate::{load::under_load, tree::Tree};
 use serde_json::Value;
 use std::{
+    fs,
     io::{BufRead, BufReader, Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
     sync::mpsc,
@@ -119,4 +120,40 @@ fn a_dead_node_is_told_of_once_and_its_return_once() {
     tree.ok(&["node", "b-2", "kill"]);
     assert_eq!(receiver.next(&tree), told("opened", "b-2"));
     assert!(receiver.letters.try_recv().is_err(), "one notice for one node");
+}
+
+/// More than one request a second over the last four at the edge.
+const RULE: &str = "
+[[rules]]
+name = \"busy\"
+node = \"edge\"
+kind = \"rate\"
+metric = \"requests\"
+over = \"4s\"
+above = 1
+for = \"0s\"
+recover = \"0s\"
+consequence = false
+";
+
+#[test]
+fn a_broken_rule_is_told_of_and_so_is_its_end() {
+    let receiver = Receiver::listen();
+    let notify = format!("http://{}/hook", receiver.addr);
+    let tree = Tree::up_with("rules", &["--notify", &notify]);
+    let file = tree.data.join("tollgate.toml");
+    let text = fs::read_to_string(&file).unwrap() + RULE;
+    fs::write(&file, text).unwrap();
+    let told = tree.ok(&["reload"]);
+    assert!(told.contains("rules: with Rule { name: \"busy\""), "{told}");
+    let told = |event: &str| (event.to_owned(), vec!["edge".to_owned()]);
+    under_load(&tree, |_| {
+        assert_eq!(receiver.next(&tree), told("opened"));
+        assert_eq!(watched(&tree, "edge"), "strained");
+        let rules = tree.ok(&["alerts", "rules"]);
+        assert!(rules.lines().any(|it| it.starts_with("busy") && it.ends_with("edge")), "{rules}");
+    });
+    assert_eq!(receiver.next(&tree), told("resolved"));
+    tree.until("it is up", |tree| watched(tree, "edge") == "up");
+    assert!(receiver.letters.try_recv().is_err(), "one notice of each");
 }

@@ -5,6 +5,7 @@ use crate::core::{
     incident::Kind,
     notice::Event,
     outbox::Letter,
+    severity::Severity,
 };
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -22,6 +23,7 @@ pub struct Message {
     pub incident: String,
     pub event: Event,
     pub kind: Kind,
+    pub severity: Severity,
     pub tree: String,
     /// The check that the incident is named after.
     pub node: String,
@@ -55,6 +57,7 @@ impl Message {
             incident: about.id.to_string(),
             event: letter.notice.event,
             kind: about.kind,
+            severity: about.severity,
             tree: tree.to_owned(),
             node,
             nodes,
@@ -134,10 +137,7 @@ impl Message {
         let status = if self.is_firing() { "firing" } else { "resolved" };
         let ends_at = self.resolved_at.filter(|_| !self.is_firing());
         let ends_at = ends_at.map_or("0001-01-01T00:00:00Z".to_owned(), |it| it.to_string());
-        let severity = match self.kind {
-            Kind::Down | Kind::Mass => "critical",
-            Kind::Sick => "warning",
-        };
+        let severity = self.severity.text();
         let common =
             json!({"alertname": alert_name(self.kind), "tree": self.tree, "severity": severity});
         let alert = |node: &String| {
@@ -219,6 +219,7 @@ pub(super) fn example(event: Event) -> Message {
         incident: "i-17".to_owned(),
         event,
         kind: Kind::Down,
+        severity: Severity::Critical,
         tree: "shop".to_owned(),
         node: "a-1".to_owned(),
         nodes: vec!["a-1".to_owned()],

@@ -14,14 +14,16 @@ pub enum Mark {
     Unknown,
     /// Away because somebody wanted it.
     Away,
+    /// Within a maintenance window: whatever it was, it counts for nothing.
+    Maintenance,
 }
 
 impl Mark {
-    /// How time in a state counts. Late is a doubt, and sick still serves: a node that says so
-    /// counts as down all the same, for nobody was to rely on it.
+    /// How time in a state counts. Late is a doubt, and strained still serves. So does sick, but a
+    /// node that is counts as down all the same, for nobody was to rely on it.
     pub const fn of(state: State) -> Mark {
         match state {
-            State::Up | State::Late => Mark::Up,
+            State::Up | State::Late | State::Strained => Mark::Up,
             State::Down | State::Sick => Mark::Down,
             State::New => Mark::Unknown,
             State::Starting | State::Draining | State::Stopped | State::Paused => Mark::Away,
@@ -43,6 +45,7 @@ pub struct Report {
     pub down: Duration,
     pub unknown: Duration,
     pub away: Duration,
+    pub maintenance: Duration,
     /// Stretches of down time that began in the window or before it.
     pub outages: u32,
     pub outage_longest: Duration,
@@ -103,6 +106,7 @@ pub fn report(
             }
             Mark::Unknown => out.unknown += heard,
             Mark::Away => out.away += heard,
+            Mark::Maintenance => out.maintenance += heard,
         }
         let is_over = turn.mark != Mark::Down || turn.at >= to;
         if mark == Mark::Down && is_over && outage != Duration::ZERO {
@@ -154,7 +158,10 @@ mod tests {
             let sum = match mark {
                 Mark::Up if !deaf => &mut out.up,
                 Mark::Away if !deaf => &mut out.away,
-                Mark::Up | Mark::Away | Mark::Unknown | Mark::Down => &mut out.unknown,
+                Mark::Maintenance if !deaf => &mut out.maintenance,
+                Mark::Up | Mark::Away | Mark::Unknown | Mark::Down | Mark::Maintenance => {
+                    &mut out.unknown
+                }
             };
             if !is_end {
                 *sum += Duration::from_secs(1);

@@ -1,6 +1,6 @@
 //! What is watched, and the states it can be in.
 
-use super::contract::Contract;
+use super::{contract::Contract, rule::Ruled, severity::Severity};
 use serde::{Deserialize, Serialize};
 use std::{fmt, time::Duration};
 use stdx::Moment;
@@ -47,8 +47,10 @@ pub enum State {
     Late,
     /// The deadline has passed, or the check itself reported its failure.
     Down,
-    /// Alive, and says that it is not well.
+    /// Alive, and says that it is not well, or breaks a rule that makes it so.
     Sick,
+    /// It serves, and breaks a rule that people want to know of.
+    Strained,
     /// A node that finishes what it has and takes nothing new.
     Draining,
     /// A node that ended because it was told to.
@@ -59,13 +61,14 @@ pub enum State {
 
 impl State {
     /// Every state.
-    pub const ALL: [State; 9] = [
+    pub const ALL: [State; 10] = [
         State::New,
         State::Starting,
         State::Up,
         State::Late,
         State::Down,
         State::Sick,
+        State::Strained,
         State::Draining,
         State::Stopped,
         State::Paused,
@@ -80,6 +83,7 @@ impl State {
             State::Late => "late",
             State::Down => "down",
             State::Sick => "sick",
+            State::Strained => "strained",
             State::Draining => "draining",
             State::Stopped => "stopped",
             State::Paused => "paused",
@@ -94,7 +98,7 @@ impl State {
     /// People are to be told.
     pub const fn is_trouble(self) -> bool {
         match self {
-            State::Down | State::Sick => true,
+            State::Down | State::Sick | State::Strained => true,
             State::New
             | State::Starting
             | State::Up
@@ -109,7 +113,12 @@ impl State {
     pub const fn ends_trouble(self) -> bool {
         match self {
             State::Up | State::Stopped | State::Draining | State::Paused => true,
-            State::New | State::Starting | State::Late | State::Down | State::Sick => false,
+            State::New
+            | State::Starting
+            | State::Late
+            | State::Down
+            | State::Sick
+            | State::Strained => false,
         }
     }
 }
@@ -117,6 +126,16 @@ impl State {
 impl fmt::Display for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.text())
+    }
+}
+
+impl Ruled {
+    /// The state of a check that is well but for the rules that it breaks.
+    pub const fn state(&self) -> State {
+        match self.severity {
+            Severity::Warning => State::Strained,
+            Severity::Critical => State::Sick,
+        }
     }
 }
 
@@ -138,6 +157,8 @@ pub enum Why {
     /// None of the nodes below it can be reached, or its engine gives it no turn: most likely the
     /// fault of another node.
     Cut(String),
+    /// It breaks rules.
+    Ruled(Ruled),
     /// It announced this.
     Announced,
     /// Somebody ordered it.
@@ -154,8 +175,20 @@ impl Why {
             Why::Mute => "no beat, though it answers when asked".to_owned(),
             Why::Overrun => "began and did not end in time".to_owned(),
             Why::Failed(words) | Why::Cut(words) => words.clone(),
+            Why::Ruled(it) => it.words.clone(),
             Why::Announced => "announced".to_owned(),
             Why::Ordered => "ordered".to_owned(),
+        }
+    }
+
+    /// Whether it is of the same kind: other words for the same thing are no news.
+    pub fn is_like(&self, other: &Why) -> bool {
+        match (self, other) {
+            (Why::Ruled(it), Why::Ruled(other)) => it.rules == other.rules,
+            (Why::Ruled(_) | Why::Cut(_), _) => {
+                std::mem::discriminant(self) == std::mem::discriminant(other)
+            }
+            (_, other) => !matches!(other, Why::Ruled(_) | Why::Cut(_)),
         }
     }
 }

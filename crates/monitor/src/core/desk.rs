@@ -11,6 +11,7 @@ use super::{
     flap::Flap,
     incident::{Ack, Incident, IncidentId, Kind, Member},
     notice::{Event, Notice},
+    severity::Severity,
     silence::{SILENCES_MAX, Silence, matches},
     tree::Tree,
 };
@@ -35,8 +36,8 @@ struct Trouble {
     kind: Kind,
     why: String,
     since: Timestamp,
-    /// It only says that it reaches nothing below it, or gets no turn at its engine.
-    is_cut: bool,
+    severity: Severity,
+    reach: Reach,
     /// Not before this is it a case of its own.
     not_before: Moment,
     incident: Option<IncidentId>,
@@ -44,16 +45,69 @@ struct Trouble {
     is_bad: bool,
 }
 
+/// Where the cause of a trouble can be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reach {
+    /// In the check itself; if it is silent, in what stands above it.
+    Own,
+    /// Only says that it reaches nothing below it, or gets no turn at its engine.
+    Cut,
+    /// Breaks rules that what stands below it may make it break; they look back this far.
+    Ruled(Duration),
+}
+
+impl Reach {
+    fn of(why: &Why) -> Reach {
+        match why {
+            Why::Cut(_) => Reach::Cut,
+            Why::Ruled(it) if it.consequence => Reach::Ruled(it.looks_back),
+            Why::Heard
+            | Why::Restarted
+            | Why::Silent
+            | Why::Mute
+            | Why::Overrun
+            | Why::Failed(_)
+            | Why::Ruled(_)
+            | Why::Announced
+            | Why::Ordered => Reach::Own,
+        }
+    }
+}
+
+/// How bad it is that a check is in this state.
+fn severity(change: &Change) -> Severity {
+    match (&change.why, change.to) {
+        (Why::Ruled(it), _) => it.severity,
+        (_, State::Down) => Severity::Critical,
+        (_, _) => Severity::Warning,
+    }
+}
+
 impl Trouble {
     /// From sick to down, or the other way, or once more: worse or better, but not over. Returns
     /// whether it was bad before.
     fn goes_on(&mut self, now: Now, change: &Change) -> bool {
-        if self.is_cut && !matches!(change.why, Why::Cut(_)) {
-            self.is_cut = false;
+        let reach = Reach::of(&change.why);
+        if self.reach != Reach::Own && reach == Reach::Own {
             self.not_before = now.moment;
         }
+        self.reach = reach;
+        self.severity = severity(change);
         self.why = change.why.text();
         std::mem::replace(&mut self.is_bad, true)
+    }
+}
+
+/// Whether what stands above a check in this state cannot rely on it.
+const fn is_gone(state: State) -> bool {
+    match state {
+        State::Down
+        | State::Sick
+        | State::Starting
+        | State::Draining
+        | State::Stopped
+        | State::Late => true,
+        State::New | State::Up | State::Strained | State::Paused => false,
     }
 }
 
@@ -118,7 +172,8 @@ impl Desk {
                 kind: incident.kind,
                 why: member.why.clone(),
                 since: member.since,
-                is_cut: false,
+                severity: incident.severity,
+                reach: Reach::Own,
                 not_before: now.moment,
                 incident: Some(incident.id),
                 is_bad: true,
@@ -230,25 +285,39 @@ impl Desk {
     }
 
     fn begin(&mut self, now: Now, change: &Change) {
-        let is_cut = matches!(change.why, Why::Cut(_));
-        let wait = if is_cut { self.cut_wait(change.check) } else { Duration::ZERO };
+        let reach = Reach::of(&change.why);
         let trouble = Trouble {
-            kind: if change.to == State::Sick { Kind::Sick } else { Kind::Down },
+            kind: if change.to == State::Down { Kind::Down } else { Kind::Sick },
             why: change.why.text(),
             since: change.since,
-            is_cut,
-            not_before: now.moment + wait,
+            severity: severity(change),
+            reach,
+            not_before: now.moment + self.first_wait(change.check, reach),
             incident: None,
             is_bad: true,
         };
         self.troubles.insert(change.check, trouble);
     }
 
-    /// Long enough for those below to be found dead, if that is what cuts it off.
-    fn cut_wait(&self, id: CheckId) -> Duration {
-        let below = self.tree.below(id).iter().chain(self.tree.peers(id));
-        let longest = below.filter_map(|it| self.deadlines.get(it)).max();
+    /// Long enough for those below to be found dead, if that is what is behind it.
+    fn first_wait(&self, id: CheckId, reach: Reach) -> Duration {
+        let beneath = match reach {
+            Reach::Own => return Duration::ZERO,
+            Reach::Cut => self.tree.below(id).to_vec(),
+            Reach::Ruled(_) => self.tree.beneath(id),
+        };
+        let suspects = beneath.iter().chain(self.tree.peers(id));
+        let longest = suspects.filter_map(|it| self.deadlines.get(it)).max();
         longest.copied().unwrap_or_default() + CUT_MARGIN
+    }
+
+    /// How long a check may stay unwell once the cause is gone.
+    fn next_wait(&self, id: CheckId, reach: Reach) -> Duration {
+        let looks_back = match reach {
+            Reach::Own | Reach::Cut => Duration::ZERO,
+            Reach::Ruled(looks_back) => looks_back,
+        };
+        self.first_wait(id, reach) + looks_back
     }
 
     /// Opens, tells, reminds and settles whatever has waited long enough.
@@ -262,19 +331,22 @@ impl Desk {
 
     fn open_what_is_due(&mut self, now: Now, out: &mut Vec<Filed>) {
         let waiting = self.troubles.iter().filter(|(_, it)| it.incident.is_none());
-        let due: Vec<CheckId> =
-            waiting.filter(|(_, it)| it.not_before <= now.moment).map(|(id, _)| *id).collect();
-        for id in due {
+        let waiting: Vec<(CheckId, Reach)> = waiting.map(|(id, it)| (*id, it.reach)).collect();
+        for (id, reach) in waiting {
             let trouble = &self.troubles[&id];
-            if self.cause(id, trouble).is_some() {
-                // Looked at again; a cut-off node gets time to find its way once the cause is gone.
-                if trouble.is_cut {
-                    let wait = self.cut_wait(id);
-                    self.troubles.get_mut(&id).expect("it is there").not_before = now.moment + wait;
-                }
+            let is_due = trouble.not_before <= now.moment;
+            if reach == Reach::Own && !is_due {
                 continue;
             }
-            self.open_one(now, id, out);
+            if self.cause(id, trouble).is_none() {
+                if is_due {
+                    self.open_one(now, id, out);
+                }
+            } else if reach != Reach::Own {
+                // From when the cause is gone, it gets time to find its way.
+                let until = now.moment + self.next_wait(id, reach);
+                self.troubles.get_mut(&id).expect("it is there").not_before = until;
+            }
         }
     }
 
@@ -285,7 +357,8 @@ impl Desk {
         trouble.incident = Some(number);
         let member =
             Member { check: id, why: trouble.why.clone(), since: trouble.since, is_over: false };
-        let incident = Incident::new(number, trouble.kind, member, now.wall);
+        let (kind, severity) = (trouble.kind, trouble.severity);
+        let incident = Incident { severity, ..Incident::new(number, kind, member, now.wall) };
         self.open.insert(number, incident);
         self.held.insert(number, now.moment + HOLD);
         self.file(number, out);
@@ -294,19 +367,19 @@ impl Desk {
     /// What makes this check's trouble a mere consequence, if anything does.
     fn cause(&self, id: CheckId, trouble: &Trouble) -> Option<CheckId> {
         let state = |id: &CheckId| self.states.get(id).copied().unwrap_or(State::New);
-        if trouble.is_cut {
-            let gone = |id: &&CheckId| match state(id) {
-                State::Down
-                | State::Sick
-                | State::Starting
-                | State::Draining
-                | State::Stopped
-                | State::Late => true,
-                State::New | State::Up | State::Paused => false,
-            };
-            let silent = |id: &&CheckId| matches!(state(id), State::Down | State::Late);
-            let below = self.tree.below(id).iter().find(gone);
-            return below.or_else(|| self.tree.peers(id).iter().find(silent)).copied();
+        let silent = |id: &&CheckId| matches!(state(id), State::Down | State::Late);
+        let silent_peer = || self.tree.peers(id).iter().find(silent).copied();
+        match trouble.reach {
+            Reach::Cut => {
+                let below = self.tree.below(id).iter().find(|it| is_gone(state(it)));
+                return below.copied().or_else(silent_peer);
+            }
+            Reach::Ruled(_) => {
+                let unwell = |it: &CheckId| is_gone(state(it)) || self.troubles.contains_key(it);
+                let below = self.tree.beneath(id).into_iter().find(unwell);
+                return below.or_else(silent_peer);
+            }
+            Reach::Own => {}
         }
         if trouble.kind == Kind::Sick {
             return None; // It speaks for itself.
@@ -371,7 +444,8 @@ impl Desk {
             }
             self.open.get_mut(first).expect("it is held").members.extend(moved);
         }
-        self.open.get_mut(first).expect("it is held").kind = Kind::Mass;
+        let incident = self.open.get_mut(first).expect("it is held");
+        (incident.kind, incident.severity) = (Kind::Mass, Severity::Critical);
         self.file(*first, out);
     }
 

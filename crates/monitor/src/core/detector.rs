@@ -8,6 +8,7 @@ use super::{
     },
     contract::Pace,
     guard::{BLIND_MIN, Blind, Guard},
+    rule::Ruled,
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -60,6 +61,10 @@ struct Watch {
     is_reprieved: bool,
     /// Since when it says that it is starting.
     starting: Option<Moment>,
+    /// What the rules hold against it.
+    ruled: Option<Ruled>,
+    /// Why it is in its state.
+    why: Why,
 }
 
 /// The last beat.
@@ -118,6 +123,8 @@ impl Detector {
             opinion: None,
             is_reprieved: false,
             starting: (kept.state == State::Starting).then_some(active),
+            ruled: None,
+            why: Why::Heard,
         };
         self.watches.insert(id, watch);
         self.arm(id);
@@ -228,6 +235,35 @@ impl Detector {
         }
     }
 
+    /// What the rules say of a check now. One that is well but for them is in the state that they
+    /// give it; what is worse than that is not touched by them.
+    pub fn set_ruled(
+        &mut self,
+        now: Now,
+        id: CheckId,
+        ruled: Option<Ruled>,
+        out: &mut Vec<Noticed>,
+    ) {
+        let Some(watch) = self.watches.get_mut(&id) else { return };
+        watch.ruled = ruled;
+        let is_sick_itself = watch.terms.fails_min <= watch.fails;
+        match watch.state {
+            State::Up | State::Strained => {}
+            State::Sick if !is_sick_itself => {}
+            State::Sick
+            | State::New
+            | State::Starting
+            | State::Late
+            | State::Down
+            | State::Draining
+            | State::Stopped
+            | State::Paused => return,
+        }
+        let (state, why) = watch.well();
+        watch.enter(id, state, why, now.wall, now.wall, out);
+        self.arm(id);
+    }
+
     /// Stops or resumes the watch over a check, because somebody said so.
     pub fn set_paused(&mut self, now: Now, id: CheckId, paused: bool, out: &mut Vec<Noticed>) {
         let Some(watch) = self.watches.get_mut(&id) else { return };
@@ -323,7 +359,7 @@ impl Watch {
             Signal::Start | Signal::Log => None,
             Signal::Success => {
                 self.fails = 0;
-                Some((State::Up, Why::Heard))
+                Some(self.well())
             }
             Signal::Fail(words) => self.failed(State::Down, Why::Failed(words.clone())),
             Signal::Sick(words) => self.failed(State::Sick, Why::Failed(words.clone())),
@@ -339,6 +375,14 @@ impl Watch {
             }
             Signal::Draining => Some((State::Draining, Why::Announced)),
             Signal::Stopped => Some((State::Stopped, Why::Announced)),
+        }
+    }
+
+    /// The state of a check that passes its own checks.
+    fn well(&self) -> (State, Why) {
+        match &self.ruled {
+            Some(ruled) => (ruled.state(), Why::Ruled(ruled.clone())),
+            None => (State::Up, Why::Heard),
         }
     }
 
@@ -371,11 +415,12 @@ impl Watch {
         }
         // Alive at least: what was late or silent is heard again.
         match self.state {
-            State::Late | State::New => Some((State::Up, Why::Heard)),
+            State::Late | State::New => Some(self.well()),
             State::Starting
             | State::Up
             | State::Down
             | State::Sick
+            | State::Strained
             | State::Draining
             | State::Stopped
             | State::Paused => None,
@@ -395,7 +440,7 @@ impl Watch {
             State::New | State::Starting | State::Up | State::Late | State::Draining => {
                 silent.into_iter().chain(overrun).min()
             }
-            State::Sick => silent,
+            State::Sick | State::Strained => silent,
             State::Down | State::Stopped | State::Paused => None,
         }
     }
@@ -411,6 +456,7 @@ impl Watch {
                 | State::Late
                 | State::Draining
                 | State::Sick
+                | State::Strained
                 | State::Down
                 | State::Stopped
                 | State::Paused,
@@ -459,6 +505,7 @@ impl Watch {
             | State::Late
             | State::Down
             | State::Sick
+            | State::Strained
             | State::Stopped
             | State::Paused => {}
         }
@@ -482,9 +529,11 @@ impl Watch {
         since: Timestamp,
         out: &mut Vec<Noticed>,
     ) {
-        if to == self.state {
+        // A trouble of another kind is news, even if the state has the same name.
+        if to == self.state && (!to.is_trouble() || self.why.is_like(&why)) {
             return;
         }
+        self.why = why.clone();
         let from = std::mem::replace(&mut self.state, to);
         self.since = since.max(self.since);
         let since = self.since;

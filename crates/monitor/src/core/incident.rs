@@ -1,6 +1,6 @@
 //! Incidents: what people are told of, from the first doubt to the end.
 
-use super::check::CheckId;
+use super::{check::CheckId, severity::Severity};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use wire::Timestamp;
@@ -82,6 +82,9 @@ pub struct Member {
 pub struct Incident {
     pub id: IncidentId,
     pub kind: Kind,
+    /// Of its worst member.
+    #[serde(default)]
+    pub severity: Severity,
     /// The first one is what it is named after. Never empty.
     pub members: Vec<Member>,
     #[serde(with = "super::stamp")]
@@ -105,6 +108,7 @@ impl Incident {
         Incident {
             id,
             kind,
+            severity: if kind == Kind::Sick { Severity::Warning } else { Severity::Critical },
             members: vec![member],
             opened_at: at,
             resolved_at: None,

@@ -1,7 +1,7 @@
 //! Who stands above whom: the topology is the graph of what depends on what.
 
 use super::check::CheckId;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Nodes and the nodes below them.
 #[derive(Clone, Debug, Default)]
@@ -37,6 +37,18 @@ impl Tree {
     /// The nodes that `id` sends to.
     pub fn below(&self, id: CheckId) -> &[CheckId] {
         self.below.get(&id).map_or(&[], Vec::as_slice)
+    }
+
+    /// The nodes that `id` sends to, and those that they do, and so on; the nearest first.
+    pub fn beneath(&self, id: CheckId) -> Vec<CheckId> {
+        let mut out: Vec<CheckId> = self.below(id).to_vec();
+        let mut seen: BTreeSet<CheckId> = out.iter().copied().collect();
+        let mut at = 0;
+        while let Some(next) = out.get(at).copied() {
+            out.extend(self.below(next).iter().filter(|it| seen.insert(**it)));
+            at += 1;
+        }
+        out
     }
 
     /// The nodes that send to `id`.

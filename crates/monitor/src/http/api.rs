@@ -73,6 +73,7 @@ pub(super) fn answer(node: &Rc<Node>, asked: &Asked, query: &Query, rest: &[&str
         }
         (&Method::POST, ["silences"]) => silence(node, &asked.body),
         (&Method::DELETE, ["silences", id]) => end_silence(node, id),
+        (_, ["rules"]) if reads => json_answer(200, &json!({"data": view::rules(node)})),
         (_, ["channels"]) if reads => json_answer(200, &json!({"data": view::channels(node)})),
         (&Method::POST, ["channels", name, "test"]) => test(node, name),
         (_, ["letters"]) if reads => match node.history.letters(None, limit(query)) {

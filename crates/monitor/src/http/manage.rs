@@ -262,7 +262,7 @@ fn as_json(node: &Node, check: &Check) -> Value {
     let state = detector.state(check.id).unwrap_or(State::New);
     let status = match state {
         State::New => "new",
-        State::Up | State::Starting | State::Draining | State::Stopped => "up",
+        State::Up | State::Strained | State::Starting | State::Draining | State::Stopped => "up",
         State::Late => "grace",
         State::Down | State::Sick => "down",
         State::Paused => "paused",

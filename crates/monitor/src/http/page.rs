@@ -113,7 +113,7 @@ fn judged(view: &Value) -> (&'static str, String) {
     let warnings = list_of(&view["nodes"]).iter().filter(|it| warns(it)).count();
     let watched: u64 =
         view["states"].as_object().into_iter().flatten().filter_map(|(_, it)| it.as_u64()).sum();
-    match (open, count("down") + count("sick")) {
+    match (open, count("down") + count("sick") + count("strained")) {
         ([], 0) if watched == 0 => ("warn", "Nothing is watched yet".to_owned()),
         ([], 0) if count("up") + count("late") == 0 => ("warn", "Nothing is up".to_owned()),
         ([], 0) if warnings == 1 => ("warn", "Up, with a warning".to_owned()),
@@ -147,7 +147,7 @@ fn sign(state: &str) -> String {
     let shape = match state {
         "up" => "●",
         "late" => "◐",
-        "warn" => "◇",
+        "warn" | "strained" => "◇",
         "down" => "▲",
         "sick" => "◆",
         "stopped" | "paused" => "■",
@@ -226,7 +226,9 @@ fn next(out: &mut String, it: &Value, view: &Value) {
             "If it has ended, <code>tollgate node {first} start</code>; if it hangs, \
              <code>tollgate node {first} resume</code>. "
         ),
-        ("sick", true) => add!(out, "Its row below names the check that fails. "),
+        ("sick", true) => {
+            add!(out, "Its row below names the check that fails or the rule that it breaks. ");
+        }
         _ => add!(out, "Run the job and look at what it printed. "),
     }
     if it["ack"].is_null() {
@@ -279,8 +281,9 @@ fn row(out: &mut String, it: &Value, node: &Node, now: &str) {
 /// The checks of its own that do not pass.
 fn says(out: &mut String, it: &Value, state: &str) {
     let unwell = list_of(&it["checks"]).iter().filter(|it| it["verdict"] != "pass");
-    let words: Vec<String> =
+    let mut words: Vec<String> =
         unwell.map(|it| format!("{}: {}", str_of(&it["name"]), str_of(&it["detail"]))).collect();
+    words.extend(it["broken"].as_str().map(str::to_owned));
     let words = words.join("; ");
     if !words.is_empty() {
         let sign = sign(if state == "sick" { "sick" } else { "warn" });

@@ -30,7 +30,7 @@ fn svg(name: &str, state: State) -> String {
     let colour = match state {
         State::Up => "#1f6feb",
         State::Down | State::Sick => "#c2410c",
-        State::Late => "#a16207",
+        State::Late | State::Strained => "#a16207",
         State::New | State::Starting | State::Draining | State::Stopped | State::Paused => {
             "#57606a"
         }
@@ -62,6 +62,7 @@ pub(super) fn status(node: &Node) -> Answer {
         let state = detector.state(check.id).unwrap_or(State::New);
         let word = match state {
             State::Up | State::Late | State::New => "operational",
+            State::Strained => "degraded_performance",
             State::Sick => "partial_outage",
             State::Down => "major_outage",
             State::Starting | State::Draining | State::Stopped | State::Paused => {

@@ -2,7 +2,12 @@
 
 use crate::{
     book::{Check, Kind, uuid_text},
-    core::{check::State, incident::Incident},
+    core::{
+        check::{CheckId, State},
+        incident::Incident,
+        rule::{Measure, Rule, tracker::Tracker},
+        severity::Severity,
+    },
     node::{Node, now},
 };
 use net::agent::beat::Verdict;
@@ -30,6 +35,16 @@ pub(super) fn check(node: &Node, check: &Check) -> Value {
         "suggested_grace_ms": detector.suggested_grace(check.id).map(millis),
         "because_of": desk.suppressed_by(check.id).map(|it| desk.name(it).to_owned()),
     });
+    let referee = node.referee.borrow();
+    let rule = |(rule, tracker): (&Rule, &Tracker)| {
+        json!({
+            "name": rule.name,
+            "value": tracker.value(),
+            "broken": tracker.verdict().map(Severity::text),
+        })
+    };
+    out["rules"] = json!(referee.of(check.id).map(rule).collect::<Vec<_>>());
+    out["broken"] = json!(referee.verdict(check.id).map(|it| it.words));
     match check.plan.kind {
         Kind::Node => node_fields(&mut out, check),
         Kind::Job => {
@@ -76,6 +91,7 @@ pub(super) fn incident(node: &Node, it: &Incident) -> Value {
         "id": it.id.to_string(),
         "state": state,
         "kind": it.kind.text(),
+        "severity": it.severity.text(),
         "name": name(it.first().check),
         "reason": it.first().why,
         "members": members.collect::<Vec<_>>(),
@@ -90,6 +106,37 @@ pub(super) fn incident(node: &Node, it: &Incident) -> Value {
             "until": ack.until.map(|it| it.to_string()),
         })),
     })
+}
+
+/// Every rule and what it says now.
+pub(super) fn rules(node: &Node) -> Vec<Value> {
+    let (referee, book) = (node.referee.borrow(), node.book.borrow());
+    let name = |id: &CheckId| book.get(*id).map_or("?", |it| it.plan.name.as_str());
+    let rule = |it: &Rule| {
+        let (broken, count) = referee.about(it);
+        json!({
+            "name": it.name,
+            "kind": it.measure.kind(),
+            "role": it.scope.role,
+            "service": it.scope.service,
+            "node": it.scope.node,
+            "severity": match &it.measure {
+                Measure::Burn { .. } | Measure::BurnTime { .. } => "by speed",
+                Measure::Value { .. }
+                | Measure::Rate { .. }
+                | Measure::Share { .. }
+                | Measure::Absent { .. } => it.severity.text(),
+            },
+            "for_s": it.hold.as_secs_f64(),
+            "recover_s": it.recover.as_secs_f64(),
+            "hits": it.hits,
+            "of": it.of,
+            "consequence": it.consequence,
+            "checks": count,
+            "broken": broken.iter().map(name).collect::<Vec<_>>(),
+        })
+    };
+    referee.rules().iter().map(rule).collect()
 }
 
 /// Every channel and how it does.

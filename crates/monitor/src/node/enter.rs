@@ -17,6 +17,7 @@ impl Node {
         let kept = Kept::new(now.wall);
         let deadline = terms.contract.period(now.wall) + terms.contract.grace;
         self.desk.borrow_mut().add(check.id, &check.plan.name, kept.state, deadline);
+        self.referee.borrow_mut().add(check.id, self.subject(&check.plan));
         self.detector.borrow_mut().add(now, check.id, terms, kept.clone(), Duration::ZERO);
         let id = check.id;
         self.keep(vec![Row::Check(Box::new(check), kept)]);
@@ -34,6 +35,7 @@ impl Node {
         detector.set_terms(id, terms);
         if let (Some(state), Some(kept)) = (detector.state(id), detector.kept(now, id)) {
             self.desk.borrow_mut().add(id, &check.plan.name, state, deadline);
+            self.referee.borrow_mut().add(id, self.subject(&check.plan));
             self.keep(vec![Row::Check(Box::new(check.clone()), kept)]);
         }
         self.book.borrow_mut().put(check);
@@ -44,6 +46,7 @@ impl Node {
         let mut filed = Vec::new();
         self.desk.borrow_mut().remove(now(), id, &mut filed);
         self.detector.borrow_mut().remove(id);
+        self.referee.borrow_mut().remove(id);
         let mut rows = Vec::new();
         self.file(filed, &mut rows);
         self.book.borrow_mut().remove(id);

@@ -52,6 +52,7 @@ impl Node {
         let origin = Origin { boot, seq: said.seq };
         let beat = Beat { signal: signal(&said), run: None, origin: Some(origin) };
         let mut noticed = Vec::new();
+        self.judge_beat(now, id, boot, &said, &mut rows);
         if self.detector.borrow_mut().hear(now, id, &beat, &mut noticed)
             && let Some(check) = self.book.borrow_mut().get_mut(id)
         {

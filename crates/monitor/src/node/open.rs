@@ -9,6 +9,7 @@ use crate::{
         desk::Desk,
         detector::Detector,
         outbox::Queue,
+        rule::referee::{KeptTracker, Referee},
         tree::Tree,
     },
     store::{Loaded, Row, Store, StoreError},
@@ -64,6 +65,7 @@ impl Node {
             channels: RefCell::new(channels.collect()),
             book: RefCell::new(book),
             detector: RefCell::new(Detector::new(now.moment)),
+            referee: RefCell::new(Referee::new(config.rules.clone())),
             desk: RefCell::new(desk),
             history,
             status,
@@ -71,10 +73,13 @@ impl Node {
             next_letter: Cell::new(loaded.next_letter),
             alive_at: Cell::new(now),
             pruned_at: Cell::new(now),
+            trackers_kept_at: Cell::new(now),
             config: RefCell::new(Rc::new(config)),
         });
         node.watch_all(now, &kept, blind, &mut rows);
+        let trackers = loaded.trackers.clone();
         node.take_up(now, loaded, &kept, &mut rows);
+        node.restore_rules(now, &trackers, &mut rows);
         rows.push(Row::Alive(now.wall));
         node.keep(rows);
         Ok(node)
@@ -90,15 +95,41 @@ impl Node {
         for id in before.difference(&after) {
             self.desk.borrow_mut().remove(now, *id, &mut filed);
             self.detector.borrow_mut().remove(*id);
+            self.referee.borrow_mut().remove(*id);
         }
         let tree = tree(config, &self.book.borrow());
         self.desk.borrow_mut().set_tree(tree);
         for id in after.difference(&before) {
             self.watch(now, *id, Kept::new(now.wall), Duration::ZERO, &mut rows);
         }
+        self.config.replace(Rc::new(config.clone()));
+        self.referee.borrow_mut().set_rules(config.rules.clone());
+        for id in after {
+            let subject = self.book.borrow().get(id).map(|it| self.subject(&it.plan));
+            subject.into_iter().for_each(|it| self.referee.borrow_mut().add(id, it));
+            self.rule_over(now, id, &mut rows);
+        }
         self.file(filed, &mut rows);
         self.keep(rows);
-        self.config.replace(Rc::new(config.clone()));
+    }
+
+    /// Takes the rules up where the last process left them.
+    fn restore_rules(
+        self: &Rc<Node>,
+        now: Now,
+        trackers: &[(CheckId, KeptTracker)],
+        rows: &mut Vec<Row>,
+    ) {
+        for (id, kept) in trackers {
+            self.referee.borrow_mut().restore(*id, kept.clone());
+        }
+        for id in trackers.iter().map(|(id, _)| *id).collect::<BTreeSet<_>>() {
+            // No change of a state: that is what it was kept as.
+            let ruled = self.referee.borrow().verdict(id);
+            let mut noticed = Vec::new();
+            self.detector.borrow_mut().set_ruled(now, id, ruled, &mut noticed);
+            self.take_in(now, noticed, rows);
+        }
     }
 
     /// Hands every check to the detector, and stores it by this process's clock.
@@ -126,6 +157,7 @@ impl Node {
         };
         let deadline = terms.contract.period(now.wall) + terms.contract.grace;
         desk.add(id, &check.plan.name, kept.state, deadline);
+        self.referee.borrow_mut().add(id, self.subject(&check.plan));
         detector.add(now, id, terms, kept, blind);
         if let Some(kept) = detector.kept(now, id) {
             rows.push(Row::Check(Box::new(check.clone()), kept));
@@ -159,7 +191,12 @@ impl Node {
                 check: *id,
                 from: State::Up,
                 to: it.state,
-                why: Why::Silent,
+                // Alive, unwell and nobody told: it was taken for a consequence, until it says more.
+                why: if it.state == State::Down {
+                    Why::Silent
+                } else {
+                    Why::Cut("not well".to_owned())
+                },
                 at: now.wall,
                 since: it.since,
             };

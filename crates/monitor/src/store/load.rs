@@ -7,6 +7,7 @@ use crate::{
         check::{CheckId, Kept, Origin, State},
         incident::Incident,
         outbox::Letter,
+        rule::referee::KeptTracker,
         silence::Silence,
     },
 };
@@ -23,6 +24,8 @@ pub struct Loaded {
     /// With the names of their channels, in order.
     pub letters: Vec<(String, Letter)>,
     pub silences: Vec<Silence>,
+    /// What rules knew of checks.
+    pub trackers: Vec<(CheckId, KeptTracker)>,
     pub next_incident: u64,
     pub next_letter: u64,
     /// When the last process was alive, by its own clock.
@@ -42,11 +45,18 @@ impl Loaded {
             open: list(db, "SELECT about FROM incidents WHERE resolved_at IS NULL ORDER BY id")?,
             letters: letters.collect::<rusqlite::Result<_>>()?,
             silences: list(db, "SELECT silence FROM silences ORDER BY id")?,
+            trackers: trackers(db)?,
             next_incident: next(db, "incidents")?,
             next_letter: next(db, "letters")?,
             alive: alive.map(Timestamp),
         })
     }
+}
+
+fn trackers(db: &Connection) -> rusqlite::Result<Vec<(CheckId, KeptTracker)>> {
+    let mut statement = db.prepare("SELECT check_id, tracker FROM trackers")?;
+    let rows = statement.query_map([], |row| Ok((CheckId(row.get(0)?), text(row, 1)?)))?;
+    rows.collect()
 }
 
 fn next(db: &Connection, table: &str) -> rusqlite::Result<u64> {

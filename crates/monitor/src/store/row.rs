@@ -6,6 +6,7 @@ use crate::{
         check::{Change, CheckId, Kept, micros},
         incident::Incident,
         outbox::{Letter, LetterId},
+        rule::referee::KeptTracker,
         silence::Silence,
     },
 };
@@ -54,6 +55,8 @@ pub enum Row {
         took: Duration,
         answer: String,
     },
+    /// What a rule knows of a check.
+    Tracker(CheckId, Box<KeptTracker>),
     Silence(Silence),
     SilenceEnded(u64),
     /// The monitor lived at this time, by its own clock.
@@ -68,7 +71,7 @@ impl Row {
         match self {
             Row::Check(it, kept) => check(db, it, kept),
             Row::Forget(id) => {
-                for table in ["pings", "flips"] {
+                for table in ["pings", "flips", "trackers"] {
                     run(db, &format!("DELETE FROM {table} WHERE check_id = ?1"), params![id.0])?;
                 }
                 run(db, "DELETE FROM checks WHERE id = ?1", params![id.0])
@@ -100,6 +103,11 @@ impl Row {
                 db,
                 "INSERT INTO attempts VALUES (?1, ?2, ?3, ?4)",
                 params![number(letter.0), at.0, micros(*took), answer],
+            ),
+            Row::Tracker(id, it) => run(
+                db,
+                "INSERT OR REPLACE INTO trackers VALUES (?1, ?2, ?3)",
+                params![id.0, it.rule, json(&**it)?],
             ),
             Row::Silence(it) => run(
                 db,

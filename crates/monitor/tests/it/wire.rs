@@ -88,6 +88,7 @@ impl Monitor {
             every: Duration::from_millis(200),
             grace: Duration::from_millis(500),
             nodes: watched.collect(),
+            rules: Vec::new(),
             channels: notify.iter().enumerate().map(channel).collect(),
             api_key: API_KEY.to_owned(),
             ping_key: PING_KEY.to_owned(),

@@ -110,6 +110,7 @@ pub(super) fn monitor(
         every: role.beat.every,
         grace: beat_grace.max(Duration::from_millis(1)),
         nodes: others.map(|it| watched(tree, it)).collect(),
+        rules: tree.alerting.rules.clone(),
         channels,
         tls: tls.map_err(|error| CliError::failed(format!("notify: TLS: {error}")))?,
         api_key: read_key(&tree.api_key)?,

@@ -1,6 +1,7 @@
 //! Incidents and notices on virtual time: two balancers over two gateways over two account nodes.
 
 use super::*;
+use crate::core::rule::Ruled;
 
 const EDGE: CheckId = CheckId(0);
 const GATEWAYS: [CheckId; 2] = [CheckId(1), CheckId(2)];
@@ -142,6 +143,47 @@ fn what_stands_under_dead_nodes_is_not_told() {
     // The cause ends, the node stays down: now it is told.
     world.up(GATEWAYS[0]).until(62_000).told(&["resolved gateway-1", "opened a-1"]);
     world.up(ACCOUNTS[0]).up(GATEWAYS[1]).told(&["resolved a-1", "resolved gateway-2"]);
+}
+
+fn broken(consequence: bool) -> Why {
+    Why::Ruled(Ruled {
+        severity: Severity::Critical,
+        words: "errors: too many".to_owned(),
+        rules: vec!["errors".to_owned()],
+        consequence,
+        looks_back: Duration::from_secs(60),
+    })
+}
+
+#[test]
+fn a_broken_rule_is_one_incident_where_the_cause_is() {
+    let mut world = World::new();
+    // Errors all the way up, and the account node is the one that is unwell.
+    for id in [EDGE, GATEWAYS[0]] {
+        world.becomes(id, State::Sick, broken(true));
+    }
+    world.until(3_000).becomes(ACCOUNTS[0], State::Sick, Why::Failed("disk".to_owned()));
+    world.until(60_000).told(&["opened a-1"]);
+    assert_eq!(world.desk.suppressed_by(EDGE), Some(GATEWAYS[0]));
+    // Its share of errors looks back over a minute: it gets the time to be well again.
+    world.up(ACCOUNTS[0]).told(&["resolved a-1"]).until(120_000).told(&[]);
+    world.up(EDGE).up(GATEWAYS[0]).until(400_000).told(&[]);
+    assert_eq!(world.desk.open().count(), 0);
+}
+
+#[test]
+fn a_broken_rule_without_a_cause_is_told_of_the_deepest() {
+    let mut world = World::new();
+    for id in [EDGE, GATEWAYS[0]] {
+        world.becomes(id, State::Sick, broken(true));
+    }
+    world.until(60_000).told(&["opened gateway-1"]);
+    let incident = world.desk.open().next().unwrap();
+    assert_eq!((incident.kind, incident.severity), (Kind::Sick, Severity::Critical));
+    world.up(EDGE).up(GATEWAYS[0]).told(&["resolved gateway-1"]);
+    // A disk of its own is nobody's consequence.
+    world.becomes(EDGE, State::Strained, broken(false)).down(ACCOUNTS[0]);
+    world.until(61_000).told(&["opened edge", "opened a-1"]);
 }
 
 #[test]

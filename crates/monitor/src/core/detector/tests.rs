@@ -1,7 +1,7 @@
 //! The detector on virtual time, one rule a test.
 
 use super::*;
-use crate::core::contract::Contract;
+use crate::core::{contract::Contract, severity::Severity};
 
 const ID: CheckId = CheckId(1);
 
@@ -271,4 +271,45 @@ fn a_restart_of_the_monitor_costs_nobody_time() {
         world.until(1_000_000 + want);
         assert_eq!(world.detector.state(ID), Some(State::Down), "{age} {blind}");
     }
+}
+
+fn ruled(severity: Severity, rule: &str) -> Option<Ruled> {
+    Some(Ruled {
+        severity,
+        words: format!("{rule}: too much"),
+        rules: vec![rule.to_owned()],
+        consequence: false,
+        looks_back: Duration::ZERO,
+    })
+}
+
+#[test]
+fn a_node_that_breaks_a_rule_is_strained_or_sick_until_it_does_not() {
+    let mut world = World::node();
+    world.says(Signal::Success);
+    let set = |world: &mut World, it: Option<Ruled>| {
+        world.detector.set_ruled(now(world.ms), ID, it, &mut world.out);
+    };
+    set(&mut world, ruled(Severity::Warning, "disk"));
+    world.says(Signal::Success);
+    world.changed(&[(0, State::Up, "heard"), (0, State::Strained, "disk: too much")]);
+    // Another rule is news, the same one is not.
+    set(&mut world, ruled(Severity::Warning, "disk"));
+    world.changed(&[]);
+    set(&mut world, ruled(Severity::Critical, "errors"));
+    world.says(Signal::Success).changed(&[(0, State::Sick, "errors: too much")]);
+    // Its own checks are worse, and end as they do.
+    world.says(Signal::Sick("x".to_owned())).says(Signal::Sick("x".to_owned()));
+    world.changed(&[(0, State::Sick, "x")]);
+    set(&mut world, None);
+    world.changed(&[]);
+    world.says(Signal::Success).changed(&[(0, State::Up, "heard")]);
+    // Silent, it is down; heard again, the rule counts again.
+    set(&mut world, ruled(Severity::Warning, "disk"));
+    world.until(5_000);
+    world.changed(&[(0, State::Strained, "disk: too much"), (5_000, State::Down, "no beat")]);
+    world.says(Signal::Success);
+    world.changed(&[(5_000, State::Strained, "disk: too much")]);
+    set(&mut world, None);
+    world.changed(&[(5_000, State::Up, "heard")]);
 }
