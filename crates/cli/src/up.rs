@@ -18,7 +18,7 @@ use crate::{
     data::{Data, ensure_key, read_key},
     error::CliError,
     terminal::{Paint, say, say_json, tell},
-    topology::{Topology, elements::engine::EngineUrl},
+    topology::Topology,
 };
 use ports::Ports;
 use std::{
@@ -34,10 +34,6 @@ pub(crate) fn up(args: &args::Up, data: &Path) -> Outcome {
     // Read once before anything else: moments count from here.
     net::clock::now();
     keep_private();
-    if let Some(EngineUrl::Postgres(_)) = &args.engine {
-        return Err(CliError::failed("--engine: the PostgreSQL engine is not built yet")
-            .hint("leave --engine out, or use sqlite:FOLDER"));
-    }
     if args.smtp.is_none() && args.notify.iter().any(|it| it.starts_with("mailto:")) {
         return Err(CliError::usage("--notify mailto:… needs a mail server: --smtp HOST:PORT"));
     }

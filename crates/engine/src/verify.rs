@@ -10,6 +10,7 @@ mod audit;
 use crate::{
     error::{EngineError, Kind},
     sqlite::{files::Files, journal::Journal, views_copy::ViewsReader},
+    url::EngineUrl,
 };
 use audit::Audit;
 use ledger::Chain;
@@ -71,11 +72,24 @@ impl Report {
     }
 }
 
-/// Verifies the SQLite engine in `folder`.
+/// Verifies the engine at `url`.
 ///
 /// # Errors
-/// When there is no such engine, or its files cannot be read at all.
+/// When there is no such engine, or it cannot be read at all.
 pub fn verify(
+    url: &EngineUrl,
+    service: &str,
+    progress: impl FnMut(Progress),
+) -> Result<Report, VerifyError> {
+    match url {
+        EngineUrl::Sqlite(folder) => verify_sqlite(folder, service, progress),
+        EngineUrl::Postgres(url) => {
+            Err(EngineError::new(Kind::Unsupported, url, "cannot be verified yet").into())
+        }
+    }
+}
+
+fn verify_sqlite(
     folder: &Path,
     service: &str,
     mut progress: impl FnMut(Progress),

@@ -94,27 +94,23 @@ pub(super) fn unknown_node(name: &str, tree: &Topology) -> CliError {
 pub(crate) fn refuse_unbuilt(tree: &Topology) -> Result<(), CliError> {
     for service in &tree.services {
         if let ServiceKind::Account { engines, .. } = &service.kind {
-            sqlite_folder(&service.name, engines)?;
+            one_engine(&service.name, engines)?;
         }
     }
     Ok(())
 }
 
-/// The folder of a service's one engine.
-pub(super) fn sqlite_folder<'a>(
+/// A service's one engine.
+pub(super) fn one_engine<'a>(
     service: &str,
     engines: &'a [EngineUrl],
-) -> Result<&'a Path, CliError> {
+) -> Result<&'a EngineUrl, CliError> {
     match engines {
-        [EngineUrl::Sqlite(folder)] => Ok(folder),
-        [EngineUrl::Postgres(_)] => Err(CliError::failed(format!(
-            "service {service}: the PostgreSQL engine is not built yet"
-        ))
-        .hint("use an engine on this machine: sqlite:FOLDER")),
+        [engine] => Ok(engine),
         [] | [_, ..] => Err(CliError::failed(format!(
             "service {service}: a service on several engines is not built yet"
         ))
-        .hint("name one engine: sqlite:FOLDER")),
+        .hint("name one engine: sqlite:FOLDER or postgres://…")),
     }
 }
 
@@ -321,7 +317,7 @@ fn account_node(
     let Some(ServiceKind::Account { engines, partitions }) = kind else {
         unreachable!("a checked account node has an account service");
     };
-    let engine = EngineUrl::Sqlite(sqlite_folder(service, engines)?.to_owned());
+    let engine = one_engine(service, engines)?.clone();
     let roster = tree.nodes_of(service).map(|(node, _)| node.name.as_str().into()).collect();
     Ok(AccountConfig {
         node,

@@ -1,6 +1,6 @@
 //! `tollgate verify`: the books of every account service, derived again from the journal.
 
-use super::{Outcome, amount::decimal, load_topology, progress::Bar, run::sqlite_folder};
+use super::{Outcome, amount::decimal, load_topology, progress::Bar, run::one_engine};
 use crate::{
     args,
     data::Data,
@@ -95,13 +95,13 @@ fn verify_service(name: &str, engines: &[EngineUrl], partitions: u16) -> Service
         error: Some(error),
         partitions: Vec::new(),
     };
-    let folder = match sqlite_folder(name, engines) {
-        Ok(folder) => folder,
+    let engine = match one_engine(name, engines) {
+        Ok(engine) => engine,
         Err(error) => return unverified(error.to_string()),
     };
     let mut bar = Bar::new();
     let label = format!("service {name}");
-    let report = engine::verify::verify(folder, name, |it| {
+    let report = engine::verify::verify(engine, name, |it| {
         let (part, whole) = share(it);
         bar.tell(&label, part, whole);
     });

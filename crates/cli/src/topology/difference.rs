@@ -5,7 +5,7 @@
 
 use super::{
     Door, Front, Monitor, Node, Role, Service, ServiceKind, Topology,
-    elements::{alerting::Alerting, checks, endpoint::EndpointRef},
+    elements::{alerting::Alerting, checks, endpoint::EndpointRef, engine::EngineUrl},
 };
 use net::trunk::TlsFiles;
 use proxy::{
@@ -296,6 +296,23 @@ impl Difference {
         let none = || "none".to_owned();
         let (was, is) = (of(old).unwrap_or_else(none), of(new).unwrap_or_else(none));
         self.restart(format!("services.{service}"), was, is);
+        // What is not shown may differ as well.
+        let secrets = |tree: &Topology| -> Vec<String> {
+            let found = tree.services.iter().filter(|it| it.name == service);
+            let engines = found.filter_map(|it| match &it.kind {
+                ServiceKind::Account { engines, partitions: _ } => Some(engines),
+                ServiceKind::Http { config: _ } => None,
+            });
+            engines
+                .flatten()
+                .filter(|it| it.secret() != it.to_string())
+                .map(EngineUrl::secret)
+                .collect()
+        };
+        let (was, is) = (secrets(old), secrets(new));
+        if was.len() == is.len() && was != is {
+            self.restart(format!("services.{service}: password"), "one", "another");
+        }
         // Partitions are dealt by a node's place in this list, and go to it while all run.
         let names = |tree: &Topology| -> Vec<String> {
             tree.nodes_of(service).map(|(node, _)| node.name.clone()).collect()
@@ -458,6 +475,14 @@ trunk = "127.0.0.1:4"
         let store = "services.a: 16 partitions on sqlite:/a to 4 partitions on sqlite:/a \
                      needs a restart";
         restarts("a-1", "engine = \"sqlite:a\"", split, store);
+        let on = |password: &str| {
+            let engine = format!("engine = \"postgres://u:{password}@db/x\"");
+            let text = FILE.replacen("engine = \"sqlite:a\"", &engine, 1);
+            Topology::parse(&text, Path::new("/")).unwrap()
+        };
+        let other = difference(&on("p"), &on("q"), "a-1").restarts;
+        assert_eq!(other, ["services.a: password: one to another needs a restart"]);
+        assert_eq!(difference(&on("p"), &on("p"), "a-1"), Difference::default());
         restarts("g-2", "name = \"x\"", "name = \"y\"", "name: x to y needs a restart");
         let gone = "nodes[g-2] is no longer in the file: stop it";
         let file = FILE.replacen(r#"["g-1", "g-2"]"#, r#"["g-1"]"#, 1);

@@ -45,6 +45,9 @@ pub(super) fn write(args: &args::Up, data: &Data, ports: &mut Ports) -> Result<(
         })?),
         false => None,
     };
+    if let (Some(engine), Some(tree)) = (&args.engine, &recorded) {
+        stay_with_books(engine, tree, data)?;
+    }
     let edge = edge_address(args.edge, recorded.as_ref(), ports)?;
     let monitor = monitor_address(args.monitor, recorded.as_ref(), ports)?;
     let text =
@@ -55,6 +58,31 @@ pub(super) fn write(args: &args::Up, data: &Data, ports: &mut Ports) -> Result<(
     fs::write(&fresh, text)
         .and_then(|()| fs::rename(&fresh, &path))
         .map_err(|error| CliError::io(format!("cannot write {}", path.display()), &error))
+}
+
+/// Books are not carried over: a tree that has some does not begin anew on an engine of another
+/// kind because of one word on the command line.
+fn stay_with_books(engine: &EngineUrl, tree: &Topology, data: &Data) -> Result<(), CliError> {
+    for service in &tree.services {
+        let ServiceKind::Account { engines, .. } = &service.kind else { continue };
+        let leaves = |has: &&EngineUrl| match (engine, has) {
+            (EngineUrl::Postgres(_), EngineUrl::Sqlite(folder)) => {
+                folder.join("journal.db").exists()
+            }
+            (EngineUrl::Sqlite(_), EngineUrl::Postgres(_)) => true,
+            (EngineUrl::Sqlite(_), EngineUrl::Sqlite(_))
+            | (EngineUrl::Postgres(_), EngineUrl::Postgres(_)) => false,
+        };
+        if let Some(has) = engines.iter().find(leaves) {
+            let (root, name) = (data.root.display(), &service.name);
+            return Err(CliError::failed(format!(
+                "--engine {engine}: {root} has the books of service {name} in {has}, and they are \
+                 not carried over"
+            ))
+            .hint("name another folder for a new tree: --data DIR"));
+        }
+    }
+    Ok(())
 }
 
 /// Port 0 means any: the one of the last run, or a free one.
@@ -239,6 +267,41 @@ mod tests {
         let address = "127.77.0.9:1".parse().unwrap(); // Of this test alone.
         assert!(reserve(address));
         assert!(!reserve(address));
+    }
+
+    #[test]
+    fn all_services_share_a_database_whose_password_is_kept_and_not_shown() {
+        let database = EngineUrl::parse("postgres://u:secret@db/books").unwrap();
+        let first = generate(Some(&database), None, 20_000);
+        let second = generate(None, Some(&first), 30_000);
+        for service in &second.services {
+            let ServiceKind::Account { engines, .. } = &service.kind else { panic!() };
+            assert!(engines.iter().eq([&database]));
+        }
+        let drawn = second.draw();
+        assert!(drawn.contains("16 partitions on postgres://u:***@db/books"), "{drawn}");
+        assert!(!format!("{second:?}").contains("secret"));
+    }
+
+    #[test]
+    fn books_are_not_left_behind() {
+        let root = std::env::temp_dir().join(format!("tollgate-books-{}", std::process::id()));
+        let data = Data::at(&root);
+        let on = |engine: &str| generate(Some(&EngineUrl::parse(engine).unwrap()), None, 20_000);
+        let sqlite = EngineUrl::Sqlite(root.clone());
+        let database = EngineUrl::parse("postgres://u:secret@db/books").unwrap();
+        let of_files = on(&sqlite.to_string());
+        assert!(stay_with_books(&database, &of_files, &data).is_ok(), "there are none yet");
+        fs::create_dir_all(root.join("b")).unwrap();
+        fs::write(root.join("b/journal.db"), "").unwrap();
+        let refused = stay_with_books(&database, &of_files, &data).unwrap_err().to_string();
+        fs::remove_dir_all(&root).unwrap();
+        assert!(refused.contains("the books of service b in sqlite:"), "{refused}");
+        let of_database = on("postgres://u:secret@db/books");
+        let refused = stay_with_books(&sqlite, &of_database, &data).unwrap_err().to_string();
+        assert!(refused.contains("in postgres://u:***@db/books"), "{refused}");
+        let moved = EngineUrl::parse("postgres://u:other@db2/books").unwrap();
+        assert!(stay_with_books(&moved, &of_database, &data).is_ok());
     }
 
     #[test]

@@ -1,7 +1,10 @@
 //! `verify` finds whatever was changed, and nothing where nothing was.
 
 use crate::support::{Branch, Rig, SERVICE, SqliteRig};
-use engine::verify::{Report, verify};
+use engine::{
+    EngineUrl,
+    verify::{Report, verify},
+};
 use stdx::Rng;
 use wire::Seq;
 
@@ -13,8 +16,12 @@ fn branch(rig: &SqliteRig) -> Branch {
     branch
 }
 
+fn url(rig: &SqliteRig) -> EngineUrl {
+    EngineUrl::Sqlite(rig.folder.clone())
+}
+
 fn report(rig: &SqliteRig) -> Report {
-    verify(&rig.folder, SERVICE, |_| ()).unwrap()
+    verify(&url(rig), SERVICE, |_| ()).unwrap()
 }
 
 /// Changes something with `sql`, and expects a problem of partition 0 that contains `expected`.
@@ -39,7 +46,7 @@ fn honest_books_are_sound_while_the_node_runs_and_after() {
     let rig = SqliteRig::new();
     let mut branch = branch(&rig);
     let mut seen = Vec::new();
-    let found = verify(&rig.folder, SERVICE, |progress| seen.push(progress)).unwrap();
+    let found = verify(&url(&rig), SERVICE, |progress| seen.push(progress)).unwrap();
     assert!(found.is_sound(), "{found:?}");
     assert_eq!(found.partitions.len(), 4);
     for (found, teller) in found.partitions.iter().zip(&branch.tellers) {
@@ -187,8 +194,8 @@ fn changed_blocks_are_found() {
 #[test]
 fn another_service_or_none_is_no_report() {
     let rig = SqliteRig::new();
-    verify(&rig.folder, SERVICE, |_| ()).unwrap_err();
+    verify(&url(&rig), SERVICE, |_| ()).unwrap_err();
     drop(rig.open("a-1").unwrap());
-    verify(&rig.folder, "b", |_| ()).unwrap_err();
+    verify(&url(&rig), "b", |_| ()).unwrap_err();
     assert!(report(&rig).is_sound());
 }

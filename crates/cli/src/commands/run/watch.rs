@@ -1,10 +1,12 @@
 //! What the heartbeats of a tree go by: which monitors there are, and what a monitor watches.
 
-use super::sqlite_folder;
 use crate::{
     data::read_key,
     error::CliError,
-    topology::{Monitor, Node, Role, ServiceKind, Topology, elements::role::RoleName},
+    topology::{
+        Monitor, Node, Role, ServiceKind, Topology,
+        elements::{engine::EngineUrl, role::RoleName},
+    },
 };
 use monitor::{
     channel::Target,
@@ -74,9 +76,10 @@ fn folder(tree: &Topology, node: &Node) -> Option<PathBuf> {
         Role::Account { service, .. } => {
             let service = tree.services.iter().find(|it| it.name == *service)?;
             match &service.kind {
-                ServiceKind::Account { engines, .. } => {
-                    sqlite_folder(&service.name, engines).ok().map(Into::into)
-                }
+                ServiceKind::Account { engines, .. } => engines.iter().find_map(|it| match it {
+                    EngineUrl::Sqlite(folder) => Some(folder.clone()),
+                    EngineUrl::Postgres(_) => None, // Nothing of it is on this machine's disk.
+                }),
                 ServiceKind::Http { .. } => None,
             }
         }
