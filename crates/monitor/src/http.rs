@@ -66,7 +66,12 @@ impl Front {
             ["api", "v1", "endpoints", key, "external"] => {
                 others::gatus(node, asked, &query, key).await
             }
-            ["api", "v2", "alerts"] => alertmanager::alerts(node, asked).await,
+            ["api", "v2", "alerts"] => alertmanager::alerts(node, asked, &query).await,
+            // Healthchecks' addresses end with a slash, Alertmanager's do not.
+            ["api", "v2", "status"] if !path.ends_with('/') => alertmanager::status(node),
+            ["api", "v2", "receivers"] => json_answer(200, &json!([{"name": "tollgate"}])),
+            ["api", "v2", "silences"] => alertmanager::silences(node, asked, &query),
+            ["api", "v2", "silence", id] => alertmanager::silence(node, asked, id),
             ["api", "v1" | "v2" | "v3", ref rest @ ..] => manage::answer(node, asked, &query, rest),
             ["p", key, monitor] => others::cronitor(node, asked, &query, key, monitor, None).await,
             ["p", key, monitor, state] => {

@@ -73,6 +73,8 @@ pub(crate) struct Node {
     pub(crate) channels: RefCell<Vec<Channel>>,
     pub(crate) history: History,
     pub(crate) status: Arc<Status>,
+    /// When this process opened its books.
+    pub(crate) began: Now,
     store: Store,
     next_letter: Cell<u64>,
     alive_at: Cell<Now>,

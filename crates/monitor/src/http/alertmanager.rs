@@ -4,23 +4,31 @@
 //! Senders send an alert again and again while it fires, and its end for some minutes; an alert
 //! that is neither sent again nor resolved ends by itself at its `endsAt`.
 
-use super::{Answer, error, json_answer};
+mod silence;
+
+pub(super) use self::silence::{silence, silences};
+
+use super::{Answer, error, input::Query, json_answer};
 use crate::{
-    book::{Plan, make_uuid},
-    core::check::{CheckId, Signal},
-    node::{JobBeat, Node},
+    book::{Check, Plan, make_uuid, uuid_text},
+    core::check::{CheckId, Signal, State, micros},
+    node::{JobBeat, Node, now},
 };
 use http::Method;
 use net::{clock, edge::Asked};
 use serde::Deserialize;
 use serde_json::json;
-use std::{collections::BTreeMap, rc::Rc};
+use std::{collections::BTreeMap, rc::Rc, time::Duration};
 use wire::Timestamp;
 
 /// Alerts of one request.
 const ALERTS_MAX: usize = 1_000;
 /// Longest text that is kept of an alert.
 const WORDS_CHARS_MAX: usize = 500;
+/// The tag of a check that stands for an alert; its description is the alert's labels as JSON.
+const TAG: &str = "alertmanager";
+/// How long what fires now is said to go on, to whoever asks: Alertmanager's `resolve_timeout`.
+const FIRES_FOR: Duration = Duration::from_secs(300);
 
 #[derive(Deserialize)]
 struct Alert {
@@ -33,9 +41,9 @@ struct Alert {
 }
 
 /// Takes alerts in, or lists those that fire.
-pub(super) async fn alerts(node: &Rc<Node>, asked: &Asked) -> Answer {
+pub(super) async fn alerts(node: &Rc<Node>, asked: &Asked, query: &Query) -> Answer {
     if asked.parts.method == Method::GET || asked.parts.method == Method::HEAD {
-        return json_answer(200, &firing(node));
+        return firing(node, query);
     }
     if asked.parts.method != Method::POST {
         return error(405, "only GET and POST");
@@ -69,7 +77,7 @@ pub(super) async fn alerts(node: &Rc<Node>, asked: &Asked) -> Answer {
             run: None,
             remote: asked.peer.ip().to_string(),
             method: "POST".to_owned(),
-            agent: "alertmanager".to_owned(),
+            agent: TAG.to_owned(),
             body: serde_json::to_vec(&alert.annotations).unwrap_or_default(),
         };
         if super::kept(node.hear_job(id, beat)).await.status() != 200 {
@@ -95,22 +103,95 @@ fn check_of(node: &Node, alert: &Alert) -> Option<CheckId> {
     let mut plan = Plan::job(&name, "", clock::wall());
     // It is never missed: whoever sends it says when it is over.
     plan.every_ms = 365 * 86_400_000;
-    plan.tags = "alertmanager".to_owned();
+    plan.tags = TAG.to_owned();
+    plan.desc = String::from_utf8(labels).ok()?;
     node.enter(uuid, plan)
 }
 
-fn firing(node: &Node) -> serde_json::Value {
-    let (book, detector) = (node.book.borrow(), node.detector.borrow());
-    let fires = |id| detector.state(id).is_some_and(|it| it.is_trouble());
-    let alerts = book.iter().filter(|it| fires(it.id)).map(|it| {
-        json!({
-            "labels": {"alertname": it.plan.name},
-            "annotations": {},
+/// `GET /api/v2/alerts`: what is wrong now, as Alertmanager's clients read it.
+fn firing(node: &Node, query: &Query) -> Answer {
+    let filters: Result<Vec<Filter<'_>>, String> = query.all("filter").map(Filter::parse).collect();
+    let filters = match filters {
+        Ok(filters) => filters,
+        Err(filter) => return error(400, &format!("bad matcher format: {filter}")),
+    };
+    let (book, detector, now) = (node.book.borrow(), node.detector.borrow(), now());
+    let until = Timestamp(now.wall.0.saturating_add(micros(FIRES_FOR)));
+    let mut alerts = Vec::new();
+    for it in book.iter() {
+        let state = detector.state(it.id).unwrap_or(State::New);
+        let labels = labels(it, state);
+        if !state.is_trouble() || !filters.iter().all(|filter| filter.takes(&labels)) {
+            continue;
+        }
+        let silences = node.desk.borrow();
+        let silenced =
+            silences.silences().iter().filter(|silence| silence.covers(&it.plan.name, now.wall));
+        let silenced: Vec<String> = silenced.map(|it| uuid_text(u128::from(it.id))).collect();
+        let is_silenced = if silenced.is_empty() { "active" } else { "suppressed" };
+        alerts.push(json!({
+            "labels": labels,
+            "annotations": {"summary": format!("{} is {state}", it.plan.name)},
             "startsAt": detector.since(it.id).map(|at| at.to_string()),
-            "fingerprint": crate::book::uuid_text(it.uuid),
-            "status": {"state": "active", "silencedBy": [], "inhibitedBy": []},
-            "receivers": [],
-        })
+            "endsAt": until.to_string(),
+            "updatedAt": now.wall.to_string(),
+            "generatorURL": node.url,
+            "fingerprint": uuid_text(it.uuid),
+            "status": {"state": is_silenced, "silencedBy": silenced, "inhibitedBy": []},
+            "receivers": [{"name": "tollgate"}],
+        }));
+    }
+    json_answer(200, &json!(alerts))
+}
+
+/// The labels that an alert came with; of a check of our own those that its letters bear.
+fn labels(check: &Check, state: State) -> BTreeMap<String, String> {
+    if check.plan.tags == TAG
+        && let Ok(labels) = serde_json::from_str(&check.plan.desc)
+    {
+        return labels;
+    }
+    let alert = if state == State::Sick { "NodeSick" } else { "NodeDown" };
+    let pairs = [("alertname", alert), ("node", &check.plan.name)];
+    pairs.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+}
+
+/// `NAME="VALUE"` or `NAME!="VALUE"`.
+struct Filter<'a> {
+    name: &'a str,
+    value: &'a str,
+    is_equal: bool,
+}
+
+impl<'a> Filter<'a> {
+    fn parse(text: &'a str) -> Result<Filter<'a>, String> {
+        let (name, value) = text.split_once('=').ok_or_else(|| text.to_owned())?;
+        if value.starts_with('~') || name.ends_with('~') {
+            return Err(format!("{text}: equality only"));
+        }
+        let bare = name.strip_suffix('!');
+        let (name, is_equal) = (bare.unwrap_or(name), bare.is_none());
+        Ok(Filter { name: name.trim(), value: value.trim_matches('"'), is_equal })
+    }
+
+    fn takes(&self, labels: &BTreeMap<String, String>) -> bool {
+        (labels.get(self.name).map_or("", String::as_str) == self.value) == self.is_equal
+    }
+}
+
+/// `GET /api/v2/status`: what a client asks to see that somebody is there.
+pub(super) fn status(node: &Node) -> Answer {
+    let version = json!({
+        "version": env!("CARGO_PKG_VERSION"), "branch": "", "buildDate": "", "buildUser": "",
+        "goVersion": "", "revision": "",
     });
-    alerts.collect()
+    json_answer(
+        200,
+        &json!({
+            "cluster": {"name": node.config().tree, "status": "disabled", "peers": []},
+            "config": {"original": ""},
+            "uptime": node.began.wall.to_string(),
+            "versionInfo": version,
+        }),
+    )
 }

@@ -24,9 +24,9 @@ use wire::Timestamp;
 const ROWS_MAX: u32 = 1_000;
 const ROWS_DEFAULT: u32 = 100;
 /// Longest name, note or reason.
-const WORDS_BYTES_MAX: usize = 1_000;
+pub(super) const WORDS_BYTES_MAX: usize = 1_000;
 /// Longest silence and longest window.
-const SILENCE_MAX: Duration = Duration::from_secs(90 * 86_400);
+pub(super) const SILENCE_MAX: Duration = Duration::from_secs(90 * 86_400);
 const WINDOW_HOURS_MAX: u64 = 400 * 24;
 /// Availability that is aimed at, where nobody says otherwise, in millionths.
 const TARGET_PPM: u64 = 999_000;

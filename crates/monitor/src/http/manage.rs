@@ -1,7 +1,9 @@
 //! The management API of Healthchecks, version 3 and as far as its clients use it: checks with
 //! their pings and flips, pause and resume, channels, status.
 
-use super::{Answer, answer as page, error, has_key, input::Query, json_answer, unreadable, view};
+use super::{
+    Answer, answer as page, error, has_key, input::Query, json_answer, public, unreadable, view,
+};
 use crate::{
     book::{Check, Kind, Plan, make_uuid, parse_uuid, slugify, uuid_text},
     core::{
@@ -62,7 +64,7 @@ pub(super) fn answer(node: &Rc<Node>, asked: &Asked, query: &Query, rest: &[&str
             });
             json_answer(200, &json!({"channels": channels.collect::<Vec<_>>()}))
         }
-        (&Method::GET, ["badges"]) => json_answer(200, &json!({"badges": {}})),
+        (&Method::GET, ["badges"]) => json_answer(200, &public::badges(node)),
         (_, ["checks", uuid, rest @ ..]) => {
             let found = parse_uuid(uuid).and_then(|it| node.book.borrow().by_uuid(it));
             let Some(id) = found.filter(|it| node.is_job(*it)) else {

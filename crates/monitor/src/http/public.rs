@@ -1,28 +1,95 @@
 //! What may be shown to anybody: badges, and the state of everything in one file.
 
 use super::{Answer, answer, api::measured, error, input::escaped, json_answer};
-use crate::{core::check::State, node::Node};
-use serde_json::json;
-use std::fmt::Write;
+use crate::{book::Check, core::check::State, node::Node};
+use serde_json::{Value, json};
+use std::{collections::BTreeSet, fmt::Write};
 
 /// Width of a character in a badge, in pixels: about that of 11-pixel Verdana.
 const CHAR_WIDTH: usize = 7;
+/// Tags whose badges are listed.
+const TAGS_MAX: usize = 1_000;
 const HOURS_SHOWN: u64 = 24;
 
-/// `/badge/NAME`, or with `.svg` or `.json` after it.
+/// `/badge/NAME` of a check, `/badge/@TAG` of the jobs of a tag, `/badge/@*` of everything; with
+/// `.svg` after it, `.json`, or `.shields` for shields.io.
 pub(super) fn badge(node: &Node, file: &str) -> Answer {
-    let name = file.strip_suffix(".svg").or_else(|| file.strip_suffix(".json")).unwrap_or(file);
-    let book = node.book.borrow();
-    let Some(check) = book.named(name).and_then(|id| book.get(id)) else {
-        return error(404, "no such check");
+    let (name, form) = match file.rsplit_once('.') {
+        Some((name, form @ ("svg" | "json" | "shields"))) => (name, form),
+        Some(_) | None => (file, "svg"),
     };
-    let state = node.detector.borrow().state(check.id).unwrap_or(State::New);
-    if file.ends_with(".json") {
-        let body =
-            json!({"status": state.text(), "total": 1, "down": u8::from(state.is_trouble())});
-        return json_answer(200, &body);
+    let Some((label, states)) = shown(node, name) else { return error(404, "no such check") };
+    let down = states.iter().filter(|it| it.is_trouble()).count();
+    let state = worst(&states);
+    match form {
+        "json" => {
+            let body = json!({"status": state.text(), "total": states.len(), "down": down});
+            json_answer(200, &body)
+        }
+        "shields" => {
+            let colour = match state {
+                State::Up => "success",
+                State::Down | State::Sick => "critical",
+                State::Late => "important",
+                State::New | State::Starting | State::Draining | State::Stopped | State::Paused => {
+                    "inactive"
+                }
+            };
+            let body = json!({
+                "schemaVersion": 1, "label": label, "message": state.text(), "color": colour,
+            });
+            json_answer(200, &body)
+        }
+        _ => answer(200, "image/svg+xml", svg(&label, state)),
     }
-    answer(200, "image/svg+xml", svg(&check.plan.name, state))
+}
+
+/// What a badge is of: its label, and the states behind it.
+fn shown(node: &Node, name: &str) -> Option<(String, Vec<State>)> {
+    let (book, detector) = (node.book.borrow(), node.detector.borrow());
+    let state = |check: &Check| detector.state(check.id).unwrap_or(State::New);
+    match name.strip_prefix('@') {
+        Some("*") => Some((node.config().tree.clone(), book.iter().map(state).collect())),
+        Some(tag) => {
+            let is_of = |check: &&Check| has_tag(check, tag);
+            let states: Vec<State> = book.iter().filter(is_of).map(state).collect();
+            (!states.is_empty()).then(|| (tag.to_owned(), states))
+        }
+        None => {
+            let check = book.named(name).and_then(|id| book.get(id))?;
+            Some((check.plan.name.clone(), vec![state(check)]))
+        }
+    }
+}
+
+fn has_tag(check: &Check, tag: &str) -> bool {
+    check.plan.tags.split_ascii_whitespace().any(|it| it == tag)
+}
+
+/// The one that a person would want to know of first.
+fn worst(states: &[State]) -> State {
+    let order = [State::Down, State::Sick, State::Late, State::Up, State::Starting];
+    let found = order.into_iter().find(|it| states.contains(it));
+    found.or_else(|| states.first().copied()).unwrap_or(State::New)
+}
+
+/// The addresses of every tag's badges, as `GET /api/v3/badges/` of Healthchecks lists them.
+pub(super) fn badges(node: &Node) -> Value {
+    let book = node.book.borrow();
+    let tags = book.iter().flat_map(|it| it.plan.tags.split_ascii_whitespace());
+    let tags: BTreeSet<&str> = tags.chain(["*"]).take(TAGS_MAX).collect();
+    let mut badges = serde_json::Map::new();
+    for tag in tags {
+        let mut forms = serde_json::Map::new();
+        for form in ["svg", "json", "shields"] {
+            // With `3` those that tell late from up: ours always do.
+            for name in [form.to_owned(), format!("{form}3")] {
+                forms.insert(name, json!(format!("{}/badge/@{tag}.{form}", node.url)));
+            }
+        }
+        badges.insert(tag.to_owned(), forms.into());
+    }
+    json!({"badges": badges})
 }
 
 /// State in colour and in words: blue and orange tell apart for everybody.

@@ -69,6 +69,7 @@ impl Node {
             desk: RefCell::new(desk),
             history,
             status,
+            began: now,
             store,
             next_letter: Cell::new(loaded.next_letter),
             alive_at: Cell::new(now),
