@@ -14,6 +14,7 @@ use crate::{
 };
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
+use stdx::grouped;
 use wire::Timestamp;
 
 /// Version of the form of a written report.
@@ -162,19 +163,6 @@ fn latency(micros: u64) -> String {
     }
 }
 
-/// A count with its thousands apart: `16,667`.
-fn grouped(count: u64) -> String {
-    let digits = count.to_string();
-    let mut out = String::new();
-    for (place, digit) in digits.chars().enumerate() {
-        if place != 0 && (digits.len() - place).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
-}
-
 /// A rate likewise, rounded.
 fn rate(per_second: f64) -> String {
     let whole = format!("{per_second:.0}");
@@ -229,10 +217,6 @@ mod tests {
             (1_500_000, "1.50 s"),
         ] {
             assert_eq!(latency(micros), text);
-        }
-        for (count, text) in [(0, "0"), (999, "999"), (16_667, "16,667"), (1_000_000, "1,000,000")]
-        {
-            assert_eq!(grouped(count), text);
         }
         assert_eq!(rate(16_666.6), "16,667");
     }

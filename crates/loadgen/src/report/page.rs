@@ -3,9 +3,10 @@
 mod plot;
 
 use self::plot::{Across, Line, Up, plot};
-use super::{Report, grouped, latency, rate, text};
+use super::{Report, latency, rate, text};
 use crate::tally::Point;
 use std::fmt::Write as _;
+use stdx::grouped;
 
 const STYLE: &str = include_str!("page/style.css");
 /// Most points of a line: more than the page has pixels tell nothing.

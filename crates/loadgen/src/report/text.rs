@@ -1,8 +1,9 @@
 //! A report for the terminal.
 
-use super::{Report, grouped, latency, rate};
+use super::{Report, latency, rate};
 use crate::tally::Quantiles;
 use std::fmt::Write as _;
+use stdx::grouped;
 
 /// Seconds of the series that are shown.
 const SERIES_ROWS_MAX: usize = 20;

@@ -219,7 +219,13 @@ fn next(out: &mut String, it: &Value, view: &Value) {
     let is_node = list_of(&view["nodes"]).iter().any(|it| it["name"] == *name);
     let first = escaped(str_of(name));
     add!(out, "<p class=\"next\">");
+    let channel = first.strip_prefix("channel ").filter(|_| !is_node);
     match (str_of(&it["kind"]), is_node) {
+        (_, false) if channel.is_some() => add!(
+            out,
+            "Look at its receiver, then <code>tollgate alerts test {}</code>. ",
+            channel.unwrap_or_default()
+        ),
         ("mass", _) => add!(out, "First look at the network and at this monitor's machine. "),
         ("down", true) => add!(
             out,
@@ -264,7 +270,7 @@ fn nodes(out: &mut String, view: &Value, node: &Node) {
 
 fn row(out: &mut String, it: &Value, node: &Node, now: &str) {
     let (name, state) = (str_of(&it["name"]), str_of(&it["state"]));
-    let requests = it["metrics"]["requests"].as_u64().map_or(String::new(), words::grouped);
+    let requests = it["metrics"]["requests"].as_u64().map_or(String::new(), stdx::grouped);
     add!(out, "<tr class=\"{state}\"><th scope=\"row\">{}", escaped(name));
     add!(out, "<td>{} {state}<td>{}", sign(state), beat(it, now));
     add!(out, "<td class=\"count\" data-of=\"24 h up\">{}", available(node, name));
@@ -299,10 +305,13 @@ fn beat(it: &Value, now: &str) -> String {
     };
     let due = it["every_ms"].as_u64().unwrap_or(deadline).saturating_mul(3) / 2;
     let ago = format!("{} ago", words::length(age));
+    let age = age.min(deadline);
+    let class = if due < age { " late" } else { "" };
+    let percent = age.saturating_mul(100).checked_div(deadline).unwrap_or(100);
     format!(
-        "<meter min=\"0\" max=\"{deadline}\" high=\"{}\" optimum=\"0\" value=\"{}\">{ago}</meter> {ago}",
-        due.min(deadline),
-        age.min(deadline)
+        "<span class=\"way{class}\" role=\"meter\" aria-label=\"age\" aria-valuemin=\"0\" \
+         aria-valuemax=\"{deadline}\" aria-valuenow=\"{age}\" aria-valuetext=\"{ago}\">\
+         <i style=\"width:{percent}%\"></i></span> {ago}"
     )
 }
 
@@ -333,7 +342,7 @@ fn jobs(out: &mut String, view: &Value) {
             Some(at) => add!(out, "{}", words::time(at, now)),
             None => add!(out, "none yet"),
         }
-        let beats = words::grouped(it["beats"].as_u64().unwrap_or(0));
+        let beats = stdx::grouped(it["beats"].as_u64().unwrap_or(0));
         add!(
             out,
             "<td class=\"count\" data-of=\"beats\">{beats}<td><td class=\"says\">{schedule}</tr>"
@@ -358,12 +367,16 @@ fn channels(out: &mut String, view: &Value) {
         let state = if it["sick"] == true { "sick" } else { "up" };
         let (name, place) = (escaped(str_of(&it["name"])), escaped(str_of(&it["place"])));
         add!(out, "<li>{} {name} <small>{place}</small>", sign(state));
+        if it["fallback"] == true {
+            add!(out, " · of what the others do not deliver");
+        }
         if it["waiting"] != 0 || it["dead"] != 0 {
             add!(out, " · {} waiting, {} given up", it["waiting"], it["dead"]);
         }
         if let Some(why) = it["last_error"].as_str() {
             add!(out, " · {}", escaped(why));
         }
+        add!(out, " <button type=\"button\" data-test=\"{name}\">Send a test</button>");
         add!(out, "</li>");
     }
     add!(out, "</ul></section>");

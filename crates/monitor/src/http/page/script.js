@@ -25,5 +25,22 @@
     if (age.textContent !== text) age.textContent = text;
     age.classList.toggle("stale", 5 <= seconds && !document.hidden);
   }, every);
+  // What changes something is for who has the API key: asked for once, kept until the tab closes.
+  document.addEventListener("click", async (event) => {
+    const name = event.target.dataset?.test;
+    if (!name) return;
+    const key = sessionStorage.getItem("key") ?? prompt("The API key (admin.key):");
+    if (!key) return;
+    const path = "/v1/channels/" + encodeURIComponent(name) + "/test";
+    const headers = { authorization: "Bearer " + key.trim() };
+    try {
+      const answer = await fetch(path, { method: "POST", headers });
+      if (answer.ok) sessionStorage.setItem("key", key);
+      if (answer.status === 401) sessionStorage.removeItem("key");
+      event.target.textContent = answer.ok ? "on its way" : "refused: " + answer.status;
+    } catch {
+      event.target.textContent = "no answer";
+    }
+  });
   setTimeout(fresh, every);
 })();
