@@ -71,9 +71,18 @@ pub(crate) struct Up {
     /// Who is told of incidents: http(s)://… gets a webhook, mailto:who@where mail
     #[arg(long, value_name = "URL", conflicts_with = "config", value_parser = crate::topology::elements::notify::parse)]
     pub(crate) notify: Vec<String>,
-    /// Mail server for --notify mailto:…
-    #[arg(long, value_name = "HOST:PORT", conflicts_with = "config", value_parser = crate::topology::elements::notify::parse_server)]
+    /// Mail server for --notify mailto:…: HOST:PORT, starttls://USER@HOST or smtps://USER@HOST
+    #[arg(long, value_name = "SERVER", conflicts_with = "config", value_parser = crate::topology::elements::notify::parse_server)]
     pub(crate) smtp: Option<String>,
+    /// The file that holds the password of --smtp's user
+    #[arg(long, value_name = "FILE", requires = "smtp")]
+    pub(crate) smtp_password: Option<PathBuf>,
+    /// Sender of mails [default: tollgate@localhost]
+    #[arg(long, value_name = "ADDRESS", requires = "smtp", value_parser = crate::topology::elements::notify::parse_sender)]
+    pub(crate) mail_from: Option<String>,
+    /// Who is told as well of what a --notify has not delivered within a minute
+    #[arg(long, value_name = "URL", requires = "notify", value_parser = crate::topology::elements::notify::parse)]
+    pub(crate) fallback: Option<String>,
     /// For --notify https://…: trust the authorities of this PEM file instead of the system's
     #[arg(long, value_name = "FILE", requires = "notify")]
     pub(crate) ca: Option<PathBuf>,
@@ -317,6 +326,8 @@ pub(crate) enum AlertsVerb {
     },
     /// The rules over the numbers of nodes, and who breaks them
     Rules,
+    /// Print the secret by which receivers of webhooks check signatures
+    Secret,
     /// Send a test over a channel, or over all of them
     Test {
         /// As listed on the monitor's page, webhook-1

@@ -175,6 +175,18 @@ pub(crate) fn read_key(path: &Path) -> Result<String, CliError> {
     Ok(key.to_owned())
 }
 
+/// Reads a password of somebody else's: the first line of a file, whatever it holds.
+pub(crate) fn read_password(path: &Path) -> Result<String, CliError> {
+    let text = read_at_most(path, KEY_BYTES_MAX).map_err(|error| {
+        CliError::io(format!("cannot read the password {}", path.display()), &error)
+    })?;
+    match text.lines().next() {
+        Some(line) if !line.is_empty() => Ok(line.to_owned()),
+        Some(_) | None => Err(CliError::failed(format!("{} holds no password", path.display()))
+            .hint("the password stands alone on its first line")),
+    }
+}
+
 /// Makes a key file that only its owner can read, unless there is one.
 pub(crate) fn ensure_key(path: &Path, prefix: &str) -> Result<(), CliError> {
     let failed =

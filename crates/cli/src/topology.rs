@@ -115,6 +115,13 @@ pub(crate) struct Monitor {
     pub(crate) notify: Vec<String>,
     /// There is one if somebody is told by mail.
     pub(crate) smtp: Option<String>,
+    /// The file of its password. There is one if the server's address names a user.
+    pub(crate) smtp_password: Option<PathBuf>,
+    /// The sender of its mails.
+    pub(crate) mail_from: Option<String>,
+    /// Who is told of what the others did not deliver within this time.
+    pub(crate) fallback: Option<String>,
+    pub(crate) fallback_after: Duration,
     /// Whom `https://` is believed by; without it whom the system trusts.
     pub(crate) ca: Option<PathBuf>,
     pub(crate) folder: PathBuf,

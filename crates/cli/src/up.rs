@@ -18,7 +18,7 @@ use crate::{
     data::{Data, ensure_key, read_key},
     error::CliError,
     terminal::{Paint, say, say_json, tell},
-    topology::Topology,
+    topology::{Topology, elements::notify},
 };
 use ports::Ports;
 use std::{
@@ -34,8 +34,13 @@ pub(crate) fn up(args: &args::Up, data: &Path) -> Outcome {
     // Read once before anything else: moments count from here.
     net::clock::now();
     keep_private();
-    if args.smtp.is_none() && args.notify.iter().any(|it| it.starts_with("mailto:")) {
+    let mut told = args.notify.iter().chain(&args.fallback);
+    if args.smtp.is_none() && told.any(|it| it.starts_with("mailto:")) {
         return Err(CliError::usage("--notify mailto:… needs a mail server: --smtp HOST:PORT"));
+    }
+    let has_user = args.smtp.as_ref().is_some_and(|it| notify::wants_password(it));
+    if has_user && args.smtp_password.is_none() {
+        return Err(CliError::usage("--smtp with a user needs --smtp-password FILE"));
     }
     let data = Data::at(data);
     let given = args.config.as_deref().map(|path| load_topology(path).map(|tree| (path, tree)));

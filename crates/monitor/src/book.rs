@@ -23,6 +23,8 @@ pub enum Kind {
     Node,
     /// Anything that makes an HTTP request when it has done its work.
     Job,
+    /// A way to tell people, by what becomes of the letters.
+    Channel,
 }
 
 /// What people say of a check; stored as JSON.
@@ -155,7 +157,7 @@ impl Book {
             Kind::Job if !check.plan.slug.is_empty() => {
                 self.by_slug.entry(check.plan.slug.clone()).or_default().push(check.id);
             }
-            Kind::Job => {}
+            Kind::Job | Kind::Channel => {}
         }
         self.checks.insert(check.id, check);
     }

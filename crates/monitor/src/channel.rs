@@ -3,8 +3,13 @@
 mod mail;
 mod message;
 mod post;
+mod server;
 
-pub use self::message::Message;
+pub use self::{
+    message::Message,
+    post::webhook_secret,
+    server::{Login, MailServer, Security, is_address},
+};
 
 use crate::{config::MonitorConfig, core::outbox::Sent};
 use std::{fmt, time::Duration};
@@ -17,14 +22,30 @@ pub const ATTEMPT_TIME_MAX: Duration = Duration::from_secs(10);
 pub enum Target {
     /// JSON for programs: the payload of Alertmanager's webhooks, with ours beside it.
     Webhook(Url),
-    /// What Slack takes, and Mattermost, and what Discord and Teams take in its form.
+    /// What Slack takes, and Mattermost.
     Slack(Url),
+    Discord(Url),
+    /// Workflows of Microsoft Teams: an adaptive card.
+    Teams(Url),
     /// ntfy.sh and its like: plain text, with a title and a priority.
     Ntfy(Url),
     /// Events API v2, with the routing key of a service.
-    PagerDuty { url: Url, key: String },
+    PagerDuty {
+        url: Url,
+        key: String,
+    },
+    /// A gateway for short messages: a form to be sent, `{text}` in it or in the address standing
+    /// for the message, and `USER:PASSWORD` for who wants that.
+    Sms {
+        url: Url,
+        login: Option<String>,
+        form: Option<String>,
+    },
     /// SMTP, by this server.
-    Mail { to: String, from: String, server: (String, u16) },
+    Mail {
+        to: String,
+        server: Box<MailServer>,
+    },
     /// A program, with the message on its standard input and in its environment.
     Command(String),
 }
@@ -89,11 +110,16 @@ fn port_of(tls: bool) -> u16 {
 }
 
 impl Target {
-    /// Reads `http://…`, `slack+http://…`, `ntfy+http://…`, `pagerduty+http://…#KEY`, each of them
-    /// with `https` as well, `mailto:who@where` or `command:PROGRAM`. Mail needs a server, `HOST:PORT`.
-    pub fn parse(text: &str, smtp: Option<&str>) -> Result<Target, String> {
+    /// Reads `http://…`, `slack+http://…`, `mattermost+`, `discord+`, `teams+`, `ntfy+`,
+    /// `pagerduty+http://…#KEY`, `sms+http://[USER:PASSWORD@]…[#FORM]`, each of them with `https` as
+    /// well, `mailto:who@where` or `command:PROGRAM`. Mail needs a server.
+    pub fn parse(text: &str, smtp: Option<&MailServer>) -> Result<Target, String> {
         if let Some(to) = text.strip_prefix("mailto:") {
-            return Target::mail(to, smtp);
+            if !is_address(to) {
+                return Err("mailto:who@where".to_owned());
+            }
+            let server = smtp.ok_or("a mail server for it: --smtp, or smtp = \"HOST:PORT\"")?;
+            return Ok(Target::Mail { to: to.to_owned(), server: Box::new(server.clone()) });
         }
         if let Some(program) = text.strip_prefix("command:") {
             let is_path = program.starts_with('/');
@@ -102,43 +128,80 @@ impl Target {
                 false => Err("command:/PATH/OF/PROGRAM".to_owned()),
             };
         }
-        if let Some(url) = text.strip_prefix("slack+") {
-            return Url::parse(url).map(Target::Slack);
+        match text.split_once('+') {
+            Some(("slack" | "mattermost", url)) => Url::parse(url).map(Target::Slack),
+            Some(("discord", url)) => Url::parse(url).map(Target::Discord),
+            Some(("teams", url)) => Url::parse(url).map(Target::Teams),
+            Some(("ntfy", url)) => Url::parse(url).map(Target::Ntfy),
+            Some(("pagerduty", url)) => {
+                let (url, key) =
+                    url.split_once('#').ok_or("pagerduty+http(s)://HOST/v2/enqueue#KEY")?;
+                Ok(Target::PagerDuty { url: Url::parse(url)?, key: key.to_owned() })
+            }
+            Some(("sms", url)) => Target::sms(url),
+            Some(_) | None => Url::parse(text).map(Target::Webhook),
         }
-        if let Some(url) = text.strip_prefix("ntfy+") {
-            return Url::parse(url).map(Target::Ntfy);
-        }
-        if let Some(url) = text.strip_prefix("pagerduty+") {
-            let (url, key) =
-                url.split_once('#').ok_or("pagerduty+http(s)://HOST/v2/enqueue#KEY")?;
-            return Ok(Target::PagerDuty { url: Url::parse(url)?, key: key.to_owned() });
-        }
-        Url::parse(text).map(Target::Webhook)
     }
 
-    fn mail(to: &str, smtp: Option<&str>) -> Result<Target, String> {
-        let is_address = |text: &str| {
-            text.split_once('@').is_some_and(|(user, host)| !user.is_empty() && !host.is_empty())
-                && text.bytes().all(|it| it.is_ascii_graphic() && !b"<>,;\"\\".contains(&it))
+    fn sms(text: &str) -> Result<Target, String> {
+        let (url, form) = match text.split_once('#') {
+            Some((url, form)) => (url, Some(form.to_owned())),
+            None => (text, None),
         };
-        if !is_address(to) {
-            return Err("mailto:who@where".to_owned());
-        }
-        let smtp = smtp.ok_or("a mail server for it: --smtp HOST:PORT, or smtp = \"HOST:PORT\"")?;
-        let server = smtp.rsplit_once(':').and_then(|(host, port)| {
-            let port = port.parse().ok().filter(|it| *it != 0)?;
-            (!host.is_empty()).then(|| (host.to_owned(), port))
+        let place = url.split_once("://").map(|(scheme, rest)| {
+            let end = rest.find(['/', '?']).unwrap_or(rest.len());
+            (scheme, &rest[..end], &rest[end..])
         });
-        let server = server.ok_or("HOST:PORT of a mail server")?;
-        Ok(Target::Mail { to: to.to_owned(), from: "tollgate@localhost".to_owned(), server })
+        let (login, url) = match place {
+            Some((scheme, authority, path)) => match authority.rsplit_once('@') {
+                Some((login, host)) => {
+                    (Some(login.to_owned()), Url::parse(&format!("{scheme}://{host}{path}"))?)
+                }
+                None => (None, Url::parse(url)?),
+            },
+            None => (None, Url::parse(url)?),
+        };
+        let is_form = form.as_ref().is_none_or(|it| it.bytes().all(|it| it.is_ascii_graphic()));
+        let has_text = form.as_ref().unwrap_or(&url.path).contains("{text}");
+        if !is_form || !has_text {
+            return Err("sms+http(s)://[USER:PASSWORD@]HOST/PATH?to=49…&text={text}, or the form \
+                        after a #"
+                .to_owned());
+        }
+        Ok(Target::Sms { url, login, form })
     }
 
-    /// Whether it takes TLS to get there.
-    pub fn is_tls(&self) -> bool {
+    /// Where a request goes; `None` when it goes by mail or to a program.
+    fn url(&self) -> Option<&Url> {
         match self {
-            Target::Webhook(url) | Target::Slack(url) | Target::Ntfy(url) => url.tls,
-            Target::PagerDuty { url, .. } => url.tls,
-            Target::Mail { .. } | Target::Command(_) => false,
+            Target::Webhook(url)
+            | Target::Slack(url)
+            | Target::Discord(url)
+            | Target::Teams(url)
+            | Target::Ntfy(url)
+            | Target::PagerDuty { url, .. }
+            | Target::Sms { url, .. } => Some(url),
+            Target::Mail { .. } | Target::Command(_) => None,
+        }
+    }
+
+    /// Whether a request by it takes TLS to get there.
+    pub fn is_tls(&self) -> bool {
+        self.url().is_some_and(|it| it.tls)
+    }
+
+    /// Whether it is mail that takes TLS.
+    pub fn is_mail_tls(&self) -> bool {
+        match self {
+            Target::Mail { server, .. } => server.security != Security::Plain,
+            Target::Webhook(_)
+            | Target::Slack(_)
+            | Target::Discord(_)
+            | Target::Teams(_)
+            | Target::Ntfy(_)
+            | Target::PagerDuty { .. }
+            | Target::Sms { .. }
+            | Target::Command(_) => false,
         }
     }
 
@@ -147,6 +210,9 @@ impl Target {
         match self {
             Target::Webhook(_) => "webhook",
             Target::Slack(_) => "slack",
+            Target::Discord(_) => "discord",
+            Target::Teams(_) => "teams",
+            Target::Sms { .. } => "sms",
             Target::Ntfy(_) => "ntfy",
             Target::PagerDuty { .. } => "pagerduty",
             Target::Mail { .. } => "mail",
@@ -156,27 +222,33 @@ impl Target {
 
     /// Where it leads, without what is secret about it.
     pub fn place(&self) -> String {
-        match self {
-            Target::Webhook(url) | Target::Slack(url) | Target::Ntfy(url) => {
-                format!("{}:{}", url.host, url.port)
-            }
-            Target::PagerDuty { url, .. } => format!("{}:{}", url.host, url.port),
-            Target::Mail { to, .. } => to.clone(),
-            Target::Command(program) => program.clone(),
+        match (self, self.url()) {
+            (Target::Mail { to, .. }, _) => to.clone(),
+            (Target::Command(program), _) => program.clone(),
+            (_, Some(url)) => format!("{}:{}", url.host, url.port),
+            (_, None) => String::new(),
         }
     }
 }
 
 /// Delivers one message. The API key signs it where the form has room for that.
 pub async fn deliver(target: &Target, message: &Message, config: &MonitorConfig) -> Sent {
-    let (tls, secret) = (config.tls.as_ref(), config.api_key.as_bytes());
+    let tls = config.tls.as_ref();
+    let secret = webhook_secret(&config.api_key);
     let attempt = async {
         match target {
-            Target::Webhook(url) => post::webhook((url, tls), message, secret).await,
+            Target::Webhook(url) => post::webhook((url, tls), message, &secret).await,
             Target::Slack(url) => post::slack((url, tls), message).await,
+            Target::Discord(url) => post::discord((url, tls), message).await,
+            Target::Teams(url) => post::teams((url, tls), message).await,
+            Target::Sms { url, login, form } => {
+                post::sms((url, tls), login.as_deref(), form.as_deref(), message).await
+            }
             Target::Ntfy(url) => post::ntfy((url, tls), message).await,
             Target::PagerDuty { url, key } => post::pagerduty((url, tls), key, message).await,
-            Target::Mail { to, from, server } => mail::send(to, from, server, message).await,
+            Target::Mail { to, server } => {
+                mail::send(to, server, config.mail_tls.as_ref(), message).await
+            }
             Target::Command(program) => post::command(program, message).await,
         }
     };
@@ -196,7 +268,8 @@ mod tests {
             port,
             path: path.to_owned(),
         };
-        let parse = |text| Target::parse(text, Some("mail.example.com:25"));
+        let server = MailServer::parse("mail.example.com:25").unwrap();
+        let parse = |text| Target::parse(text, Some(&server));
         assert_eq!(parse("http://h/x?y=1"), Ok(Target::Webhook(url("h", 80, "/x?y=1"))));
         assert_eq!(parse("http://[::1]:9?y"), Ok(Target::Webhook(url("::1", 9, "/?y"))));
         assert_eq!(parse("slack+http://h:1/k"), Ok(Target::Slack(url("h", 1, "/k"))));
@@ -206,6 +279,12 @@ mod tests {
         assert_eq!(authority("https://h/"), "h");
         assert_eq!(authority("https://h:80/"), "h:80");
         assert_eq!(authority("http://[::1]:443/"), "[::1]:443");
+        assert_eq!(parse("mattermost+http://h:1/k"), Ok(Target::Slack(url("h", 1, "/k"))));
+        let sms = parse("sms+https://id:TOKEN@h/send#To=49&Body={text}").unwrap();
+        let form = Some("To=49&Body={text}".to_owned());
+        let login = Some("id:TOKEN".to_owned());
+        assert!(!format!("{sms:?}{}", sms.place()).contains("TOKEN"));
+        assert_eq!(sms, Target::Sms { url: url("h", 443, "/send"), login, form });
         let pager = parse("pagerduty+http://h:1/v2/enqueue#KEY").unwrap();
         assert!(!format!("{pager:?}{}", pager.place()).contains("KEY"));
         assert_eq!(parse("mailto:kim@example.com").unwrap().place(), "kim@example.com");
@@ -224,6 +303,9 @@ mod tests {
             "http://h/ x",
             "mailto:a@b>c",
             "pagerduty+http://h/",
+            "sms+http://h/?to=1",
+            "sms+http://h/#to=1&text={text} ",
+            "fax+http://h/",
         ] {
             assert!(parse(bad).is_err(), "{bad}");
         }

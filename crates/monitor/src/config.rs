@@ -25,6 +25,13 @@ pub struct MonitorConfig {
     pub channels: Vec<ChannelConfig>,
     /// Whom the channels believe. There is one if somebody is told by `https://`.
     pub tls: Option<ClientTls>,
+    /// The same for mail. There is one if mail goes within TLS.
+    pub mail_tls: Option<ClientTls>,
+    /// Name of the one of `channels` that is told of what others do not deliver, and nothing else.
+    pub fallback: Option<String>,
+    /// How long a letter may wait before the fallback gets it as well, and how long a channel may
+    /// fail before the others are told.
+    pub undelivered_max: Duration,
     /// What a person shows who changes something.
     pub api_key: String,
     /// What stands in the addresses of beats by slug.

@@ -1,6 +1,7 @@
 //! The monitor as a node: one thread that takes beats in, ticks, and sends letters, and one thread
 //! that writes to the disk.
 
+mod channels;
 mod enter;
 mod hear;
 mod judge;
@@ -23,6 +24,7 @@ use crate::{
         desk::{Desk, Filed},
         detector::{Detector, Noticed},
         guard::TICK_EVERY,
+        incident::IncidentId,
         notice::Notice,
         outbox::{Letter, LetterId, Queue},
         rule::referee::Referee,
@@ -40,6 +42,7 @@ use net::{
 };
 use std::{
     cell::{Cell, RefCell},
+    collections::BTreeSet,
     io,
     rc::Rc,
     sync::Arc,
@@ -57,6 +60,8 @@ const KEEP: Duration = Duration::from_secs(400 * 86_400);
 
 /// One channel and what waits in it.
 pub(crate) struct Channel {
+    /// What is watched of it.
+    pub(crate) check: Option<CheckId>,
     pub(crate) config: ChannelConfig,
     pub(crate) queue: Queue,
 }
@@ -71,6 +76,8 @@ pub(crate) struct Node {
     pub(crate) referee: RefCell<Referee>,
     pub(crate) desk: RefCell<Desk>,
     pub(crate) channels: RefCell<Vec<Channel>>,
+    /// Incidents of which the fallback channel was told.
+    fell_back: RefCell<BTreeSet<IncidentId>>,
     pub(crate) history: History,
     pub(crate) status: Arc<Status>,
     /// When this process opened its books.
@@ -171,6 +178,7 @@ impl Node {
         let mut filed = Vec::new();
         self.desk.borrow_mut().tick(now, &mut filed);
         self.file(filed, &mut rows);
+        self.fall_back(now, &mut rows);
         if ALIVE_EVERY <= now.moment.since(self.alive_at.get().moment) {
             self.alive_at.set(now);
             rows.push(Row::Alive(now.wall));
@@ -228,10 +236,7 @@ impl Node {
         for it in filed {
             match it {
                 Filed::Incident(it) => rows.push(Row::Incident(it)),
-                Filed::Notice(notice) => {
-                    let count = self.channels.borrow().len();
-                    (0..count).for_each(|at| self.post(at, notice.clone(), rows));
-                }
+                Filed::Notice(notice) => self.spread(&notice, rows),
             }
         }
     }
@@ -242,7 +247,7 @@ impl Node {
         self.next_letter.set(id.0 + 1);
         let letter = Letter { id, notice, attempts: 0, is_combined: false };
         let mut channels = self.channels.borrow_mut();
-        let Channel { config, queue } = &mut channels[at];
+        let Channel { config, queue, .. } = &mut channels[at];
         rows.push(Row::Letter(config.name.clone(), Box::new(letter.clone())));
         let obsolete = queue.push(letter);
         rows.extend(obsolete.into_iter().map(|it| Row::LetterEnded(it, "obsolete")));

@@ -9,7 +9,7 @@ mod row;
 mod writer;
 
 pub use self::{
-    load::{History, Loaded},
+    load::{History, Letters, Loaded},
     row::{Ping, Row},
     writer::{Store, StoreError},
 };

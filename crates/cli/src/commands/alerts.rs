@@ -57,6 +57,13 @@ pub(super) fn alerts(args: &args::Alerts, data: &Path) -> Outcome {
             }
             said
         }
+        AlertsVerb::Secret => {
+            let said = monitor.ask("GET", "/v1/webhook-secret", None)?;
+            if !args.json {
+                say(&format!("{}\n", text(&said["secret"])));
+            }
+            said
+        }
         AlertsVerb::Test { channel } => test(&monitor, channel.as_deref(), args.json)?,
     };
     if args.json {

@@ -3,7 +3,9 @@
 use super::{
     Door, Monitor, Node, Role, Route, Service, ServiceKind, Topology,
     complaint::{Complaints, nearest},
-    elements::{address, checks, endpoint::EndpointRef, engine::EngineUrl, front, role::RoleName},
+    elements::{
+        address, checks, endpoint::EndpointRef, engine::EngineUrl, front, notify, role::RoleName,
+    },
     file::{NodeFile, RouteFile, ServiceFile, TopologyFile},
     reader::{Field, Placed},
 };
@@ -24,6 +26,7 @@ const ONE_SCHEME: &str = "all http:// or all https://";
 const PARTITIONS_DEFAULT: u16 = 16;
 const DRAIN_DEFAULT: Duration = Duration::from_secs(10);
 const DEADLINE_DEFAULT: Duration = Duration::from_secs(10);
+const FALLBACK_AFTER_DEFAULT: Duration = Duration::from_secs(60);
 const DEADLINE_MAX: Duration = Duration::from_secs(DEADLINE_SECONDS_MAX as u64);
 
 /// The checked tree, or everything that is wrong with the file.
@@ -255,16 +258,25 @@ impl Check<'_> {
     }
 
     fn monitor(&mut self, it: &NodeFile, base: &Path) -> Option<Monitor> {
-        let notify = it.notify.good().map_or(&[][..], |it| &it.value);
-        let mail = notify.iter().find(|it| it.value.starts_with("mailto:"));
-        if let (Some(_), Field::Missing) = (mail, &it.smtp) {
+        let told_all = it.notify.good().map_or(&[][..], |it| &it.value);
+        let told = told_all.iter().map(|it| &it.value);
+        let mut told = told.chain(it.fallback.good().map(|it| &it.value));
+        if told.any(|it| it.starts_with("mailto:")) && it.smtp.is_missing() {
             self.missing(it, "smtp", "the mail server for mailto:, as in \"mail.example.com:25\"");
+        }
+        let has_user = it.smtp.good().is_some_and(|it| notify::wants_password(&it.value));
+        if has_user && it.smtp_password.is_missing() {
+            self.missing(it, "smtp_password", "the file of the password of smtp's user");
         }
         Some(Monitor {
             http: it.http.good()?.value,
             beat: it.beat,
-            notify: notify.iter().map(|it| it.value.clone()).collect(),
+            notify: told_all.iter().map(|it| it.value.clone()).collect(),
             smtp: it.smtp.good().map(|it| it.value.clone()),
+            smtp_password: it.smtp_password.good().map(|it| base.join(&it.value)),
+            mail_from: it.mail_from.good().map(|it| it.value.clone()),
+            fallback: it.fallback.good().map(|it| it.value.clone()),
+            fallback_after: it.fallback_after.value_or(FALLBACK_AFTER_DEFAULT),
             ca: it.ca.good().map(|it| base.join(&it.value)),
             folder: base.join(it.folder.value_or(PathBuf::from("monitor"))),
         })

@@ -179,16 +179,20 @@ impl Difference {
     }
 
     fn monitor(&mut self, was: &Monitor, is: &Monitor, at: &str) {
-        let Monitor { http, beat, notify, smtp, ca, folder } = is;
+        let Monitor { http, beat, notify, ca, folder, .. } = is;
         self.restart(format!("{at}.http"), &was.http, http);
         let (old, new) = (format!("{:?}", was.beat), format!("{beat:?}"));
         self.restart(format!("{at}.beat"), old, new);
         self.restart(format!("{at}.folder"), was.folder.display(), folder.display());
-        let told = |notify: &[String], smtp: &Option<String>| {
-            let smtp = smtp.as_deref().unwrap_or("no mail server");
-            format!("{} by {smtp}", notify.join(", "))
+        self.restart(format!("{at}.notify"), was.notify.join(", "), notify.join(", "));
+        let mail = |it: &Monitor| {
+            let server = it.smtp.as_deref().unwrap_or("no mail server");
+            let password = it.smtp_password.as_ref().map(|it| it.display());
+            format!("{server}, {password:?}, from {:?}", it.mail_from)
         };
-        self.restart(format!("{at}.notify"), told(&was.notify, &was.smtp), told(notify, smtp));
+        self.restart(format!("{at}.smtp"), mail(was), mail(is));
+        let fallback = |it: &Monitor| format!("{:?} after {:?}", it.fallback, it.fallback_after);
+        self.restart(format!("{at}.fallback"), fallback(was), fallback(is));
         self.restart(format!("{at}.ca"), trusted(was.ca.as_ref()), trusted(ca.as_ref()));
     }
 

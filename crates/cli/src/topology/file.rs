@@ -41,7 +41,7 @@ const SERVICE_KEYS: [&str; 9] =
     ["engine", "partitions", "http", "protocol", "host", "policy", "hash", "check", "ca"];
 const ROUTE_KEYS: [&str; 2] = ["path", "service"];
 /// Every key of a node, with the roles that have it.
-const NODE_KEYS: [(&str, &[RoleName]); 21] = {
+const NODE_KEYS: [(&str, &[RoleName]); 25] = {
     use RoleName::{Account, Balancer, Gateway, Monitor};
     const ALL: &[RoleName] = &[Balancer, Gateway, Account, Monitor];
     [
@@ -64,6 +64,10 @@ const NODE_KEYS: [(&str, &[RoleName]); 21] = {
         ("beat", &[Monitor]),
         ("notify", &[Monitor]),
         ("smtp", &[Monitor]),
+        ("smtp_password", &[Monitor]),
+        ("mail_from", &[Monitor]),
+        ("fallback", &[Monitor]),
+        ("fallback_after", &[Monitor]),
         ("ca", &[Monitor]),
         ("folder", &[Monitor]),
     ]
@@ -138,6 +142,10 @@ pub(super) struct NodeFile {
     pub(super) front: Front,
     pub(super) notify: Field<Vec<Placed<String>>>,
     pub(super) smtp: Field<String>,
+    pub(super) smtp_password: Field<PathBuf>,
+    pub(super) mail_from: Field<String>,
+    pub(super) fallback: Field<String>,
+    pub(super) fallback_after: Field<Duration>,
     pub(super) ca: Field<PathBuf>,
     pub(super) folder: Field<PathBuf>,
 }
@@ -259,6 +267,10 @@ fn read_node<'a>(walk: &mut Walk<'a>, table: &Section<'a>) -> NodeFile {
         front: front::read(walk, table),
         notify: table.strings(walk, "notify", notify::parse),
         smtp: table.string(walk, "smtp", notify::parse_server),
+        smtp_password: table.string(walk, "smtp_password", path::parse_file),
+        mail_from: table.string(walk, "mail_from", notify::parse_sender),
+        fallback: table.string(walk, "fallback", notify::parse),
+        fallback_after: table.string(walk, "fallback_after", duration::parse),
         ca: table.string(walk, "ca", path::parse_file),
         folder: table.string(walk, "folder", path::parse_file),
     }

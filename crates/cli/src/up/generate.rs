@@ -174,6 +174,16 @@ fn text(
     if let Some(smtp) = &args.smtp {
         add(format!("smtp = {smtp:?}\n"));
     }
+    if let Some(file) = &args.smtp_password {
+        let file = std::path::absolute(file)?;
+        add(format!("smtp_password = {file:?}\n"));
+    }
+    if let Some(from) = &args.mail_from {
+        add(format!("mail_from = {from:?}\n"));
+    }
+    if let Some(fallback) = &args.fallback {
+        add(format!("fallback = {fallback:?}\n"));
+    }
     if let Some(ca) = &args.ca {
         let ca = std::path::absolute(ca)?;
         add(format!("ca = {ca:?}\n"));
@@ -227,6 +237,9 @@ mod tests {
             engine: engine.cloned(),
             notify: vec!["http://127.0.0.1:9/hook".to_owned(), "mailto:a@b".to_owned()],
             smtp: Some("mail:25".to_owned()),
+            smtp_password: Some("/password".into()),
+            mail_from: Some("tollgate@b".to_owned()),
+            fallback: Some("command:/bin/page".to_owned()),
             ca: Some("/ca.pem".into()),
             json: false,
         };

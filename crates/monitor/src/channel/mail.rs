@@ -1,11 +1,13 @@
-//! Mail: submission by SMTP (RFC 5321) to one server, in plain text.
+//! Mail: submission by SMTP (RFC 5321) to one server, in plain text, within TLS (RFC 3207, RFC 8314)
+//! and with a login (RFC 4954) where the server wants that.
 
-use super::Message;
+use super::{MailServer, Message, Security};
 use crate::core::outbox::Sent;
 use data_encoding::BASE64;
-use std::io;
+use net::tls::ClientTls;
+use std::{io, net::IpAddr};
 use tokio::{
-    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
+    io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader},
     net::TcpStream,
 };
 
@@ -17,7 +19,7 @@ const WORD_BYTES: usize = 36;
 
 /// Why a server did not take it.
 enum Refusal {
-    /// 4xx, or no sensible answer: another time.
+    /// 4xx, or no sensible answer, or trouble that is not about this mail: another time.
     Later(String),
     /// 5xx.
     Never(String),
@@ -29,13 +31,21 @@ impl From<io::Error> for Refusal {
     }
 }
 
+/// The server may refuse us for good today and take us tomorrow, when somebody has corrected the
+/// password: such a mail is not lost.
+fn not_for_good(refusal: Refusal) -> Refusal {
+    match refusal {
+        Refusal::Later(why) | Refusal::Never(why) => Refusal::Later(why),
+    }
+}
+
 pub(super) async fn send(
     to: &str,
-    from: &str,
-    (host, port): &(String, u16),
+    server: &MailServer,
+    tls: Option<&ClientTls>,
     message: &Message,
 ) -> Sent {
-    match converse(to, from, (host, *port), message).await {
+    match converse(to, server, tls, message).await {
         Ok(()) => Sent::Accepted,
         Err(Refusal::Later(why)) => Sent::Failed(why),
         Err(Refusal::Never(why)) => Sent::Refused(why),
@@ -44,42 +54,118 @@ pub(super) async fn send(
 
 async fn converse(
     to: &str,
-    from: &str,
-    server: (&str, u16),
+    server: &MailServer,
+    tls: Option<&ClientTls>,
     message: &Message,
 ) -> Result<(), Refusal> {
-    let mut session = Session { stream: BufReader::new(TcpStream::connect(server).await?) };
-    session.expect(220).await?;
-    session.say("EHLO localhost", 250).await?;
-    session.say(&format!("MAIL FROM:<{from}>"), 250).await?;
-    session.say(&format!("RCPT TO:<{to}>"), 250).await?;
-    session.say("DATA", 354).await?;
-    session.stream.get_mut().write_all(mail(to, from, message).as_bytes()).await?;
-    session.say(".", 250).await?;
-    // It has been taken: how the farewell goes changes nothing.
-    drop(session.say("QUIT", 221).await);
-    Ok(())
+    let stream = TcpStream::connect((server.host.as_str(), server.port)).await?;
+    let me = stream.local_addr()?.ip();
+    let tls = || {
+        let untrusted = || Refusal::Later("no authorities are trusted".to_owned());
+        tls.ok_or_else(untrusted)
+    };
+    match server.security {
+        Security::Plain => {
+            let mut session = Session { stream: BufReader::new(stream) };
+            session.greeted(me).await?;
+            session.mail(to, &server.from, message).await
+        }
+        Security::StartTls => {
+            let mut session = Session { stream: BufReader::new(stream) };
+            session.greeted(me).await?;
+            // One that does not offer it is told nothing: this is no place to be lenient.
+            session.say("STARTTLS", 220).await.map_err(not_for_good)?;
+            if !session.stream.buffer().is_empty() {
+                return Err(Refusal::Later("it speaks on in the open after STARTTLS".to_owned()));
+            }
+            let stream = tls()?.connect(&server.host, session.stream.into_inner()).await?;
+            let mut session = Session { stream: BufReader::new(stream) };
+            let features = session.hello(me).await?;
+            session.within_tls(to, server, &features, message).await
+        }
+        Security::Tls => {
+            let stream = tls()?.connect(&server.host, stream).await?;
+            let mut session = Session { stream: BufReader::new(stream) };
+            let features = session.greeted(me).await?;
+            session.within_tls(to, server, &features, message).await
+        }
+    }
 }
 
-struct Session {
-    stream: BufReader<TcpStream>,
+struct Session<S> {
+    stream: BufReader<S>,
 }
 
-impl Session {
-    async fn say(&mut self, line: &str, wanted: u16) -> Result<(), Refusal> {
+impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
+    /// Waits for the server's first word and says who calls; what it offers.
+    async fn greeted(&mut self, me: IpAddr) -> Result<Vec<String>, Refusal> {
+        self.expect(220).await.map_err(not_for_good)?;
+        self.hello(me).await
+    }
+
+    /// Who has no name gives the address (RFC 5321, 4.1.3).
+    async fn hello(&mut self, me: IpAddr) -> Result<Vec<String>, Refusal> {
+        let me = match me {
+            IpAddr::V4(it) => format!("[{it}]"),
+            IpAddr::V6(it) => format!("[IPv6:{it}]"),
+        };
+        self.say(&format!("EHLO {me}"), 250).await.map_err(not_for_good)
+    }
+
+    async fn within_tls(
+        &mut self,
+        to: &str,
+        server: &MailServer,
+        features: &[String],
+        message: &Message,
+    ) -> Result<(), Refusal> {
+        if let Some(login) = &server.login {
+            let ways = features.iter().find_map(|it| it.strip_prefix("AUTH "));
+            let ways: Vec<&str> = ways.unwrap_or("").split_ascii_whitespace().collect();
+            let (user, password) = (login.user.as_bytes(), login.password.as_bytes());
+            if ways.contains(&"PLAIN") {
+                let both = BASE64.encode(&[b"\0", user, b"\0", password].concat());
+                self.say(&format!("AUTH PLAIN {both}"), 235).await.map_err(not_for_good)?;
+            } else if ways.contains(&"LOGIN") {
+                self.say("AUTH LOGIN", 334).await.map_err(not_for_good)?;
+                self.say(&BASE64.encode(user), 334).await.map_err(not_for_good)?;
+                self.say(&BASE64.encode(password), 235).await.map_err(not_for_good)?;
+            } else {
+                let why = "it offers neither AUTH PLAIN nor AUTH LOGIN".to_owned();
+                return Err(Refusal::Later(why));
+            }
+        }
+        self.mail(to, &server.from, message).await
+    }
+
+    async fn mail(&mut self, to: &str, from: &str, message: &Message) -> Result<(), Refusal> {
+        self.say(&format!("MAIL FROM:<{from}>"), 250).await?;
+        self.say(&format!("RCPT TO:<{to}>"), 250).await?;
+        self.say("DATA", 354).await?;
+        self.stream.get_mut().write_all(mail(to, from, message).as_bytes()).await?;
+        self.say(".", 250).await?;
+        // It has been taken: how the farewell goes changes nothing.
+        drop(self.say("QUIT", 221).await);
+        Ok(())
+    }
+
+    async fn say(&mut self, line: &str, wanted: u16) -> Result<Vec<String>, Refusal> {
         self.stream.get_mut().write_all(format!("{line}\r\n").as_bytes()).await?;
+        self.stream.get_mut().flush().await?;
         self.expect(wanted).await
     }
 
     /// Reads a reply, which may have several lines: all but the last have a dash after the code.
-    async fn expect(&mut self, wanted: u16) -> Result<(), Refusal> {
+    /// Their texts, in capitals.
+    async fn expect(&mut self, wanted: u16) -> Result<Vec<String>, Refusal> {
         let mut reply = (&mut self.stream).take(REPLY_BYTES_MAX);
-        let mut line = String::new();
+        let (mut line, mut said) = (String::new(), Vec::new());
         loop {
             line.clear();
             if reply.read_line(&mut line).await? == 0 {
                 return Err(Refusal::Later("the server hung up".to_owned()));
             }
+            said.push(line.get(4..).unwrap_or("").trim_end().to_ascii_uppercase());
             if line.as_bytes().get(3) != Some(&b'-') {
                 break;
             }
@@ -87,7 +173,7 @@ impl Session {
         let line = line.trim_end();
         let code = line.get(..3).and_then(|it| it.parse::<u16>().ok());
         match code {
-            Some(code) if code == wanted || (wanted == 250 && code == 251) => Ok(()),
+            Some(code) if code == wanted || (wanted == 250 && code == 251) => Ok(said),
             Some(500..=599) => Err(Refusal::Never(line.to_owned())),
             Some(_) | None => Err(Refusal::Later(line.to_owned())),
         }

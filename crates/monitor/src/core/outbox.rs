@@ -67,6 +67,8 @@ pub struct Queue {
     is_busy: bool,
     not_before: Moment,
     failures: u32,
+    /// When the first of those failures in a row came.
+    failing_since: Option<Moment>,
     last_error: Option<String>,
     rng: Rng,
 }
@@ -80,6 +82,7 @@ impl Queue {
             is_busy: false,
             not_before: Moment::ZERO,
             failures: 0,
+            failing_since: None,
             last_error: None,
             rng: Rng::new(seed),
         }
@@ -133,6 +136,10 @@ impl Queue {
             return None;
         }
         let letter = self.waiting.front()?.clone();
+        match sent {
+            Sent::Accepted => self.failing_since = None,
+            Sent::Failed(_) | Sent::Refused(_) => _ = self.failing_since.get_or_insert(now),
+        }
         let fate = match sent {
             Sent::Accepted => {
                 (self.failures, self.last_error) = (0, None);
@@ -185,6 +192,11 @@ impl Queue {
         self.waiting.len()
     }
 
+    /// The letters that wait, the one on its way among them.
+    pub fn waiting(&self) -> impl Iterator<Item = &Letter> {
+        self.waiting.iter()
+    }
+
     /// Letters that were given up.
     pub fn dead(&self) -> impl Iterator<Item = &Letter> {
         self.dead.iter()
@@ -193,6 +205,11 @@ impl Queue {
     /// It has failed several times in a row.
     pub fn is_sick(&self) -> bool {
         SICK_AFTER <= self.failures
+    }
+
+    /// Since when every attempt has failed; `None` when the last one has not.
+    pub fn failing_since(&self) -> Option<Moment> {
+        self.failing_since
     }
 
     /// What the last attempt failed with; `None` once one has succeeded.
@@ -241,11 +258,13 @@ mod tests {
             delays.push(delay);
         }
         assert!(queue.is_sick());
+        assert_eq!(queue.failing_since(), Some(at(10)));
         assert!(delays[0] <= DELAY_MIN && delays.windows(3).all(|it| it[0] < it[2]), "{delays:?}");
         assert!(delays.iter().all(|it| *it <= DELAY_MAX));
         queue.take(now).unwrap();
         assert_eq!(queue.ended(now, &Sent::Accepted).unwrap().1, Fate::Delivered);
         assert_eq!((queue.waiting_count(), queue.is_sick(), queue.due()), (0, false, None));
+        assert_eq!(queue.failing_since(), None);
     }
 
     #[test]

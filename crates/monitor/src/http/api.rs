@@ -3,6 +3,8 @@
 
 use super::{Answer, answer as page, error, has_key, input::Query, json_answer, unreadable, view};
 use crate::{
+    book::Kind as CheckKind,
+    channel::webhook_secret,
     core::{
         availability::{Report, report},
         check::CheckId,
@@ -11,7 +13,7 @@ use crate::{
         silence::Silence,
     },
     node::{Node, now},
-    store::Row,
+    store::{Letters, Row},
 };
 use http::Method;
 use net::edge::Asked;
@@ -75,8 +77,15 @@ pub(super) fn answer(node: &Rc<Node>, asked: &Asked, query: &Query, rest: &[&str
         (&Method::DELETE, ["silences", id]) => end_silence(node, id),
         (_, ["rules"]) if reads => json_answer(200, &json!({"data": view::rules(node)})),
         (_, ["channels"]) if reads => json_answer(200, &json!({"data": view::channels(node)})),
+        (_, ["channels", name]) if reads => one_channel(node, name),
+        (_, ["webhook-secret"]) if has_key(node, &asked.parts.headers) != Some(true) => {
+            error(401, "the API key is wanted: Authorization: Bearer KEY")
+        }
+        (_, ["webhook-secret"]) => {
+            json_answer(200, &json!({"secret": webhook_secret(&node.config().api_key)}))
+        }
         (&Method::POST, ["channels", name, "test"]) => test(node, name),
-        (_, ["letters"]) if reads => match node.history.letters(None, limit(query)) {
+        (_, ["letters"]) if reads => match node.history.letters(Letters::All, limit(query)) {
             Ok(letters) => json_answer(200, &json!({"data": letters})),
             Err(err) => unreadable(&err),
         },
@@ -94,7 +103,9 @@ fn limit(query: &Query) -> u32 {
 }
 
 fn checks(node: &Rc<Node>) -> Answer {
-    let checks: Vec<Value> = node.book.borrow().iter().map(|it| view::check(node, it)).collect();
+    let book = node.book.borrow();
+    let checks = book.iter().filter(|it| it.plan.kind != CheckKind::Channel);
+    let checks: Vec<Value> = checks.map(|it| view::check(node, it)).collect();
     json_answer(200, &json!({"data": checks}))
 }
 
@@ -185,7 +196,7 @@ fn one_incident(node: &Rc<Node>, id: &str) -> Answer {
         Some(open) => Ok(Some(open)),
         None => node.history.incident(id.0),
     };
-    let letters = node.history.letters(Some(id.0), ROWS_DEFAULT);
+    let letters = node.history.letters(Letters::Incident(id.0), ROWS_DEFAULT);
     match (found, letters) {
         (Ok(Some(incident)), Ok(letters)) => {
             let mut out = view::incident(node, &incident);
@@ -282,6 +293,20 @@ fn end_silence(node: &Rc<Node>, id: &str) -> Answer {
             json_answer(200, &json!({"id": id}))
         }
         None => error(404, "no such silence"),
+    }
+}
+
+/// A channel with its last letters, and every attempt to deliver them.
+fn one_channel(node: &Rc<Node>, name: &str) -> Answer {
+    let Some(mut out) = view::channels(node).into_iter().find(|it| it["name"] == *name) else {
+        return error(404, "no such channel");
+    };
+    match node.history.letters(Letters::Channel(name), ROWS_DEFAULT) {
+        Ok(letters) => {
+            out["letters"] = json!(letters);
+            json_answer(200, &out)
+        }
+        Err(err) => unreadable(&err),
     }
 }
 

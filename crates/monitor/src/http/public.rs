@@ -1,7 +1,11 @@
 //! What may be shown to anybody: badges, and the state of everything in one file.
 
 use super::{Answer, answer, api::measured, error, input::escaped, json_answer};
-use crate::{book::Check, core::check::State, node::Node};
+use crate::{
+    book::{Check, Kind},
+    core::check::State,
+    node::Node,
+};
 use serde_json::{Value, json};
 use std::{collections::BTreeSet, fmt::Write};
 
@@ -9,6 +13,8 @@ use std::{collections::BTreeSet, fmt::Write};
 const CHAR_WIDTH: usize = 7;
 /// Tags whose badges are listed.
 const TAGS_MAX: usize = 1_000;
+/// Checks of a status page: each takes a look at its last day.
+const COMPONENTS_MAX: usize = 500;
 const HOURS_SHOWN: u64 = 24;
 
 /// `/badge/NAME` of a check, `/badge/@TAG` of the jobs of a tag, `/badge/@*` of everything; with
@@ -30,7 +36,7 @@ pub(super) fn badge(node: &Node, file: &str) -> Answer {
             let colour = match state {
                 State::Up => "success",
                 State::Down | State::Sick => "critical",
-                State::Late => "important",
+                State::Late | State::Strained => "important",
                 State::New | State::Starting | State::Draining | State::Stopped | State::Paused => {
                     "inactive"
                 }
@@ -49,7 +55,10 @@ fn shown(node: &Node, name: &str) -> Option<(String, Vec<State>)> {
     let (book, detector) = (node.book.borrow(), node.detector.borrow());
     let state = |check: &Check| detector.state(check.id).unwrap_or(State::New);
     match name.strip_prefix('@') {
-        Some("*") => Some((node.config().tree.clone(), book.iter().map(state).collect())),
+        Some("*") => {
+            let all = book.iter().filter(|it| it.plan.kind != Kind::Channel);
+            Some((node.config().tree.clone(), all.map(state).collect()))
+        }
         Some(tag) => {
             let is_of = |check: &&Check| has_tag(check, tag);
             let states: Vec<State> = book.iter().filter(is_of).map(state).collect();
@@ -68,7 +77,8 @@ fn has_tag(check: &Check, tag: &str) -> bool {
 
 /// The one that a person would want to know of first.
 fn worst(states: &[State]) -> State {
-    let order = [State::Down, State::Sick, State::Late, State::Up, State::Starting];
+    let order =
+        [State::Down, State::Sick, State::Strained, State::Late, State::Up, State::Starting];
     let found = order.into_iter().find(|it| states.contains(it));
     found.or_else(|| states.first().copied()).unwrap_or(State::New)
 }
@@ -125,7 +135,8 @@ fn svg(name: &str, state: State) -> String {
 pub(super) fn status(node: &Node) -> Answer {
     let (book, detector) = (node.book.borrow(), node.detector.borrow());
     let desk = node.desk.borrow();
-    let components = book.iter().map(|check| {
+    let components = book.iter().filter(|it| it.plan.kind != Kind::Channel);
+    let components = components.take(COMPONENTS_MAX).map(|check| {
         let state = detector.state(check.id).unwrap_or(State::New);
         let word = match state {
             State::Up | State::Late | State::New => "operational",

@@ -23,7 +23,11 @@ pub(super) fn check(node: &Node, check: &Check) -> Value {
     let mut out = json!({
         "id": uuid_text(check.uuid),
         "name": check.plan.name,
-        "kind": match check.plan.kind { Kind::Node => "node", Kind::Job => "job" },
+        "kind": match check.plan.kind {
+            Kind::Node => "node",
+            Kind::Job => "job",
+            Kind::Channel => "channel",
+        },
         "state": state.text(),
         "since": detector.since(check.id).map(|it| it.to_string()),
         "last_beat": check.last_at.map(|it| it.to_string()),
@@ -53,6 +57,7 @@ pub(super) fn check(node: &Node, check: &Check) -> Value {
             out["schedule"] = json!(check.plan.schedule);
             out["last_duration_ms"] = json!(check.last_duration.map(millis));
         }
+        Kind::Channel => {}
     }
     out
 }
@@ -147,6 +152,7 @@ pub(super) fn channels(node: &Node) -> Vec<Value> {
             "name": it.config.name,
             "kind": it.config.target.kind(),
             "place": it.config.target.place(),
+            "fallback": node.config().fallback.as_ref() == Some(&it.config.name),
             "waiting": it.queue.waiting_count(),
             "dead": it.queue.dead().count(),
             "sick": it.queue.is_sick(),

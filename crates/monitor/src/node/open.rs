@@ -1,6 +1,6 @@
 //! How a monitor begins: with what was kept, and with the nodes of its topology.
 
-use super::{Channel, Node, now, status::Status};
+use super::{Channel, Node, channels, now, status::Status};
 use crate::{
     book::{Book, Kind, Plan, make_uuid},
     config::MonitorConfig,
@@ -54,15 +54,18 @@ impl Node {
             book.put(check);
         }
         enter_nodes(&config, &mut book, now, &mut rows);
+        let checks = channels::enter(&config, &mut book, now, &mut rows);
         let tree = tree(&config, &book);
         let desk = Desk::new(tree, loaded.next_incident, loaded.silences.clone());
-        let channels = config
-            .channels
-            .iter()
-            .map(|config| Channel { config: config.clone(), queue: Queue::new(ids::seed()) });
+        let channels = config.channels.iter().zip(checks).map(|(config, check)| Channel {
+            check,
+            config: config.clone(),
+            queue: Queue::new(ids::seed()),
+        });
         let node = Rc::new(Node {
             url,
             channels: RefCell::new(channels.collect()),
+            fell_back: RefCell::new(channels::fell_back(&config, &loaded.told)),
             book: RefCell::new(book),
             detector: RefCell::new(Detector::new(now.moment)),
             referee: RefCell::new(Referee::new(config.rules.clone())),

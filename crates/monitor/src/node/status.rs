@@ -1,7 +1,7 @@
 //! What the monitor tells about itself on its admin address.
 
 use super::Node;
-use crate::core::check::State;
+use crate::{book::Kind, core::check::State};
 use net::{
     admin::{Exposition, Source},
     agent::beat::{SelfCheck, Verdict},
@@ -42,7 +42,7 @@ impl Node {
     pub(crate) fn count_checks(&self) -> [u64; State::ALL.len()] {
         let detector = self.detector.borrow();
         let mut counts = [0; State::ALL.len()];
-        for check in self.book.borrow().iter() {
+        for check in self.book.borrow().iter().filter(|it| it.plan.kind != Kind::Channel) {
             let state = detector.state(check.id).unwrap_or(State::New);
             let at = State::ALL.iter().position(|it| *it == state).expect("one of all");
             counts[at] += 1;

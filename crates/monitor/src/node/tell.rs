@@ -54,12 +54,16 @@ impl Node {
         let answer: String = answer.chars().take(ANSWER_CHARS_MAX).collect();
         tracing::info!(channel = %name, incident = %message.incident, %answer, "letter");
         let mut rows = vec![Row::Attempt { letter: letter.id, at: began.wall, took, answer }];
+        self.feel(at, sent == Sent::Accepted, &mut rows);
         match fate {
             Some((_, Fate::Delivered)) => {
                 self.status.delivered.add(1);
                 rows.push(Row::LetterEnded(letter.id, "delivered"));
             }
-            Some((_, Fate::Dead)) => rows.push(Row::LetterEnded(letter.id, "dead")),
+            Some((_, Fate::Dead)) => {
+                rows.push(Row::LetterEnded(letter.id, "dead"));
+                self.given_up(at, letter.notice, &mut rows);
+            }
             Some((_, Fate::Delayed(_))) | None => {}
         }
         self.keep(rows);

@@ -5,13 +5,13 @@ use crate::{
     core::{
         availability::{Mark, Turn},
         check::{CheckId, Kept, Origin, State},
-        incident::Incident,
+        incident::{Incident, IncidentId},
         outbox::Letter,
         rule::referee::KeptTracker,
         silence::Silence,
     },
 };
-use rusqlite::{Connection, OptionalExtension, Row as SqlRow, params};
+use rusqlite::{Connection, OptionalExtension, Row as SqlRow, params, types::Value as SqlValue};
 use serde_json::{Value, json};
 use std::time::Duration;
 use wire::Timestamp;
@@ -23,6 +23,8 @@ pub struct Loaded {
     pub open: Vec<Incident>,
     /// With the names of their channels, in order.
     pub letters: Vec<(String, Letter)>,
+    /// Which channels were told, or are to be told, of open incidents.
+    pub told: Vec<(String, IncidentId)>,
     pub silences: Vec<Silence>,
     /// What rules knew of checks.
     pub trackers: Vec<(CheckId, KeptTracker)>,
@@ -40,7 +42,16 @@ impl Loaded {
         let mut letters =
             db.prepare("SELECT channel, letter FROM letters WHERE state = 'waiting' ORDER BY id")?;
         let letters = letters.query_map([], |row| Ok((row.get(0)?, text(row, 1)?)))?;
+        let mut told = db.prepare(
+            "SELECT DISTINCT channel, incident FROM letters \
+             WHERE incident IN (SELECT id FROM incidents WHERE resolved_at IS NULL)",
+        )?;
+        let told = told.query_map([], |row| {
+            let incident: i64 = row.get(1)?;
+            Ok((row.get(0)?, IncidentId(u64::try_from(incident).unwrap_or(0))))
+        })?;
         Ok(Loaded {
+            told: told.collect::<rusqlite::Result<_>>()?,
             checks: checks(db)?,
             open: list(db, "SELECT about FROM incidents WHERE resolved_at IS NULL ORDER BY id")?,
             letters: letters.collect::<rusqlite::Result<_>>()?,
@@ -117,6 +128,16 @@ fn checks(db: &Connection) -> rusqlite::Result<Vec<(Check, Kept)>> {
     db.prepare(sql)?.query_map([], check)?.collect()
 }
 
+/// Which letters are wanted.
+#[derive(Clone, Copy, Debug)]
+pub enum Letters<'a> {
+    All,
+    /// Those about an incident.
+    Incident(u64),
+    /// Those that went, or were to go, over a channel.
+    Channel(&'a str),
+}
+
 /// Reads what has been; on a connection of its own, beside the writer.
 #[derive(Debug)]
 pub struct History {
@@ -155,8 +176,17 @@ impl History {
 
     /// The last changes of a check, newest first; of all checks without one.
     pub fn flips(&self, id: Option<CheckId>, limit: u32) -> rusqlite::Result<Vec<Value>> {
-        let sql = "SELECT check_id, at, since, from_state, to_state, why FROM flips \
-                   WHERE ?1 IS NULL OR check_id = ?1 ORDER BY id DESC LIMIT ?2";
+        // Two statements, so that each can go by an index.
+        let sql = match id {
+            Some(_) => {
+                "SELECT check_id, at, since, from_state, to_state, why FROM flips \
+                 WHERE check_id = ?1 ORDER BY at DESC, id DESC LIMIT ?2"
+            }
+            None => {
+                "SELECT check_id, at, since, from_state, to_state, why FROM flips \
+                 WHERE ?1 IS NULL ORDER BY id DESC LIMIT ?2"
+            }
+        };
         let flip = |row: &SqlRow<'_>| {
             Ok(json!({
                 "check": row.get::<_, i64>(0)?,
@@ -183,14 +213,20 @@ impl History {
         self.db.prepare_cached(sql)?.query_row(params![id], |row| text(row, 0)).optional()
     }
 
-    /// The letters about an incident and every attempt to deliver them; of all, newest first,
-    /// without one.
-    pub fn letters(&self, incident: Option<u64>, limit: u32) -> rusqlite::Result<Vec<Value>> {
-        let incident = incident.map(|it| i64::try_from(it).unwrap_or(i64::MAX));
-        let sql = "SELECT id, channel, event, at, state, incident FROM letters \
-                   WHERE ?1 IS NULL OR incident = ?1 ORDER BY id DESC LIMIT ?2";
-        let mut statement = self.db.prepare_cached(sql)?;
-        let mut rows = statement.query(params![incident, limit])?;
+    /// Letters and every attempt to deliver them, newest first.
+    pub fn letters(&self, of: Letters<'_>, limit: u32) -> rusqlite::Result<Vec<Value>> {
+        let number = |it: u64| i64::try_from(it).unwrap_or(i64::MAX);
+        let (wanted, value): (&str, SqlValue) = match of {
+            Letters::All => ("?1 IS NULL", SqlValue::Null),
+            Letters::Incident(id) => ("incident = ?1", number(id).into()),
+            Letters::Channel(name) => ("channel = ?1", name.to_owned().into()),
+        };
+        let sql = format!(
+            "SELECT id, channel, event, at, state, incident FROM letters \
+             WHERE {wanted} ORDER BY id DESC LIMIT ?2"
+        );
+        let mut statement = self.db.prepare_cached(&sql)?;
+        let mut rows = statement.query(params![value, limit])?;
         let mut out = Vec::new();
         while let Some(row) = rows.next()? {
             let id: i64 = row.get(0)?;

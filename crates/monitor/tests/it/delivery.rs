@@ -12,7 +12,7 @@ use std::{
 };
 use tokio_rustls::rustls::{ServerConfig, ServerConnection, StreamOwned};
 
-const LETTER_MAX: Duration = Duration::from_secs(60);
+pub(crate) const LETTER_MAX: Duration = Duration::from_secs(60);
 
 /// Takes connections, each on a thread, for as long as the test lives.
 fn listen(each: impl Fn(TcpStream) + Send + Sync + Copy + 'static) -> SocketAddr {
@@ -28,7 +28,7 @@ fn listen(each: impl Fn(TcpStream) + Send + Sync + Copy + 'static) -> SocketAddr
 }
 
 /// A webhook receiver: answers each letter with the next of the statuses, 200 when they are over.
-fn webhook(statuses: &'static [u16]) -> (SocketAddr, mpsc::Receiver<(u16, Value)>) {
+pub(crate) fn webhook(statuses: &'static [u16]) -> (SocketAddr, mpsc::Receiver<(u16, Value)>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = listener.local_addr().unwrap();
     let (sender, letters) = mpsc::channel();
@@ -48,15 +48,20 @@ fn webhook(statuses: &'static [u16]) -> (SocketAddr, mpsc::Receiver<(u16, Value)
     (addr, letters)
 }
 
-/// A webhook receiver within TLS, which tells the bodies of its letters.
-fn tls_webhook() -> (SocketAddr, mpsc::Receiver<Value>) {
+/// What a server of the edge's tests shows.
+pub(crate) fn tls_server() -> Arc<ServerConfig> {
     let certificates = tls::certificates(&certificate("server.pem")).unwrap();
     let config = ServerConfig::builder_with_provider(tls::provider())
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_no_client_auth()
         .with_single_cert(certificates, tls::private_key(&certificate("server.key")).unwrap());
-    let config = Arc::new(config.unwrap());
+    Arc::new(config.unwrap())
+}
+
+/// A webhook receiver within TLS, which tells the bodies of its letters.
+fn tls_webhook() -> (SocketAddr, mpsc::Receiver<Value>) {
+    let config = tls_server();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = listener.local_addr().unwrap();
     let (sender, letters) = mpsc::channel();
@@ -85,7 +90,7 @@ fn letters_go_within_tls_to_whom_can_prove_its_name() {
     assert_eq!((&letter["event"], &letter["node"]), (&"opened".into(), &"a-1".into()));
 }
 
-fn read_request(stream: impl Read) -> Vec<u8> {
+pub(crate) fn read_request(stream: impl Read) -> Vec<u8> {
     let mut reader = BufReader::new(stream);
     let mut length = 0;
     loop {
@@ -146,7 +151,7 @@ fn converse(mut stream: TcpStream, is_busy: bool) -> Option<String> {
     mail
 }
 
-fn event(letters: &mpsc::Receiver<(u16, Value)>) -> (u16, String, String) {
+pub(crate) fn event(letters: &mpsc::Receiver<(u16, Value)>) -> (u16, String, String) {
     let (status, letter) = letters.recv_timeout(LETTER_MAX).unwrap();
     let text = |key: &str| letter[key].as_str().unwrap().to_owned();
     (status, text("event"), text("node"))

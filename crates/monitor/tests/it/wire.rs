@@ -3,7 +3,7 @@
 use http_body_util::Full;
 use hyper::{Request, body::Bytes};
 use monitor::{
-    channel::Target,
+    channel::{MailServer, Target},
     config::{ChannelConfig, MonitorConfig, WatchedNode},
 };
 use net::{
@@ -50,6 +50,16 @@ fn key() -> ClusterKey {
 impl Monitor {
     /// Watches these nodes, and tells these places.
     pub(crate) fn start(name: &str, nodes: &[&str], notify: &[String]) -> Monitor {
+        Monitor::start_with(name, nodes, notify, |_| ())
+    }
+
+    /// The same, by a configuration that is changed first.
+    pub(crate) fn start_with(
+        name: &str,
+        nodes: &[&str],
+        notify: &[String],
+        change: impl FnOnce(&mut MonitorConfig),
+    ) -> Monitor {
         let folder = std::env::temp_dir().join(format!("monitor-{name}-{}", std::process::id()));
         drop(fs::remove_dir_all(&folder));
         let addr = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
@@ -63,7 +73,8 @@ impl Monitor {
         let channel = |(at, text): (usize, &String)| {
             let target = Target::parse(text, None).or_else(|_| {
                 let (mail, server) = text.split_once(" by ").expect("mailto:… by …");
-                Target::parse(mail, Some(server))
+                let server = MailServer::parse(server).unwrap();
+                Target::parse(mail, Some(&server))
             });
             ChannelConfig { name: format!("c-{at}"), target: target.unwrap() }
         };
@@ -71,8 +82,11 @@ impl Monitor {
         let ca = certificate("ca.pem");
         let tls = notify.iter().any(|it| it.starts_with("https:"));
         let tls = tls.then(|| ClientTls::load(Some(&ca), Spoken::Http1).unwrap());
-        let config = MonitorConfig {
+        let mut config = MonitorConfig {
             tls,
+            mail_tls: None,
+            fallback: None,
+            undelivered_max: Duration::from_millis(500),
             node: NodeConfig {
                 name: "monitor".into(),
                 admin: "127.0.0.1:0".parse().unwrap(),
@@ -94,6 +108,7 @@ impl Monitor {
             ping_key: PING_KEY.to_owned(),
             is_fresh: false,
         };
+        change(&mut config);
         let mut monitor = Monitor { addr, folder, config, running: None };
         monitor.begin();
         monitor

@@ -28,13 +28,16 @@ const BUNDLES: [&str; 6] = [
 pub enum Spoken {
     Http1,
     Http2,
+    /// What nobody has to agree on: mail.
+    Smtp,
 }
 
 impl Spoken {
-    fn alpn(self) -> &'static [u8] {
+    fn alpn(self) -> Option<&'static [u8]> {
         match self {
-            Spoken::Http1 => b"http/1.1",
-            Spoken::Http2 => b"h2",
+            Spoken::Http1 => Some(b"http/1.1"),
+            Spoken::Http2 => Some(b"h2"),
+            Spoken::Smtp => None,
         }
     }
 }
@@ -83,7 +86,7 @@ impl ClientTls {
             .map_err(|err| unfit(&path, err))?
             .with_root_certificates(roots)
             .with_no_client_auth();
-        config.alpn_protocols = vec![spoken.alpn().to_vec()];
+        config.alpn_protocols = spoken.alpn().into_iter().map(<[u8]>::to_vec).collect();
         let connector = TlsConnector::from(Arc::new(config));
         Ok(ClientTls { connector, spoken, trusted: hasher.finalize() })
     }
@@ -103,9 +106,9 @@ impl ClientTls {
         let stream = stream.map_err(|err| explain(host, err))?;
         let agreed = stream.get_ref().1.alpn_protocol();
         match (agreed, self.spoken) {
-            (Some(agreed), spoken) if agreed == spoken.alpn() => Ok(Box::new(stream)),
+            (Some(agreed), spoken) if Some(agreed) == spoken.alpn() => Ok(Box::new(stream)),
             // Who does not take part in this speaks what is older than it.
-            (None, Spoken::Http1) => Ok(Box::new(stream)),
+            (None, Spoken::Http1) | (_, Spoken::Smtp) => Ok(Box::new(stream)),
             (_, Spoken::Http1) => Err(failure("TLS: it does not speak HTTP/1.1".to_owned())),
             (_, Spoken::Http2) => Err(failure("TLS: it does not speak HTTP/2".to_owned())),
         }

@@ -1,7 +1,7 @@
 //! What the heartbeats of a tree go by: which monitors there are, and what a monitor watches.
 
 use crate::{
-    data::read_key,
+    data::{read_key, read_password},
     error::CliError,
     topology::{
         Monitor, Node, Role, ServiceKind, Topology,
@@ -9,7 +9,7 @@ use crate::{
     },
 };
 use monitor::{
-    channel::Target,
+    channel::{MailServer, Target},
     config::{ChannelConfig, MonitorConfig, WatchedNode},
 };
 use net::{
@@ -95,14 +95,20 @@ pub(super) fn monitor(
 ) -> Result<MonitorConfig, CliError> {
     let others = tree.nodes.iter().filter(|it| !is_own(role, it));
     let beat_grace = role.beat.grace;
+    let server = mail_server(role)?;
     let channel = |(at, text): (usize, &String)| {
         // The file was checked: what it holds can be read.
-        let target = Target::parse(text, role.smtp.as_deref())
+        let target = Target::parse(text, server.as_ref())
             .map_err(|want| CliError::failed(format!("notify {text:?}: want {want}")))?;
         Ok(ChannelConfig { name: format!("{}-{}", target.kind(), at + 1), target })
     };
-    let channels: Vec<_> =
-        role.notify.iter().enumerate().map(channel).collect::<Result<_, CliError>>()?;
+    let told = role.notify.iter().chain(&role.fallback).enumerate();
+    let channels: Vec<_> = told.map(channel).collect::<Result<_, CliError>>()?;
+    let fallback = role.fallback.is_some().then(|| channels.last()).flatten();
+    let fallback = fallback.map(|it| it.name.clone());
+    let is_mail_tls = channels.iter().any(|it| it.target.is_mail_tls());
+    let mail_tls = is_mail_tls.then(|| ClientTls::load(role.ca.as_deref(), Spoken::Smtp));
+    let mail_tls = mail_tls.transpose();
     let is_tls = channels.iter().any(|it| it.target.is_tls());
     let tls = is_tls.then(|| ClientTls::load(role.ca.as_deref(), Spoken::Http1)).transpose();
     Ok(MonitorConfig {
@@ -116,10 +122,27 @@ pub(super) fn monitor(
         rules: tree.alerting.rules.clone(),
         channels,
         tls: tls.map_err(|error| CliError::failed(format!("notify: TLS: {error}")))?,
+        mail_tls: mail_tls.map_err(|error| CliError::failed(format!("smtp: TLS: {error}")))?,
+        fallback,
+        undelivered_max: role.fallback_after,
         api_key: read_key(&tree.api_key)?,
         ping_key: read_key(&tree.ping_key)?,
         is_fresh: false,
     })
+}
+
+/// The mail server with its password and the sender.
+fn mail_server(role: &Monitor) -> Result<Option<MailServer>, CliError> {
+    let Some(text) = &role.smtp else { return Ok(None) };
+    let mut server = MailServer::parse(text)
+        .map_err(|want| CliError::failed(format!("smtp {text:?}: want {want}")))?;
+    if let (Some(login), Some(file)) = (&mut server.login, &role.smtp_password) {
+        login.password = read_password(file)?;
+    }
+    if let Some(from) = &role.mail_from {
+        server.from.clone_from(from);
+    }
+    Ok(Some(server))
 }
 
 fn watched(tree: &Topology, node: &Node) -> WatchedNode {

@@ -1,22 +1,29 @@
 //! Who is told of incidents, and by which mail server.
 
-use monitor::channel::Target;
+use monitor::channel::{MailServer, Target, is_address};
 
 /// A place that a monitor can send to: `http://…`, `mailto:who@where`, and what else
 /// [`Target::parse`] knows.
 pub(crate) fn parse(text: &str) -> Result<String, String> {
     // Whether there is a mail server is looked at where both are known.
-    Target::parse(text, Some("localhost:25")).map(|_| text.to_owned())
+    let server = MailServer::parse("localhost:25").ok();
+    Target::parse(text, server.as_ref()).map(|_| text.to_owned())
 }
 
-/// `HOST:PORT` of a mail server.
+/// A mail server, as [`MailServer::parse`] reads it.
 pub(crate) fn parse_server(text: &str) -> Result<String, String> {
-    match text.rsplit_once(':') {
-        Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok_and(|it| it != 0) => {
-            Ok(text.to_owned())
-        }
-        Some(_) | None => Err("HOST:PORT, as in \"mail.example.com:25\"".to_owned()),
-    }
+    MailServer::parse(text).map(|_| text.to_owned())
+}
+
+/// Whether a mail server, sound by itself, wants a password.
+pub(crate) fn wants_password(server: &str) -> bool {
+    MailServer::parse(server).is_ok_and(|it| it.login.is_some())
+}
+
+/// The sender of mails.
+pub(crate) fn parse_sender(text: &str) -> Result<String, String> {
+    let want = || "a mail address, as in \"tollgate@example.com\"".to_owned();
+    if is_address(text) { Ok(text.to_owned()) } else { Err(want()) }
 }
 
 #[cfg(test)]
@@ -30,8 +37,8 @@ mod tests {
         }
         assert!(parse("kim@example.com").is_err());
         assert!(parse_server("mail.example.com:25").is_ok());
-        for bad in ["", "mail", ":25", "mail:0", "mail:x"] {
-            assert!(parse_server(bad).is_err(), "{bad}");
-        }
+        assert!(wants_password("smtps://kim@mail") && !wants_password("mail:25"));
+        assert!(parse_server("mail").is_err());
+        assert!(parse_sender("a@b").is_ok() && parse_sender("a").is_err());
     }
 }
