@@ -15,6 +15,7 @@ mod h1;
 mod h2;
 pub mod limits;
 mod network;
+mod patience;
 mod proxy_header;
 mod reply;
 mod request;
@@ -31,6 +32,7 @@ pub use self::{
     body::BodyStream,
     config::EdgeConfig,
     network::{Network, NotANetwork},
+    patience::Patience,
     reply::{Body, BodyError, StreamedBody},
     tls::{EdgeTls, TlsFiles},
     upgrade::{OnUpgrade, Upgraded},
@@ -40,6 +42,7 @@ use self::{
     client::{Client, Via},
     conn::ConnState,
     h2::OnThisThread,
+    patience::Sweeps,
     stream::Stream,
 };
 use crate::node::NodeConfig;
@@ -137,6 +140,7 @@ struct Shared<S> {
     http1: http1::Builder,
     http2: http2::Builder<OnThisThread>,
     conns: RefCell<Vec<Rc<ConnState>>>,
+    sweeps: Rc<Sweeps>,
     /// Counts sweeps.
     tick: Rc<Cell<u64>>,
     draining: Cell<bool>,
@@ -158,6 +162,8 @@ impl<S: Service> Edge<S> {
     }
 
     fn open(service: S, config: EdgeConfig, via: Option<Via>) -> Edge<S> {
+        let sweeps = Rc::new(Sweeps::of(&config.patience));
+        let sweep_every = config.patience.sweep_every;
         let shared = Rc::new(Shared {
             service,
             config,
@@ -165,12 +171,13 @@ impl<S: Service> Edge<S> {
             http1: http1(),
             http2: http2(),
             conns: RefCell::default(),
+            sweeps,
             tick: Rc::default(),
             draining: Cell::new(false),
             retired: RefCell::default(),
             ended: Notify::new(),
         });
-        drop(spawn_local(sweep(Rc::downgrade(&shared))));
+        drop(spawn_local(sweep(Rc::downgrade(&shared), sweep_every)));
         Edge { shared }
     }
 
@@ -262,8 +269,8 @@ fn http2() -> http2::Builder<OnThisThread> {
 }
 
 /// Cuts off connections whose clients let us wait for too long.
-async fn sweep<S>(shared: Weak<Shared<S>>) {
-    let mut interval = tokio::time::interval(limits::SWEEP_EVERY);
+async fn sweep<S>(shared: Weak<Shared<S>>, every: Duration) {
+    let mut interval = tokio::time::interval(every);
     interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         interval.tick().await;
@@ -280,9 +287,9 @@ async fn sweep<S>(shared: Weak<Shared<S>>) {
 }
 
 async fn serve_connection<S: Service>(shared: Rc<Shared<S>>, stream: TcpStream, peer: SocketAddr) {
-    let state = Rc::new(ConnState::new(Rc::clone(&shared.tick)));
+    let state = Rc::new(ConnState::new(Rc::clone(&shared.tick), Rc::clone(&shared.sweeps)));
     shared.conns.borrow_mut().push(Rc::clone(&state));
-    match unless_cut(&state, opened(&shared.config, stream, peer)).await {
+    match unless_let_go(&shared, &state, opened(&shared.config, stream, peer)).await {
         Some(Ok(Opened { stream, client, version })) => match version {
             sniff::Version::Http1 => h1::serve(&shared, stream, &client, &state).await,
             sniff::Version::Http2 => h2::serve(&shared, stream, &client, &state).await,
@@ -316,15 +323,24 @@ async fn opened(
     Ok(Opened { stream, client: Rc::new(client), version })
 }
 
-/// What `future` gives; `None` once the connection is cut off.
-async fn unless_cut<T>(state: &ConnState, future: impl Future<Output = T>) -> Option<T> {
+/// What `future` gives, which waits for a client's first words; `None` once the connection is cut
+/// off, or a drain finds that none are on their way.
+async fn unless_let_go<S, T>(
+    shared: &Shared<S>,
+    state: &ConnState,
+    future: impl Future<Output = T>,
+) -> Option<T> {
     let mut future = pin!(future);
     poll_fn(|cx| {
         state.watch(cx);
-        match state.is_cut() {
-            true => Poll::Ready(None),
-            false => future.as_mut().poll(cx).map(Some),
+        if state.is_cut() {
+            return Poll::Ready(None);
         }
+        let polled = future.as_mut().poll(cx);
+        if polled.is_pending() && shared.draining.get() && state.may_shut() {
+            return Poll::Ready(None);
+        }
+        polled.map(Some)
     })
     .await
 }

@@ -2,7 +2,7 @@
 
 use super::{
     conn::{Awaited, ConnState},
-    limits::{BODY_RATE_MIN, BODY_TIME_MAX, LINGER_BYTES_MAX, LINGER_TIME_MAX},
+    limits::{BODY_RATE_MIN, LINGER_BYTES_MAX, LINGER_TIME_MAX},
 };
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, header};
@@ -20,8 +20,8 @@ use tokio::{
 };
 use wire::Code;
 
-/// A request's body as it comes in, without its trailers. Whoever does not poll it holds the client back; a client that
-/// sends nothing of it for [`STALL_SWEEPS_MAX`](super::limits::STALL_SWEEPS_MAX) is cut off.
+/// A request's body as it comes in, without its trailers. Whoever does not poll it holds the client
+/// back; a client that sends nothing of it for [`STALL_MAX`](super::limits::STALL_MAX) is cut off.
 #[derive(Debug)]
 pub struct BodyStream {
     incoming: Incoming,
@@ -81,11 +81,12 @@ impl ReadError {
     }
 }
 
-/// Reads a body whole.
+/// Reads a body whole; `time_max` is what one may take that comes slower than [`BODY_RATE_MIN`].
 pub(super) async fn read(
     body: &mut Incoming,
     headers: &HeaderMap,
     bytes_max: usize,
+    time_max: Duration,
 ) -> Result<Bytes, ReadError> {
     if body.is_end_stream() {
         return Ok(Bytes::new());
@@ -97,10 +98,14 @@ pub(super) async fn read(
             return Err(ReadError::TooLarge);
         }
     }
-    gather(body, bytes_max).await
+    gather(body, bytes_max, time_max).await
 }
 
-async fn gather(body: &mut Incoming, bytes_max: usize) -> Result<Bytes, ReadError> {
+async fn gather(
+    body: &mut Incoming,
+    bytes_max: usize,
+    time_max: Duration,
+) -> Result<Bytes, ReadError> {
     let mut first = Bytes::new();
     let mut gathered = BytesMut::new();
     let mut late = None;
@@ -109,7 +114,7 @@ async fn gather(body: &mut Incoming, bytes_max: usize) -> Result<Bytes, ReadErro
             Poll::Ready(frame) => frame,
             Poll::Pending => {
                 // A body that came with its head is ready at the first poll: then no timer is set.
-                let begun = *late.get_or_insert_with(|| Instant::now() + BODY_TIME_MAX);
+                let begun = *late.get_or_insert_with(|| Instant::now() + time_max);
                 let until = begun + earned(first.len() + gathered.len());
                 tokio::select! {
                     frame = body.frame() => frame,

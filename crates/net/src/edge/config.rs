@@ -1,6 +1,6 @@
 //! What an edge is told about the world in front of it.
 
-use super::{network::Network, tls::EdgeTls};
+use super::{network::Network, patience::Patience, tls::EdgeTls};
 use crate::node::ClusterKey;
 use std::sync::Arc;
 
@@ -13,6 +13,8 @@ pub struct EdgeConfig {
     pub proxy_protocol: bool,
     /// Peers whose statements about the client are passed on; what others say is replaced.
     pub trusted: Arc<[Network]>,
+    /// How long a client may take.
+    pub patience: Patience,
 }
 
 /// What the node is called in `Via`: by its name, and so that no other tree has the same.

@@ -2,7 +2,7 @@
 //!
 //! Time is counted in sweeps: one timer for all connections of a worker, none for a request.
 
-use super::{limits, upgrade::Upgraded};
+use super::{patience::Sweeps, upgrade::Upgraded};
 use std::{
     cell::{Cell, RefCell},
     rc::Rc,
@@ -34,7 +34,10 @@ pub(super) struct ConnState {
     phase: Cell<Phase>,
     since: Cell<u64>,
     opened: u64,
+    /// Requests that have come on it.
+    requests: Cell<u64>,
     tick: Rc<Cell<u64>>,
+    max: Rc<Sweeps>,
     cut: Cell<bool>,
     /// Something was read.
     heard: Cell<bool>,
@@ -52,6 +55,8 @@ pub(super) struct ConnState {
     received: Cell<u64>,
     /// Since when the socket takes nothing more.
     blocked: Cell<Option<u64>>,
+    /// Since when nothing more can come from the client.
+    left: Cell<Option<u64>>,
     /// Who is to get the connection once it has left HTTP.
     upgrade: RefCell<Option<oneshot::Sender<Upgraded>>>,
     /// The connection's task.
@@ -59,13 +64,15 @@ pub(super) struct ConnState {
 }
 
 impl ConnState {
-    pub(super) fn new(tick: Rc<Cell<u64>>) -> ConnState {
+    pub(super) fn new(tick: Rc<Cell<u64>>, max: Rc<Sweeps>) -> ConnState {
         let now = tick.get();
         ConnState {
             phase: Cell::new(Phase::Opening),
             since: Cell::new(now),
             opened: now,
+            requests: Cell::new(0),
             tick,
+            max,
             cut: Cell::new(false),
             heard: Cell::new(false),
             unread: Cell::new(false),
@@ -76,6 +83,7 @@ impl ConnState {
             awaited: Cell::new(0),
             received: Cell::new(now),
             blocked: Cell::new(None),
+            left: Cell::new(None),
             upgrade: RefCell::default(),
             task: RefCell::default(),
         }
@@ -107,24 +115,29 @@ impl ConnState {
     /// Whether the client lets us wait for longer than it may.
     pub(super) fn is_overdue(&self) -> bool {
         let sweeps = self.sweeps_since(self.since.get());
+        let longer_than =
+            |max: u64, since: Option<u64>| since.is_some_and(|tick| max < self.sweeps_since(tick));
+        let max = &self.max;
         let in_phase = match self.phase() {
-            Phase::Idle => limits::IDLE_SWEEPS_MAX < sweeps,
-            Phase::Opening | Phase::Head => limits::HEAD_SWEEPS_MAX < sweeps,
+            Phase::Idle => max.idle < sweeps,
+            Phase::Opening | Phase::Head => max.head < sweeps,
             // A whole body has a timeout, and the role keeps a deadline.
             Phase::Handling => {
-                let max = limits::STALL_SWEEPS_MAX;
-                (self.answers.get() != 0 && max < self.sweeps_since(self.answered.get()))
-                    || (self.awaited.get() != 0 && max < self.sweeps_since(self.received.get()))
+                (self.answers.get() != 0 && max.stall < self.sweeps_since(self.answered.get()))
+                    || (self.awaited.get() != 0
+                        && max.stall < self.sweeps_since(self.received.get()))
+                    || longer_than(max.left, self.left.get())
             }
             Phase::Upgraded => return false,
         };
-        let blocked = self.blocked.get();
-        in_phase || blocked.is_some_and(|tick| limits::STALL_SWEEPS_MAX < self.sweeps_since(tick))
+        in_phase || longer_than(max.stall, self.blocked.get())
     }
 
-    /// Whether the connection has lived so long that its next answer should be its last.
+    /// Whether the connection has lived so long, or served so many, that its next answer should be
+    /// its last.
     pub(super) fn is_old(&self) -> bool {
-        limits::AGE_SWEEPS_MAX < self.sweeps_since(self.opened)
+        self.max.age < self.sweeps_since(self.opened)
+            || self.max.requests_max <= self.requests.get()
     }
 
     /// Whether a drain may close an HTTP/1 connection once it has answered what it is at. Not
@@ -132,6 +145,24 @@ impl ConnState {
     /// the last.
     pub(super) fn may_shut(&self) -> bool {
         self.phase() == Phase::Handling || DRAIN_SWEEPS <= self.sweeps_since(self.since.get())
+    }
+
+    /// Whether an HTTP/2 connection that was told at this sweep to end may be closed: what the
+    /// client sent before it heard of that has come.
+    pub(super) fn may_let_go(&self, told: u64) -> bool {
+        self.is_free() && DRAIN_SWEEPS <= self.sweeps_since(told.max(self.since.get()))
+    }
+
+    /// Whether a request is in hand, and all that is awaited is our own answer to it.
+    pub(super) fn is_handling(&self) -> bool {
+        self.phase() == Phase::Handling
+    }
+
+    /// Notes that nothing more can come from the client.
+    pub(super) fn leave(&self) {
+        if self.left.get().is_none() {
+            self.left.set(Some(self.tick.get()));
+        }
     }
 
     /// Whether nothing is in hand.
@@ -225,6 +256,7 @@ pub(super) struct InHand {
 impl InHand {
     pub(super) fn new(state: Rc<ConnState>) -> InHand {
         state.busy.set(state.busy.get() + 1);
+        state.requests.set(state.requests.get() + 1);
         state.enter(Phase::Handling);
         InHand { state, answering: false }
     }

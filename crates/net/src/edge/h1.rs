@@ -15,7 +15,14 @@ use bytes::{Bytes, BytesMut};
 use http::{Response, StatusCode};
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::rt::TokioIo;
-use std::{convert::Infallible, future::poll_fn, pin::Pin, rc::Rc, task::Poll};
+use std::{
+    cell::RefCell,
+    convert::Infallible,
+    future::poll_fn,
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll},
+};
 use tokio::sync::oneshot;
 use wire::Code;
 
@@ -25,7 +32,8 @@ pub(super) async fn serve<S: Service>(
     client: &Rc<Client>,
     state: &Rc<ConnState>,
 ) {
-    let io = TokioIo::new(Watched::new(stream, Rc::clone(state)));
+    let stream = Rc::new(RefCell::new(stream));
+    let io = TokioIo::new(Watched::new(Rc::clone(&stream), Rc::clone(state)));
     let service = service_fn(|request: http::Request<Incoming>| {
         let (shared, state) = (Rc::clone(shared), Rc::clone(state));
         let client = Rc::clone(client);
@@ -55,11 +63,16 @@ pub(super) async fn serve<S: Service>(
             Pin::new(&mut http).graceful_shutdown();
             return Pin::new(&mut http).poll(cx);
         }
+        if polled.is_pending() && is_gone(&stream.borrow(), state, cx) {
+            return Poll::Ready(Ok(()));
+        }
         polled
     })
     .await;
     let parts = http.into_parts();
-    let Rest { stream, held, refusal } = parts.io.into_inner().into_rest();
+    let Rest { held, refusal } = parts.io.into_inner().into_rest();
+    let Some(stream) = Rc::into_inner(stream) else { return }; // Nobody else has it any more.
+    let stream = stream.into_inner();
     if let Err(err) = &ended {
         tracing::debug!(peer = %client.peer, %err, "connection failed");
     } else if !state.is_cut()
@@ -73,6 +86,22 @@ pub(super) async fn serve<S: Service>(
     let is_unread = state.is_unread() || !words.is_empty();
     // A client that is gone has heard enough.
     drop(farewell::end(stream, &words, is_unread).await);
+}
+
+/// Whether the client has reset the connection while it was waited on: nobody is left to hear the
+/// answer, so the request is given up. One that closed its half is answered for a while yet.
+fn is_gone(stream: &Stream, state: &ConnState, cx: &mut Context<'_>) -> bool {
+    if !state.is_handling() {
+        return false; // hyper reads, and hears of it itself.
+    }
+    match stream.poll_peek(cx) {
+        Poll::Ready(Ok(0)) => {
+            state.leave();
+            false
+        }
+        Poll::Ready(Ok(_)) | Poll::Pending => false,
+        Poll::Ready(Err(_)) => true,
+    }
 }
 
 /// Gives the connection to whoever it was promised, and returns when that is done with it.

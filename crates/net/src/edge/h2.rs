@@ -58,6 +58,7 @@ pub(super) async fn serve<S: Service>(
         guard: Guard::new(sniff::PREFACE.len(), state.now()),
         stopped: None,
     }));
+    let mut let_go = false;
     let ended = {
         let io = Watched { below: Rc::clone(&below), state: Rc::clone(state) };
         let service = service_fn(|request: http::Request<Incoming>| {
@@ -74,19 +75,30 @@ pub(super) async fn serve<S: Service>(
             }
         });
         let mut http = pin!(shared.http2.serve_connection(TokioIo::new(io), service));
-        let mut shutting = false;
+        let mut shutting = None;
         poll_fn(|cx| {
             state.watch(cx);
             if state.is_cut() {
                 return Poll::Ready(Ok(()));
             }
             let polled = http.as_mut().poll(cx);
-            if (shared.draining.get() || state.is_old()) && !shutting && polled.is_pending() {
-                shutting = true;
-                http.as_mut().graceful_shutdown();
-                return http.as_mut().poll(cx);
+            if polled.is_ready() {
+                return polled;
             }
-            polled
+            match shutting {
+                None if shared.draining.get() || state.is_old() => {
+                    shutting = Some(state.now());
+                    http.as_mut().graceful_shutdown();
+                    http.as_mut().poll(cx)
+                }
+                // The last of GOAWAY waits for a ping to come back, which a client may not bother
+                // to send.
+                Some(since) if state.may_let_go(since) => {
+                    let_go = true;
+                    Poll::Ready(Ok(()))
+                }
+                None | Some(_) => Poll::Pending,
+            }
         })
         .await
     };
@@ -95,7 +107,8 @@ pub(super) async fn serve<S: Service>(
     }
     if let Some(below) = Rc::into_inner(below) {
         let Below { stream, guard, stopped } = below.into_inner();
-        let reason = stopped.or_else(|| state.is_cut().then_some(Reason::NoError));
+        let is_ours = let_go || state.is_cut();
+        let reason = stopped.or_else(|| is_ours.then_some(Reason::NoError));
         let words = reason.map(|reason| frames::going_away(guard.highest(), reason));
         drop(farewell::end(stream, &words.unwrap_or_default(), true).await);
     }

@@ -12,7 +12,7 @@ pub const METHOD_BYTES_MAX: usize = wire::frame::limits::METHOD_BYTES_MAX;
 pub const URI_BYTES_MAX: usize = 8 * 1024;
 /// From a request's head to the end of its body, if the body keeps no client busy for longer at
 /// [`BODY_RATE_MIN`].
-pub const BODY_TIME_MAX: Duration = Duration::from_secs(10);
+pub const BODY_MAX: Duration = Duration::from_secs(10);
 /// Bytes of a body per millisecond that earn it further time: 16 KB/s.
 pub const BODY_RATE_MIN: usize = 16;
 
@@ -41,14 +41,19 @@ pub const LINGER_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// How often idle connections are looked for.
 pub const SWEEP_EVERY: Duration = Duration::from_millis(500);
-/// Sweeps that a connection may be idle between two requests: 60 s.
-pub const IDLE_SWEEPS_MAX: u64 = 120;
-/// Sweeps that the head of a request may take: 10 s.
-pub const HEAD_SWEEPS_MAX: u64 = 20;
-/// Sweeps that a client may take none of its answer, or send nothing of a streamed body: 30 s.
-pub const STALL_SWEEPS_MAX: u64 = 60;
-/// Sweeps after which a connection's next answer is its last: 1 h.
-pub const AGE_SWEEPS_MAX: u64 = 7_200;
+/// How long a connection may be idle between two requests.
+pub const IDLE_MAX: Duration = Duration::from_secs(60);
+/// How long the head of a request may take, the first one with all that comes before it.
+pub const HEAD_MAX: Duration = Duration::from_secs(10);
+/// How long a client may take none of its answer, or send nothing of a streamed body.
+pub const STALL_MAX: Duration = Duration::from_secs(30);
+/// How long an HTTP/1 client that has closed its half is still answered: it may have nothing to
+/// add, but most that do so have gone.
+pub const LEFT_MAX: Duration = Duration::from_secs(1);
+/// After which age a connection's next answer is its last, …
+pub const AGE_MAX: Duration = Duration::from_secs(3_600);
+/// … and after how many requests.
+pub const REQUESTS_MAX: u64 = 1_000_000;
 
 const _: () = {
     use wire::frame::limits as trunk;

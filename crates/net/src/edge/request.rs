@@ -50,7 +50,8 @@ async fn unstamped<S: Service>(
         Ok(Aim::Edge) => return options(service, &parts),
         Ok(Aim::Role) => match service.body_mode(&parts) {
             BodyMode::Whole { bytes_max } => {
-                match body::read(&mut body, &parts.headers, bytes_max).await {
+                let time_max = shared.config.patience.body;
+                match body::read(&mut body, &parts.headers, bytes_max, time_max).await {
                     Ok(body) => return service.respond(Asked { parts, body, peer, is_tls }).await,
                     Err(error) => error.meaning(),
                 }

@@ -41,6 +41,15 @@ impl Stream {
         Ok(Stream { early: Bytes::new(), transport: Transport::Tls(Box::new(stream)) })
     }
 
+    /// Whether something could be read: bytes, none at the end of the stream, or an error.
+    pub(super) fn poll_peek(&self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let stream = match &self.transport {
+            Transport::Plain(stream) => stream,
+            Transport::Tls(stream) => stream.get_ref().0,
+        };
+        stream.poll_peek(cx, &mut ReadBuf::new(&mut [0]))
+    }
+
     /// Puts bytes back that were read.
     pub(super) fn unread(&mut self, bytes: Bytes) {
         assert!(self.early.is_empty(), "bytes are put back once");

@@ -12,6 +12,7 @@ use super::{
     stream::Stream,
 };
 use std::{
+    cell::RefCell,
     io,
     pin::Pin,
     rc::Rc,
@@ -23,7 +24,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 const HELD_BYTES_MAX: usize = 8 * 1024;
 
 pub(super) struct Watched {
-    stream: Stream,
+    /// Shared with the connection's task, which looks whether the client is still there.
+    stream: Rc<RefCell<Stream>>,
     state: Rc<ConnState>,
     scanner: Scanner,
     /// What came after a request for an upgrade: of the upgraded connection, or the next request.
@@ -46,20 +48,19 @@ pub(super) enum Refusal {
 
 /// What is left when hyper is done.
 pub(super) struct Rest {
-    pub(super) stream: Stream,
     /// What was read and not passed on.
     pub(super) held: Vec<u8>,
     pub(super) refusal: Option<Refusal>,
 }
 
 impl Watched {
-    pub(super) fn new(stream: Stream, state: Rc<ConnState>) -> Watched {
+    pub(super) fn new(stream: Rc<RefCell<Stream>>, state: Rc<ConnState>) -> Watched {
         let scanner = Scanner::new();
         Watched { stream, state, scanner, held: Vec::new(), ended: false, refusal: None }
     }
 
     pub(super) fn into_rest(self) -> Rest {
-        Rest { stream: self.stream, held: self.held, refusal: self.refusal }
+        Rest { held: self.held, refusal: self.refusal }
     }
 
     /// Scans what was just read, and takes back what must not go on.
@@ -95,7 +96,7 @@ impl Watched {
         while self.held.len() < HELD_BYTES_MAX {
             let mut bytes = [0; 1024];
             let mut buf = ReadBuf::new(&mut bytes);
-            ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buf))?;
+            ready!(Pin::new(&mut *self.stream.borrow_mut()).poll_read(cx, &mut buf))?;
             if buf.filled().is_empty() {
                 self.ended = true;
                 return Poll::Ready(Ok(()));
@@ -127,7 +128,7 @@ impl AsyncRead for Watched {
         } else if this.ended {
             return Poll::Ready(Ok(()));
         } else {
-            ready!(Pin::new(&mut this.stream).poll_read(cx, buf))?;
+            ready!(Pin::new(&mut *this.stream.borrow_mut()).poll_read(cx, buf))?;
         }
         this.check(buf, before);
         this.state.hear();
@@ -149,14 +150,14 @@ impl AsyncWrite for Watched {
             }
             Some(at) => &buf[..at],
         };
-        let written = Pin::new(&mut self.stream).poll_write(cx, ours);
+        let written = Pin::new(&mut *self.stream.borrow_mut()).poll_write(cx, ours);
         self.state.set_blocked(written.is_pending());
         written
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         // Within TLS a write is taken before it is sent.
-        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
+        let flushed = Pin::new(&mut *self.stream.borrow_mut()).poll_flush(cx);
         self.state.set_blocked(flushed.is_pending());
         flushed
     }

@@ -6,6 +6,7 @@ mod h2_case;
 mod h2_frames;
 mod h2_heads;
 mod openings;
+mod patience;
 
 use crate::harness::{PATIENCE, run};
 use bytes::Bytes;
@@ -15,7 +16,7 @@ use net::edge::{
     Asked, Body, BodyError, BodyMode, BodyStream, Edge, EdgeConfig, OnUpgrade, Service,
 };
 use net::node::{ClusterKey, NodeConfig};
-use std::net::SocketAddr;
+use std::{net::SocketAddr, rc::Rc};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -28,6 +29,8 @@ use wire::Code;
 struct Mirror {
     arrived: mpsc::UnboundedSender<()>,
     go: tokio::sync::Notify,
+    /// Told when a request is given up that waits to be told.
+    given_up: Rc<tokio::sync::Notify>,
 }
 
 impl Service for Mirror {
@@ -57,7 +60,9 @@ impl Service for Mirror {
     async fn respond(&self, asked: Asked) -> Response<Body> {
         if asked.path() == "/wait" {
             self.arrived.send(()).unwrap();
+            let waiting = Waiting(Some(Rc::clone(&self.given_up)));
             self.go.notified().await;
+            waiting.is_over();
         }
         if asked.path() == "/peer" {
             let by = asked.parts.headers["x-forwarded-for"].to_str().unwrap();
@@ -72,6 +77,23 @@ impl Service for Mirror {
     fn refuse(&self, _: &Parts, code: Code, _: &str) -> Response<Bytes> {
         let builder = Response::builder().status(code.status());
         builder.body(Bytes::from_static(code.text().as_bytes())).unwrap()
+    }
+}
+
+/// A request that waits. Dropped, it was given up.
+struct Waiting(Option<Rc<tokio::sync::Notify>>);
+
+impl Waiting {
+    fn is_over(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        if let Some(given_up) = &self.0 {
+            given_up.notify_one();
+        }
     }
 }
 
@@ -92,7 +114,10 @@ async fn edge_with(edge: EdgeConfig) -> (Edge<Mirror>, SocketAddr, mpsc::Unbound
         drain_max: PATIENCE,
         watched: net::agent::Watched::default(),
     };
-    let edge = Edge::of(&node, Mirror { arrived, go: tokio::sync::Notify::new() });
+    let edge = Edge::of(
+        &node,
+        Mirror { arrived, go: tokio::sync::Notify::new(), given_up: Rc::default() },
+    );
     let serving = edge.clone();
     drop(spawn_local(async move {
         loop {
