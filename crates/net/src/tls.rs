@@ -1,8 +1,10 @@
 //! What TLS needs of files, and the algorithms it may use.
 
 mod client;
+mod renewable;
 
 pub use self::client::{ClientTls, Spoken};
+pub(crate) use self::renewable::Renewable;
 
 use std::{
     io,
@@ -61,6 +63,18 @@ pub fn authorities(path: &Path) -> Result<RootCertStore, TlsError> {
         roots.add(certificate).map_err(|err| unfit(path, err))?;
     }
     Ok(roots)
+}
+
+/// What tells the contents of files from others.
+pub(crate) fn fingerprint<'a>(
+    paths: impl IntoIterator<Item = &'a Path>,
+) -> Result<blake3::Hash, TlsError> {
+    let mut hasher = blake3::Hasher::new();
+    for path in paths {
+        let bytes = read(path)?;
+        hasher.update(&bytes.len().to_be_bytes()).update(&bytes);
+    }
+    Ok(hasher.finalize())
 }
 
 /// What rustls says of what a file holds.

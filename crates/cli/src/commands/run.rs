@@ -19,7 +19,7 @@ use balance::Policy;
 use monitor::config::MonitorConfig;
 use net::{
     agent::Watched,
-    edge::{EdgeConfig, EdgeTls},
+    edge::{EdgeConfig, EdgeTls, Patience},
     node::{ClusterKey, Endpoint, NodeConfig},
     shutdown::on_signals,
     trunk::TrunkTls,
@@ -57,7 +57,7 @@ pub(super) fn run(args: &args::Run, data: &Path) -> Outcome {
     let (shutdown, hangups) = on_signals(args.supervised)
         .map_err(|error| CliError::io("cannot listen for signals", &error))?;
     let agent = watch::agent(&tree, node, config.base(), &shutdown)?;
-    let source = Source::new(path, tree.clone(), &node.name);
+    let source = Source::new(path, tree.clone(), config.base());
     let ended = match config {
         Config::Balancer(config) => {
             proxy::balancer::run(config, shutdown, source.reload(hangups, Config::balancer))
@@ -167,6 +167,7 @@ impl Config {
             tls: tls.map_err(|error| CliError::failed(format!("TLS: {error}")))?,
             proxy_protocol: front.proxy_protocol,
             trusted: front.trusted.clone().into(),
+            patience: Patience::default(),
         })
     }
 

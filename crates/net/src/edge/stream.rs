@@ -37,7 +37,7 @@ impl Stream {
         let Transport::Plain(stream) = self.transport else {
             return Err(io::Error::other("TLS within TLS"));
         };
-        let stream = tls.acceptor.accept(stream).await?;
+        let stream = tls.acceptor().accept(stream).await?;
         Ok(Stream { early: Bytes::new(), transport: Transport::Tls(Box::new(stream)) })
     }
 

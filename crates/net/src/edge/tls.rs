@@ -1,6 +1,8 @@
 //! TLS before clients: which certificate, and whether the client has to show one.
 
-use crate::tls::{TlsError, authorities, certificates, private_key, provider, unfit};
+use crate::tls::{
+    Renewable, TlsError, authorities, certificates, fingerprint, private_key, provider, unfit,
+};
 use std::{fmt, path::PathBuf, sync::Arc};
 use tokio_rustls::{
     TlsAcceptor,
@@ -20,10 +22,10 @@ pub struct TlsFiles {
     pub client_ca: Option<PathBuf>,
 }
 
-/// TLS as the files have it. Clones share it.
+/// TLS as the files have it. Clones share it, also when it is renewed.
 #[derive(Clone)]
 pub struct EdgeTls {
-    pub(super) acceptor: TlsAcceptor,
+    acceptor: Renewable<TlsAcceptor>,
 }
 
 impl fmt::Debug for EdgeTls {
@@ -36,6 +38,8 @@ impl EdgeTls {
     /// Reads the files: TLS 1.2 and 1.3.
     pub fn load(files: &TlsFiles) -> Result<EdgeTls, TlsError> {
         let TlsFiles { cert, key, client_ca } = files;
+        let paths = [cert, key].into_iter().chain(client_ca).map(PathBuf::as_path);
+        let fingerprint = fingerprint(paths)?;
         let config = ServerConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
             .map_err(|err| unfit(cert, err))?;
@@ -54,6 +58,18 @@ impl EdgeTls {
             .with_single_cert(certificates(cert)?, private_key(key)?)
             .map_err(|err| unfit(key, err))?;
         config.alpn_protocols = PROTOCOLS.map(<[u8]>::to_vec).to_vec();
-        Ok(EdgeTls { acceptor: TlsAcceptor::from(Arc::new(config)) })
+        let acceptor = TlsAcceptor::from(Arc::new(config));
+        Ok(EdgeTls { acceptor: Renewable::new(acceptor, fingerprint) })
+    }
+
+    /// Goes by the files as they were read for `fresh`, with connections that come from now on;
+    /// those that are open go on. False when the files are the same.
+    pub fn renew(&self, fresh: &EdgeTls) -> bool {
+        self.acceptor.renew(&fresh.acceptor)
+    }
+
+    /// What a connection that comes now is received with.
+    pub(super) fn acceptor(&self) -> TlsAcceptor {
+        self.acceptor.get()
     }
 }

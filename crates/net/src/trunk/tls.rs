@@ -3,7 +3,7 @@
 //! Whoever holds such a certificate may connect; which node it is, the proof within says. So the
 //! names in the certificates do not matter, and one may serve all nodes or each have its own.
 
-use crate::tls::{self, TlsError, unfit};
+use crate::tls::{self, Renewable, TlsError, unfit};
 use std::{io, path::PathBuf, sync::Arc};
 use tokio::net::TcpStream;
 use tokio_rustls::{
@@ -32,9 +32,14 @@ pub struct TlsFiles {
     pub key: PathBuf,
 }
 
-/// Both ends of TLS, read once and shared by all connections of a node.
+/// Both ends of TLS, shared by all connections of a node, also when they are renewed.
 #[derive(Clone)]
 pub struct TrunkTls {
+    ends: Renewable<Ends>,
+}
+
+#[derive(Clone)]
+struct Ends {
     connector: TlsConnector,
     acceptor: TlsAcceptor,
 }
@@ -51,6 +56,8 @@ impl TrunkTls {
     /// # Errors
     /// When one of them cannot be read or does not fit the others.
     pub fn load(files: &TlsFiles) -> Result<TrunkTls, TlsError> {
+        let paths = [&files.ca, &files.cert, &files.key].map(PathBuf::as_path);
+        let fingerprint = tls::fingerprint(paths)?;
         let (provider, roots) = (tls::provider(), Arc::new(tls::authorities(&files.ca)?));
         let chain = tls::certificates(&files.cert)?;
         let key = tls::private_key(&files.key)?;
@@ -75,21 +82,28 @@ impl TrunkTls {
             .map_err(|err| unfit(&files.key, err))?;
         // A connection lives for minutes: nothing is gained by resuming one.
         server.send_tls13_tickets = 0;
-        Ok(TrunkTls {
+        let ends = Ends {
             connector: TlsConnector::from(Arc::new(client)),
             acceptor: TlsAcceptor::from(Arc::new(server)),
-        })
+        };
+        Ok(TrunkTls { ends: Renewable::new(ends, fingerprint) })
+    }
+
+    /// Goes by the files as they were read for `fresh`, with connections that are made from now on.
+    /// False when the files are the same.
+    pub fn renew(&self, fresh: &TrunkTls) -> bool {
+        self.ends.renew(&fresh.ends)
     }
 
     /// The handshake of the side that connected.
     pub(super) async fn connect(&self, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
         let name = ServerName::try_from("trunk").expect("a name like any other");
-        Ok(self.connector.connect(name, stream).await?.into())
+        Ok(self.ends.get().connector.connect(name, stream).await?.into())
     }
 
     /// The handshake of the side that was connected to.
     pub(super) async fn accept(&self, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
-        Ok(self.acceptor.accept(stream).await?.into())
+        Ok(self.ends.get().acceptor.accept(stream).await?.into())
     }
 }
 

@@ -18,6 +18,13 @@ fn cert(name: &str) -> PathBuf {
     [env!("CARGO_MANIFEST_DIR"), "tests/it/edge/certs", name].iter().collect()
 }
 
+/// The certificate of another authority, which clients here do not trust.
+fn strange_tls() -> EdgeTls {
+    let file = |name| [env!("CARGO_MANIFEST_DIR"), "tests/it/certs", name].iter().collect();
+    let files = TlsFiles { cert: file("node.pem"), key: file("node.key"), client_ca: None };
+    EdgeTls::load(&files).expect("the files are sound")
+}
+
 fn tls(client_ca: Option<PathBuf>) -> EdgeConfig {
     let files = TlsFiles { cert: cert("server.pem"), key: cert("server.key"), client_ca };
     let tls = EdgeTls::load(&files).expect("the files are sound");
@@ -140,5 +147,38 @@ fn a_proxy_that_was_not_announced_is_refused() {
         let (_edge, addr, _arrivals) = edge_with(EdgeConfig::default()).await;
         let said = super::send(addr, &[PROXY, GET].concat()).await;
         assert!(said.starts_with("HTTP/1.1 400"), "{said}");
+    });
+}
+
+/// Connections that are open go on; those to come are received with the new files.
+#[test]
+fn certificates_are_renewed_under_open_connections() {
+    run(async {
+        let config = tls(None);
+        let shared = config.tls.clone().unwrap();
+        let (_edge, addr, _arrivals) = edge_with(config).await;
+        let ask = b"GET /x HTTP/1.1\r\nhost: a\r\n\r\n";
+        let mut open = within(addr, b"http/1.1", None).await.unwrap();
+        open.write_all(ask).await.unwrap();
+        assert_ne!(open.read(&mut [0; 4096]).await.unwrap(), 0);
+
+        assert!(shared.renew(&strange_tls()) && !shared.renew(&strange_tls()));
+        within(addr, b"http/1.1", None).await.unwrap_err();
+        open.write_all(ask).await.unwrap();
+        let mut said = [0; 4096];
+        let count = open.read(&mut said).await.unwrap();
+        assert!(said[..count].ends_with(b"GET /x "));
+
+        // From now on a client has to show a certificate, too.
+        assert!(shared.renew(&tls(Some(cert("ca.pem"))).tls.unwrap()));
+        if let Ok(mut unknown) = within(addr, b"http/1.1", None).await {
+            drop(unknown.write_all(GET).await);
+            assert!(unknown.read_to_end(&mut Vec::new()).await.is_err());
+        }
+        let mut known = within(addr, b"http/1.1", Some("client")).await.unwrap();
+        known.write_all(GET).await.unwrap();
+        let mut said = String::new();
+        known.read_to_string(&mut said).await.unwrap();
+        assert!(said.ends_with("GET /x "), "{said}");
     });
 }
