@@ -53,6 +53,8 @@ pub(crate) struct Topology {
     pub(crate) api_key: PathBuf,
     /// Set, every trunk is spoken within TLS.
     pub(crate) trunk_tls: Option<trunk::TlsFiles>,
+    /// How long an endless stream may live on a trunk connection that was replaced.
+    pub(crate) stream_age: Duration,
     /// What stands in the addresses of beats by slug.
     pub(crate) ping_key: PathBuf,
     pub(crate) services: Vec<Service>,

@@ -1,6 +1,10 @@
 //! What every node is told at its start, whatever its role.
 
-use crate::{agent::Watched, edge::EdgeConfig, trunk::TrunkTls};
+use crate::{
+    agent::Watched,
+    edge::EdgeConfig,
+    trunk::{Ages, TrunkTls},
+};
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 /// The part of a node's configuration that all roles share.
@@ -16,6 +20,8 @@ pub struct NodeConfig {
     pub edge: EdgeConfig,
     /// Set, every trunk of the tree is spoken within TLS.
     pub trunk_tls: Option<TrunkTls>,
+    /// How old its trunk connections become.
+    pub trunk_ages: Ages,
     /// How long a drain may take before what is left is cut off.
     pub drain_max: Duration,
     /// Whoever runs the node's self checks, if somebody does.

@@ -9,6 +9,7 @@
 //! each under a window of its own, and take turns at the writer. The frames byte by byte are in
 //! docs/trunk.md.
 
+mod ages;
 mod call;
 mod client;
 mod conn;
@@ -18,6 +19,7 @@ pub mod limits;
 mod outbox;
 mod rare;
 mod reply;
+mod served;
 mod server;
 mod slots;
 mod stream;
@@ -25,6 +27,7 @@ mod streams;
 mod tls;
 
 pub use self::{
+    ages::Ages,
     call::{Answer, CallSlot, Exchange, call, call_with, forward_stream, open_stream},
     client::{Link, LinkConfig, LinkEvents, Ticket},
     conn::{Loss, Pending, Refused},

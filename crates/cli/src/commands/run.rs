@@ -22,7 +22,7 @@ use net::{
     edge::{EdgeConfig, EdgeTls, Patience},
     node::{ClusterKey, Endpoint, NodeConfig},
     shutdown::on_signals,
-    trunk::TrunkTls,
+    trunk::{Ages, TrunkTls},
 };
 use proxy::{
     config::{BalancerConfig, EndpointConfig, GatewayConfig, HashBy, RouteConfig, ServiceConfig},
@@ -134,6 +134,7 @@ impl Config {
             cluster_key: ClusterKey(Arc::from(cluster_key.into_bytes())),
             edge: Config::edge(&node.role)?,
             trunk_tls: trunk_tls(tree)?,
+            trunk_ages: Ages { streams: tree.stream_age, ..Ages::default() },
             drain_max: node.drain,
             watched: Watched::default(),
         };

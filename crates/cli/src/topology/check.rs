@@ -10,7 +10,7 @@ use super::{
     reader::{Field, Placed},
 };
 use balance::Policy;
-use net::trunk::TlsFiles;
+use net::trunk::{TlsFiles, limits::STREAM_AGE_MAX};
 use proxy::config::HashBy;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -63,6 +63,7 @@ pub(super) fn check(
         cluster_key: beside(&file.cluster_key, "cluster.key"),
         api_key: beside(&file.api_key, "admin.key"),
         trunk_tls,
+        stream_age: file.stream_age.value_or(STREAM_AGE_MAX),
         ping_key: beside(&file.ping_key, "ping.key"),
         alerting: file.alerting.clone(),
         services: services.into_iter().flatten().collect(),

@@ -12,7 +12,7 @@ use proxy::{
     config::HashBy,
     upstream::config::{HttpServiceConfig, ServiceTls},
 };
-use std::{fmt::Display, net::SocketAddr, path::PathBuf};
+use std::{fmt::Display, net::SocketAddr, path::PathBuf, time::Duration};
 
 /// The difference between two files, for one node. Both lists are lines for people.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -62,6 +62,7 @@ impl Difference {
             api_key,
             ping_key,
             trunk_tls,
+            stream_age,
             services: _,
             routes,
             nodes: _,
@@ -76,6 +77,8 @@ impl Difference {
             None => "none".to_owned(),
         };
         self.restart("trunk_tls", files(&old.trunk_tls), files(trunk_tls));
+        let shown = |age: Duration| format!("{age:?}");
+        self.restart("stream_age", shown(old.stream_age), shown(*stream_age));
         if let Role::Monitor(_) = node.role {
             let shown = |it: &Alerting| -> Vec<String> {
                 it.rules.iter().map(|it| format!("{it:?}")).collect()

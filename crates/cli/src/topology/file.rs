@@ -19,12 +19,13 @@ use super::{
     reader::{Field, Placed, Section, Walk},
 };
 use balance::Policy;
+use net::trunk::limits::STREAM_AGE_LIMIT;
 use proxy::config::HashBy;
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use toml::de::DeTable;
 use wire::limits;
 
-const FILE_KEYS: [&str; 9 + alerting::KEYS.len()] = [
+const FILE_KEYS: [&str; 10 + alerting::KEYS.len()] = [
     "name",
     "services",
     "routes",
@@ -33,6 +34,7 @@ const FILE_KEYS: [&str; 9 + alerting::KEYS.len()] = [
     "api_key",
     "ping_key",
     "trunk_tls",
+    "stream_age",
     "checks",
     alerting::KEYS[0],
 ];
@@ -82,6 +84,7 @@ pub(super) struct TopologyFile {
     pub(super) cluster_key: Field<PathBuf>,
     pub(super) api_key: Field<PathBuf>,
     pub(super) trunk_tls: Option<TrunkTlsFile>,
+    pub(super) stream_age: Field<Duration>,
     pub(super) ping_key: Field<PathBuf>,
     pub(super) checks: Checks,
     pub(super) alerting: Alerting,
@@ -163,6 +166,7 @@ pub(super) fn read<'a>(walk: &mut Walk<'a>, table: &'a DeTable<'a>) -> TopologyF
             cert: table.string(walk, "cert", path::parse_file),
             key: table.string(walk, "key", path::parse_file),
         }),
+        stream_age: root.string(walk, "stream_age", parse_stream_age),
         ping_key: root.string(walk, "ping_key", path::parse_file),
         checks: checks::read(walk, &root),
         alerting: Alerting::read(walk, &root),
@@ -274,4 +278,11 @@ fn read_node<'a>(walk: &mut Walk<'a>, table: &Section<'a>) -> NodeFile {
         ca: table.string(walk, "ca", path::parse_file),
         folder: table.string(walk, "folder", path::parse_file),
     }
+}
+
+fn parse_stream_age(text: &str) -> Result<Duration, String> {
+    duration::parse(text).ok().filter(|it| *it <= STREAM_AGE_LIMIT).ok_or_else(|| {
+        let hours = STREAM_AGE_LIMIT.as_secs() / 3_600;
+        format!("a length of time up to {hours}h, as in \"4h\"")
+    })
 }

@@ -93,6 +93,7 @@ impl Monitor {
                 cluster_key: key(),
                 edge: net::edge::EdgeConfig::default(),
                 trunk_tls: None,
+                trunk_ages: net::trunk::Ages::default(),
                 drain_max: Duration::from_secs(1),
                 watched: Watched::default(),
             },

@@ -3,10 +3,7 @@
 use super::{
     conn::{Conn, Ending, Loss, Notice, Pending, Refused},
     greeting::{self, Identity, Peer},
-    limits::{
-        CONNECTION_AGE_MAX, FAREWELL_MAX, GOOD_CONNECTION_MIN, LEAVING_CONNS_MAX, RECONNECT_MAX,
-        RECONNECT_MIN,
-    },
+    limits::{FAREWELL_MAX, GOOD_CONNECTION_MIN, LEAVING_CONNS_MAX, RECONNECT_MAX, RECONNECT_MIN},
     stream::StreamWriter,
     tls::Carrier,
 };
@@ -290,7 +287,7 @@ impl<P: Pending> Shared<P> {
     fn install(&self, peer: &Peer) -> Rc<Conn<P>> {
         let serial = self.serial_next.get();
         self.serial_next.set(serial.wrapping_add(1));
-        let conn = Rc::new(Conn::new(serial, peer));
+        let conn = Rc::new(Conn::new(serial, self.config.identity.ages, peer));
         self.renewing.set(false);
         let mut conns = self.conns.borrow_mut();
         conns.push(Rc::clone(&conn));
@@ -319,7 +316,7 @@ async fn stay_connected<P: Pending>(shared: Rc<Shared<P>>) {
                 complaint.clear();
                 let since = clock::now();
                 settle(&shared, carrier, peer);
-                shared.until_stale(part_of(CONNECTION_AGE_MAX, 3, &mut rng)).await;
+                shared.until_stale(part_of(identity.ages.renewed, 3, &mut rng)).await;
                 if GOOD_CONNECTION_MIN <= clock::now().since(since) || shared.renewing.get() {
                     pause = Duration::ZERO;
                     continue;
@@ -421,7 +418,13 @@ impl<P: Pending> Shared<P> {
         match notice {
             Notice::Owners(owners) => self.events.owner_map(index, owners),
             Notice::Load(report) => self.events.load_report(index, report),
-            Notice::GoingAway(Farewell::Aged, _) => self.renew(),
+            Notice::GoingAway(Farewell::Aged, _) => {
+                // One that is being left is old, too, and goes when it has nothing to carry.
+                let current = self.current.borrow();
+                if current.as_ref().is_some_and(|it| Rc::ptr_eq(it, conn)) {
+                    self.renew();
+                }
+            }
             Notice::GoingAway(why, reason) => {
                 match why {
                     Farewell::Draining => tracing::info!(endpoint, reason, "endpoint drains"),

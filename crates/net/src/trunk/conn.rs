@@ -1,11 +1,12 @@
 //! The client's end of one connection.
 
 use super::{
+    ages::Ages,
     client::Ticket,
     greeting::Peer,
     limits::{
-        CLIENT_OUT_BYTES_MAX, KEEPALIVE_TICKS, LEAVING_MAX, PING_TICKS, QUIET_TICKS_MAX,
-        SHORT_BODY_BYTES_MAX, TICK,
+        CLIENT_OUT_BYTES_MAX, KEEPALIVE_TICKS, PING_TICKS, QUIET_TICKS_MAX, SHORT_BODY_BYTES_MAX,
+        TICK,
     },
     outbox::Outbox,
     rare::RareFrames,
@@ -123,6 +124,7 @@ pub(super) struct Conn<P> {
     in_flight_max: usize,
     /// Set when nothing more is to be asked here: ends once all is answered.
     leaving: Cell<bool>,
+    ages: Ages,
     tick: Cell<u64>,
     /// The tick at which something was last read.
     read_at: Cell<u64>,
@@ -166,7 +168,7 @@ impl<T: fmt::Display> From<T> for Ending {
 }
 
 impl<P: Pending> Conn<P> {
-    pub(super) fn new(serial: u32, peer: &Peer) -> Conn<P> {
+    pub(super) fn new(serial: u32, ages: Ages, peer: &Peer) -> Conn<P> {
         let in_flight_max = peer.in_flight_max.min(IN_FLIGHT_MAX);
         Conn {
             serial,
@@ -176,6 +178,7 @@ impl<P: Pending> Conn<P> {
             rare: RareFrames::new(),
             in_flight_max: usize::try_from(in_flight_max).expect("it fits a usize"),
             leaving: Cell::new(false),
+            ages,
             tick: Cell::new(0),
             read_at: Cell::new(0),
             left_at: Cell::new(0),
@@ -424,8 +427,9 @@ impl<P: Pending> Conn<P> {
                 self.tell_given_up(id, ResetReason::Late);
                 pending.lost(Loss::DeadlinePassed);
             }
-            if self.leaving.get() && LEAVING_MAX <= ticks(tick - self.left_at.get()) {
-                return format!("it was left {LEAVING_MAX:?} ago").into();
+            let left = ticks(tick - self.left_at.get());
+            if self.leaving.get() && self.ages.is_over(left, !self.streams.is_empty()) {
+                return format!("it was left {left:?} ago").into();
             }
             let quiet = tick - self.read_at.get();
             if QUIET_TICKS_MAX <= quiet {

@@ -1,6 +1,7 @@
 //! The first exchange on a connection: who is there, and does it know the cluster's key.
 
 use super::{
+    ages::Ages,
     limits::{FAREWELL_MAX, GREETING_MAX},
     tls::{Carrier, TrunkTls},
 };
@@ -28,18 +29,20 @@ pub struct Identity {
     pub cluster_key: ClusterKey,
     /// Set, the trunk is spoken within TLS and not otherwise.
     pub tls: Option<TrunkTls>,
+    /// How old its connections become.
+    pub ages: Ages,
 }
 
 impl Identity {
     /// The identity of a node that starts now and speaks the trunk in the clear.
     pub fn new(node: Arc<str>, cluster_key: ClusterKey) -> Identity {
-        Identity { node, boot: ids::boot_id(), cluster_key, tls: None }
+        Identity { node, boot: ids::boot_id(), cluster_key, tls: None, ages: Ages::default() }
     }
 
     /// The identity of a configured node that starts now.
     pub fn of(config: &NodeConfig) -> Identity {
         let identity = Identity::new(Arc::clone(&config.name), config.cluster_key.clone());
-        Identity { tls: config.trunk_tls.clone(), ..identity }
+        Identity { tls: config.trunk_tls.clone(), ages: config.trunk_ages, ..identity }
     }
 
     fn hello(&self) -> Hello<'_> {

@@ -61,11 +61,17 @@ pub const DRAIN_GRACE: Duration = Duration::from_secs(1);
 pub const CONNECTION_AGE_MAX: Duration = Duration::from_secs(600);
 /// Age at which a server asks a client for that which has not done it by itself.
 pub const SERVED_AGE_MAX: Duration = Duration::from_secs(900);
-/// How long a connection that was replaced may take for the answers that are still to come: then
-/// it is cut off, whatever streams on it.
+/// How long a connection that was replaced may take for the answers that are still to come, …
 pub const LEAVING_MAX: Duration = Duration::from_secs(600);
-/// Connections of one link that are being left; of more the oldest is cut off.
-pub const LEAVING_CONNS_MAX: usize = 4;
+/// … and how long while something streams on it: then it is cut off.
+pub const STREAM_AGE_MAX: Duration = Duration::from_secs(4 * 3_600);
+/// Longest that this may be made.
+pub const STREAM_AGE_LIMIT: Duration = Duration::from_secs(12 * 3_600);
+/// Connections of one link that are being left; of more the oldest is cut off. As many as are
+/// replaced within [`STREAM_AGE_LIMIT`], should a stream live on each.
+pub const LEAVING_CONNS_MAX: usize = 96;
+/// How often a server looks whether something still streams on a connection that was left.
+pub const STREAMS_LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Frames that are no part of a request which a peer may send in a second: pings, reports, maps,
 /// farewells, and what is meant for exchanges that are over.
 pub const RARE_FRAMES_MAX: u32 = 1_000;
@@ -80,6 +86,9 @@ const _: () = {
     assert!(SERVER_OUT_BYTES_PAUSE < SERVER_OUT_BYTES_MAX);
     assert!(PING_TICKS * 2 < QUIET_TICKS_MAX);
     assert!(KEEPALIVE_TICKS as u128 * TICK.as_millis() * 3 < CLIENT_QUIET_MAX.as_millis());
+    assert!(STREAM_AGE_MAX.as_secs() <= STREAM_AGE_LIMIT.as_secs());
+    let renewed_after = CONNECTION_AGE_MAX.as_secs() * 3 / 4;
+    assert!(STREAM_AGE_LIMIT.as_secs() <= LEAVING_CONNS_MAX as u64 * renewed_after);
     // An idle peer that reports is never pinged.
     assert!((REPORT_IDLE_TICKS as u64) < PING_TICKS);
 };

@@ -2,7 +2,7 @@
 
 use super::{
     duties::{Hook, Tag},
-    server::ServerConn,
+    served::ServerConn,
     stream::{End, StreamWriter},
 };
 use std::{future::poll_fn, rc::Rc, sync::Arc, task::Poll};

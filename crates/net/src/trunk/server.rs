@@ -1,16 +1,17 @@
 //! The side that is asked.
 
 use super::{
+    ages::Ages,
     conn::{Ending, Loss},
     duties::{Cancelled, Duties, Hook, Tag},
     greeting::{self, Identity, Peer},
     limits::{
-        CLIENT_QUIET_MAX, DRAIN_GRACE, FAREWELL_MAX, LEAVING_MAX, REPORT_IDLE_TICKS, REPORT_TICK,
-        SERVED_AGE_MAX, SERVER_OUT_BYTES_MAX, SERVER_OUT_BYTES_PAUSE,
+        CLIENT_QUIET_MAX, DRAIN_GRACE, FAREWELL_MAX, REPORT_TICK, SERVER_OUT_BYTES_PAUSE,
+        STREAMS_LOOK_EVERY,
     },
-    outbox::Outbox,
     rare::RareFrames,
     reply::ReplyTo,
+    served::ServerConn,
     stream::{End, StreamReader, Ungathered},
     streams::Streams,
     tls::Carrier,
@@ -32,8 +33,8 @@ use tokio::{
 use wire::{
     Epoch, Flaw, PartitionId,
     frame::{
-        Farewell, Frame, FrameBuffer, LoadReport, Part, RequestRef, ResetReason, ResponseRef,
-        append_going_away, append_load_report, append_owner_map, append_pong, append_reset,
+        Farewell, Frame, FrameBuffer, LoadReport, Part, RequestRef, ResponseRef, append_going_away,
+        append_owner_map, append_pong,
     },
 };
 
@@ -110,135 +111,7 @@ struct Shared {
 }
 
 /// What a node says of its load, when asked.
-type LoadSource = dyn Fn() -> LoadReport;
-
-/// The server's end of one connection.
-pub(super) struct ServerConn {
-    outbox: Rc<Outbox>,
-    /// Who serves here: blamed for what is never answered.
-    node: Arc<str>,
-    load: RefCell<Option<Rc<LoadSource>>>,
-    /// Ticks since the last load report; the next answer brings one if there are any.
-    report_age: Cell<u32>,
-    duties: Duties,
-    streams: Streams,
-    rare: RareFrames,
-    open: Cell<bool>,
-    /// Told when the connection is to be cut.
-    cut: Notify,
-}
-
-impl ServerConn {
-    pub(super) fn is_open(&self) -> bool {
-        self.open.get()
-    }
-
-    pub(super) fn node(&self) -> &Arc<str> {
-        &self.node
-    }
-
-    pub(super) fn duties(&self) -> &Duties {
-        &self.duties
-    }
-
-    /// Appends a load report if there is one to give.
-    fn report(&self) {
-        let load = self.load.borrow().clone();
-        if let Some(load) = load {
-            self.report_age.set(0);
-            let report = load();
-            self.outbox.append(|out| append_load_report(out, report));
-        }
-    }
-
-    /// Every [`REPORT_TICK`]: from now on a report is due with the next answer, or without one.
-    fn tick(&self) {
-        let age = self.report_age.get() + 1;
-        self.report_age.set(age);
-        // Who does not read is not told more and more.
-        if REPORT_IDLE_TICKS <= age && self.outbox.len() <= SERVER_OUT_BYTES_PAUSE {
-            self.report();
-        }
-    }
-
-    /// Appends an answer, or to one that nobody wants any more that the request is over. What
-    /// `append` returns says whether that was all of it; otherwise a stream follows.
-    pub(super) fn answer(
-        &self,
-        id: u32,
-        append: impl FnOnce(&mut Vec<u8>) -> Result<bool, Flaw>,
-    ) -> Result<(), Flaw> {
-        let mut is_whole = true;
-        if self.open.get() {
-            if self.duties.is_wanted(id) {
-                is_whole = self.outbox.append(|out| self.append_first(out, append))?;
-            } else {
-                self.outbox.append(|out| append_reset(out, id, ResetReason::Cancelled));
-            }
-            if SERVER_OUT_BYTES_MAX < self.outbox.len() {
-                self.cut.notify_one();
-            }
-        }
-        if is_whole {
-            self.settle(id);
-        }
-        Ok(())
-    }
-
-    fn append_first(
-        &self,
-        out: &mut Vec<u8>,
-        append: impl FnOnce(&mut Vec<u8>) -> Result<bool, Flaw>,
-    ) -> Result<bool, Flaw> {
-        let start = out.len();
-        let is_whole = append(out)?;
-        if !is_whole && self.streams.is_full() {
-            out.truncate(start);
-            return Err(Flaw("too many streams"));
-        }
-        Ok(is_whole)
-    }
-
-    /// The request is over.
-    fn settle(&self, id: u32) {
-        self.duties.finish(id);
-        if !self.streams.is_empty() {
-            self.streams.close(id, Loss::Reset);
-        }
-        if self.report_age.get() != 0 && self.open.get() {
-            self.report();
-        }
-    }
-}
-
-impl End for ServerConn {
-    fn outbox(&self) -> &Outbox {
-        &self.outbox
-    }
-
-    fn streams(&self) -> &Streams {
-        &self.streams
-    }
-
-    /// The rest of a request is not needed for its answer.
-    fn unread(&self, id: u32) {
-        self.streams.discard(id);
-    }
-
-    fn written(&self, id: u32) {
-        self.streams.close_out(id);
-        self.settle(id);
-    }
-
-    fn unwritten(&self, id: u32) {
-        let is_wanted = self.duties.is_wanted(id);
-        let reason = if is_wanted { ResetReason::Aborted } else { ResetReason::Cancelled };
-        if self.open.get() {
-            self.outbox.append(|out| append_reset(out, id, reason));
-        }
-        self.settle(id);
-    }
-}
+pub(super) type LoadSource = dyn Fn() -> LoadReport;
 
 impl Server {
     /// A server without connections yet.
@@ -446,7 +319,7 @@ impl Shared {
                 Err(err) => err.into(),
             },
             () = conn.cut.notified() => "cut off".into(),
-            () = grow_old(&conn.outbox) => "it was told to leave and did not".into(),
+            () = grow_old(&conn, &self.identity.ages) => "it was told to leave and did not".into(),
         };
         reader.abort();
         self.give_up(&conn);
@@ -584,8 +457,12 @@ impl Shared {
 
 /// Asks the client to replace the connection when it is old; returns when it has not left it long
 /// after.
-async fn grow_old(outbox: &Outbox) {
-    sleep(SERVED_AGE_MAX).await;
-    outbox.append(|out| append_going_away(out, Farewell::Aged, "the connection is old"));
-    sleep(LEAVING_MAX).await;
+async fn grow_old(conn: &ServerConn, ages: &Ages) {
+    sleep(ages.served).await;
+    conn.outbox.append(|out| append_going_away(out, Farewell::Aged, "the connection is old"));
+    let told_at = clock::now();
+    sleep(ages.leaving).await;
+    while !ages.is_over(clock::now().since(told_at), !conn.streams.is_empty()) {
+        sleep(STREAMS_LOOK_EVERY.min(ages.streams)).await;
+    }
 }

@@ -5,10 +5,13 @@ use crate::{
     harness::{Event, Node, link, request, run},
     local::Pair,
 };
+use bytes::Bytes;
 use net::trunk::{
-    call,
+    Ages, Loss, call,
     limits::{LEAVING_CONNS_MAX, RARE_FRAMES_MAX},
+    open_stream,
 };
+use std::time::Duration;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -70,6 +73,66 @@ fn connections_that_are_being_left_are_bounded() {
         assert!(pair.server.connections() <= LEAVING_CONNS_MAX + 2);
         held.remove(0).await.unwrap_err();
     });
+}
+
+const LONG: Duration = Duration::from_secs(3_600);
+const SHORT: Duration = Duration::from_millis(60);
+
+/// Ages that nobody reaches.
+const ENDLESS: Ages = Ages { renewed: LONG, served: LONG, leaving: LONG, streams: LONG };
+
+/// Has the connection replaced so many times, while a stream is open on the first one; the stream
+/// still carries bytes both ways.
+async fn carries_on(mut pair: Pair, replaced: usize) {
+    let (mut up, exchange) = open_stream(&pair.link, &request("/", b"")).unwrap();
+    let (mut server_end, reply, _) = pair.stream().await;
+    let mut down = reply.begin(ResponseRef::new(101, "echo", b"")).unwrap();
+    let mut client_end = exchange.answer().await.unwrap().1.unwrap();
+    let first = pair.accepted.get();
+    while pair.accepted.get() < first + replaced {
+        yield_now().await;
+    }
+    for _ in 0..10 {
+        up.send(Bytes::from("up")).await.unwrap();
+        down.send(server_end.next().await.unwrap().unwrap()).await.unwrap();
+        assert_eq!(client_end.next().await.unwrap().unwrap(), "up");
+    }
+    // What is new goes to a fresh one.
+    let answer = call(&pair.link, &request("/", b"new"));
+    pair.request().await.0.send(ResponseRef::new(200, "echo", b"yes"));
+    answer.await.unwrap();
+    down.finish();
+    assert!(client_end.next().await.is_none());
+    assert!(pair.events.try_recv().is_err());
+}
+
+/// Many times the age at which what was left is cut off goes by: three and more replacements.
+#[test]
+fn a_stream_outlives_the_age_of_connections() {
+    let short = Ages { renewed: SHORT, leaving: Duration::from_millis(1), ..ENDLESS };
+    run(async { carries_on(Pair::aging(short, ENDLESS).await, 4).await });
+}
+
+#[test]
+fn a_stream_outlives_what_its_server_asks_for() {
+    let short = Ages { served: SHORT, leaving: Duration::from_millis(1), ..ENDLESS };
+    run(async { carries_on(Pair::aging(ENDLESS, short).await, 4).await });
+}
+
+/// The bound on streams holds at either end, whichever has the shorter one.
+#[test]
+fn no_stream_lives_for_ever() {
+    let short = Ages { renewed: SHORT, served: SHORT, leaving: SHORT, streams: SHORT * 2 };
+    for (client, server) in [(short, ENDLESS), (ENDLESS, short)] {
+        run(async {
+            let mut pair = Pair::aging(client, server).await;
+            let (_up, exchange) = open_stream(&pair.link, &request("/", b"")).unwrap();
+            let (_server_end, reply, _) = pair.stream().await;
+            let _down = reply.begin(ResponseRef::new(101, "echo", b"")).unwrap();
+            let mut client_end = exchange.answer().await.unwrap().1.unwrap();
+            assert_eq!(client_end.next().await, Some(Err(Loss::ConnectionLost)));
+        });
+    }
 }
 
 /// A server may ask for it, and serves on meanwhile.

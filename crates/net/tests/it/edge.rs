@@ -62,7 +62,7 @@ impl Service for Mirror {
             self.arrived.send(()).unwrap();
             let waiting = Waiting(Some(Rc::clone(&self.given_up)));
             self.go.notified().await;
-            waiting.is_over();
+            waiting.told();
         }
         if asked.path() == "/peer" {
             let by = asked.parts.headers["x-forwarded-for"].to_str().unwrap();
@@ -84,7 +84,7 @@ impl Service for Mirror {
 struct Waiting(Option<Rc<tokio::sync::Notify>>);
 
 impl Waiting {
-    fn is_over(mut self) {
+    fn told(mut self) {
         self.0 = None;
     }
 }
@@ -111,6 +111,7 @@ async fn edge_with(edge: EdgeConfig) -> (Edge<Mirror>, SocketAddr, mpsc::Unbound
         cluster_key: ClusterKey([7; 32].as_slice().into()),
         edge,
         trunk_tls: None,
+        trunk_ages: net::trunk::Ages::default(),
         drain_max: PATIENCE,
         watched: net::agent::Watched::default(),
     };

@@ -1,10 +1,15 @@
 //! A server in the test's own thread, for what has to be looked at from both ends.
 
-use crate::harness::{Event, identity, link};
+use crate::harness::{Event, identity, link_with};
 use net::trunk::{
-    CallSlot, Handler, Link, ReplyTo, STATUS_DROPPED, Server, StreamReader, StreamWriter, Tag,
+    Ages, CallSlot, Handler, Identity, Link, ReplyTo, STATUS_DROPPED, Server, StreamReader,
+    StreamWriter, Tag,
 };
-use std::{cell::RefCell, net::SocketAddr, rc::Rc};
+use std::{
+    cell::{Cell, RefCell},
+    net::SocketAddr,
+    rc::Rc,
+};
 use tokio::{net::TcpListener, sync::mpsc, task::spawn_local};
 use wire::frame::{RequestRef, ResponseRef, Target};
 
@@ -56,24 +61,37 @@ pub(crate) struct Pair {
     pub(crate) came: mpsc::UnboundedReceiver<Came>,
     pub(crate) link: Link<CallSlot>,
     pub(crate) events: mpsc::UnboundedReceiver<Event>,
+    /// Connections that came, all in all.
+    pub(crate) accepted: Rc<Cell<usize>>,
 }
 
 impl Pair {
     pub(crate) async fn start() -> Pair {
+        Pair::aging(Ages::default(), Ages::default()).await
+    }
+
+    /// With connections that become so old, by what the client holds and what the server holds.
+    pub(crate) async fn aging(client: Ages, server: Ages) -> Pair {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
         let (sender, came) = mpsc::unbounded_channel();
         let desk = Rc::new(Desk { came: sender, cancelled: RefCell::default() });
-        let server = Server::new(identity("echo", "key"), Rc::clone(&desk) as _);
-        let serving = server.clone();
+        let server = Server::new(
+            Identity { ages: server, ..identity("echo", "key") },
+            Rc::clone(&desk) as _,
+        );
+        let (serving, accepted) = (server.clone(), Rc::new(Cell::new(0)));
+        let counter = Rc::clone(&accepted);
         drop(spawn_local(async move {
             loop {
                 serving.serve(listener.accept().await.unwrap().0, ());
+                counter.set(counter.get() + 1);
             }
         }));
-        let (link, mut events) = link(addr, "key");
+        let identity = Identity { ages: client, ..identity("test", "key") };
+        let (link, mut events) = link_with(addr, identity);
         assert_eq!(events.recv().await, Some(Event::Connected));
-        Pair { addr, server, desk, came, link, events }
+        Pair { addr, server, desk, came, link, events, accepted }
     }
 
     pub(crate) async fn request(&mut self) -> (ReplyTo, Vec<u8>) {

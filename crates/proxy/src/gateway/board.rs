@@ -272,6 +272,7 @@ pub(super) mod tests {
                 cluster_key: ClusterKey(Arc::from([7; 32])),
                 edge: net::edge::EdgeConfig::default(),
                 trunk_tls: None,
+                trunk_ages: net::trunk::Ages::default(),
                 drain_max: Duration::from_secs(1),
                 watched: agent::Watched::default(),
             },

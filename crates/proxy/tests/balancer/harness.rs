@@ -202,6 +202,7 @@ fn node(name: &str) -> NodeConfig {
         cluster_key: key(),
         edge: net::edge::EdgeConfig::default(),
         trunk_tls: None,
+        trunk_ages: net::trunk::Ages::default(),
         drain_max: PATIENCE,
         watched: net::agent::Watched::default(),
     }

@@ -84,6 +84,7 @@ impl Balancer {
                 cluster_key,
                 edge: EdgeConfig::default(),
                 trunk_tls: None,
+                trunk_ages: net::trunk::Ages::default(),
                 drain_max,
                 watched: net::agent::Watched::default(),
             },

@@ -94,6 +94,7 @@ fn node(name: &str) -> NodeConfig {
         cluster_key: key(),
         edge: EdgeConfig::default(),
         trunk_tls: None,
+        trunk_ages: net::trunk::Ages::default(),
         drain_max: PATIENCE,
         watched: net::agent::Watched::default(),
     }
