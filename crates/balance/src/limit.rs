@@ -128,6 +128,12 @@ impl Limit {
         u16::try_from(share).unwrap_or(u16::MAX)
     }
 
+    /// Whether there is no room now. Who goes by it and does not ask [`Limit::try_start`] must ask that
+    /// for those that it refuses: it is what shows that the limit is too low.
+    pub fn is_full(&self) -> bool {
+        self.limit() <= self.in_flight
+    }
+
     /// Admits a request if there is room: it counts as in flight until [`Limit::ended`].
     pub fn try_start(&mut self, now: Moment) -> bool {
         if let Probe::Settling | Probe::Measuring = self.probe

@@ -25,6 +25,7 @@ mod stamp;
 mod stream;
 mod target;
 mod tls;
+mod turnstile;
 mod upgrade;
 mod watch;
 
@@ -35,6 +36,7 @@ pub use self::{
     patience::Patience,
     reply::{Body, BodyError, StreamedBody},
     tls::{EdgeTls, TlsFiles},
+    turnstile::ECHOED,
     upgrade::{OnUpgrade, Upgraded},
 };
 
@@ -119,6 +121,18 @@ pub trait Service: 'static {
 
     /// The answer to a request that breaks a limit or the rules of HTTP.
     fn refuse(&self, parts: &Parts, code: Code, detail: &str) -> Response<Bytes>;
+
+    /// Whether one request more would be refused for lack of room, whatever it asks. Asked of every
+    /// request before it is parsed, so it must cost nothing.
+    fn is_full(&self) -> bool {
+        false
+    }
+
+    /// Counts and answers a request that came while [`Service::is_full`]. Of its headers only those
+    /// in [`ECHOED`] need be there.
+    fn turn_away(&self, parts: &Parts) -> Response<Bytes> {
+        self.refuse(parts, Code::Overloaded, "as much is in flight as this node takes")
+    }
 }
 
 /// Serves HTTP on one thread. Clones share it.

@@ -24,6 +24,17 @@ impl Gate {
         admitted.then(|| Admitted { gate: Some(Rc::clone(self)), at: now })
     }
 
+    /// Whether there is no room now.
+    pub(crate) fn is_full(&self) -> bool {
+        self.limit.borrow().is_full()
+    }
+
+    /// Notes a request that was refused because there was no room.
+    pub(crate) fn turned_away(self: &Rc<Gate>) {
+        // Should there be room again, it is given back at once.
+        drop(self.admit(clock::now()));
+    }
+
     /// Thousandths of the limit in use.
     pub(crate) fn share_permille(&self) -> u16 {
         self.limit.borrow().share_permille()

@@ -183,6 +183,24 @@ impl ConnState {
         }
     }
 
+    /// Whether the next bytes are of a new request, and nothing stands before its answer.
+    pub(super) fn is_waiting(&self) -> bool {
+        let phase = self.phase();
+        (phase == Phase::Idle || phase == Phase::Opening) && self.blocked.get().is_none()
+    }
+
+    /// Whether nothing is in hand, and all that was answered is on its way.
+    pub(super) fn is_idle(&self) -> bool {
+        self.phase() == Phase::Idle && self.blocked.get().is_none()
+    }
+
+    /// Notes a request that came and was answered at once.
+    pub(super) fn pass_by(&self) {
+        self.heard.set(true);
+        self.requests.set(self.requests.get() + 1);
+        self.enter(Phase::Idle);
+    }
+
     /// Notes whether the head of a further request has begun to come.
     pub(super) fn set_mid_head(&self, is_mid_head: bool) {
         self.mid_head.set(is_mid_head);

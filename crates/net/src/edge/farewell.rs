@@ -57,6 +57,11 @@ pub(super) fn meaning(bare: &[u8]) -> (Code, &'static str) {
 
 /// An answer as the last bytes of a connection.
 pub(super) fn last_words(answer: &Response<Bytes>) -> Vec<u8> {
+    written(answer, Some(b"close"))
+}
+
+/// An answer in HTTP/1.1; `connection` is what becomes of the connection.
+pub(super) fn written(answer: &Response<Bytes>, connection: Option<&[u8]>) -> Vec<u8> {
     let mut out = format!("HTTP/1.1 {}\r\n", answer.status()).into_bytes();
     let mut line = |name: &HeaderName, value: &[u8]| {
         for part in [name.as_str().as_bytes(), b": ", value, b"\r\n"] {
@@ -66,7 +71,9 @@ pub(super) fn last_words(answer: &Response<Bytes>) -> Vec<u8> {
     for (name, value) in answer.headers() {
         line(name, value.as_bytes());
     }
-    line(&header::CONNECTION, b"close");
+    if let Some(connection) = connection {
+        line(&header::CONNECTION, connection);
+    }
     line(&header::CONTENT_LENGTH, answer.body().len().to_string().as_bytes());
     line(&header::DATE, date().as_bytes());
     out.extend_from_slice(b"\r\n");

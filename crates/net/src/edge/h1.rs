@@ -33,7 +33,7 @@ pub(super) async fn serve<S: Service>(
     state: &Rc<ConnState>,
 ) {
     let stream = Rc::new(RefCell::new(stream));
-    let io = TokioIo::new(Watched::new(Rc::clone(&stream), Rc::clone(state)));
+    let io = TokioIo::new(Watched::new(Rc::clone(shared), Rc::clone(&stream), Rc::clone(state)));
     let service = service_fn(|request: http::Request<Incoming>| {
         let (shared, state) = (Rc::clone(shared), Rc::clone(state));
         let client = Rc::clone(client);
@@ -58,10 +58,15 @@ pub(super) async fn serve<S: Service>(
         }
         let polled = Pin::new(&mut http).poll(cx);
         // A request that is on its way in is still taken; its answer says that it is the last.
-        if shared.draining.get() && !shutting && polled.is_pending() && state.may_shut() {
-            shutting = true;
-            Pin::new(&mut http).graceful_shutdown();
-            return Pin::new(&mut http).poll(cx);
+        if shared.draining.get() && polled.is_pending() && state.may_shut() {
+            if state.is_idle() {
+                return Poll::Ready(Ok(()));
+            }
+            if !shutting {
+                shutting = true;
+                Pin::new(&mut http).graceful_shutdown();
+                return Pin::new(&mut http).poll(cx);
+            }
         }
         if polled.is_pending() && is_gone(&stream.borrow(), state, cx) {
             return Poll::Ready(Ok(()));

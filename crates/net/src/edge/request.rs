@@ -40,6 +40,10 @@ async fn unstamped<S: Service>(
 ) -> Response<Body> {
     let service = &shared.service;
     let (mut parts, mut body) = request.into_parts();
+    if Version::HTTP_2 <= parts.version && service.is_full() {
+        body::hear_out(body);
+        return service.turn_away(&parts).map(Body::from);
+    }
     let Client { peer, is_tls, .. } = *client;
     let aim = check(&mut parts).and_then(|aim| {
         stamp::request(&mut parts, client, shared.via.as_ref())?;

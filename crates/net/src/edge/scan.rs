@@ -143,6 +143,8 @@ pub(super) struct Scanner {
     /// The last request asked for an upgrade, and what it comes to is not known yet.
     awaits_upgrade: bool,
     broke_in_body: bool,
+    /// Requests that have begun.
+    begun: u64,
 }
 
 impl Scanner {
@@ -154,6 +156,7 @@ impl Scanner {
             trailer_bytes: 0,
             awaits_upgrade: false,
             broke_in_body: false,
+            begun: 0,
         }
     }
 
@@ -177,6 +180,16 @@ impl Scanner {
             | State::Trailer(_)
             | State::Broken(_) => false,
         }
+    }
+
+    /// Whether nothing of a request is there that has not come to its end.
+    pub(super) fn is_between(&self) -> bool {
+        self.state == State::Start(0)
+    }
+
+    /// Requests that have begun.
+    pub(super) fn begun(&self) -> u64 {
+        self.begun
     }
 
     /// Whether the last request asked for an upgrade that was neither granted nor refused.
@@ -294,6 +307,7 @@ impl Scanner {
         self.field = Field::default();
         self.extension_bytes = 0;
         self.trailer_bytes = 0;
+        self.begun += 1;
         method(0, byte)
     }
 

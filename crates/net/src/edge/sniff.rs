@@ -1,7 +1,7 @@
 //! Which HTTP a connection speaks, told by its first bytes.
 
 use super::stream::Stream;
-use bytes::Bytes;
+use bytes::BytesMut;
 use std::io;
 use tokio::io::AsyncReadExt;
 
@@ -9,6 +9,8 @@ use tokio::io::AsyncReadExt;
 pub(super) const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Bytes of it that no HTTP/1 request begins with: `PRI` is reserved.
 const TELLING_BYTES: usize = 14;
+/// What is read at first: mostly the whole of a first request.
+const FIRST_BYTES: usize = 1024;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Version {
@@ -18,18 +20,16 @@ pub(super) enum Version {
 
 /// Reads until it is clear what is spoken, and puts back what it has read.
 pub(super) async fn version(stream: &mut Stream) -> io::Result<Version> {
-    let mut first = [0; PREFACE.len()];
-    let mut filled = 0;
+    let mut first = BytesMut::with_capacity(FIRST_BYTES);
     let version = loop {
-        let count = stream.read(&mut first[filled..]).await?;
-        filled += count;
-        match told_by(&first[..filled]) {
+        let count = stream.read_buf(&mut first).await?;
+        match told_by(&first) {
             Some(version) => break version,
             None if count == 0 => break Version::Http1,
             None => (),
         }
     };
-    stream.unread(Bytes::copy_from_slice(&first[..filled]));
+    stream.unread(first.freeze());
     Ok(version)
 }
 

@@ -7,6 +7,7 @@ mod h2_frames;
 mod h2_heads;
 mod openings;
 mod patience;
+mod turnstile;
 
 use crate::harness::{PATIENCE, run};
 use bytes::Bytes;
@@ -16,7 +17,7 @@ use net::edge::{
     Asked, Body, BodyError, BodyMode, BodyStream, Edge, EdgeConfig, OnUpgrade, Service,
 };
 use net::node::{ClusterKey, NodeConfig};
-use std::{net::SocketAddr, rc::Rc};
+use std::{cell::Cell, net::SocketAddr, rc::Rc};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -31,6 +32,8 @@ struct Mirror {
     go: tokio::sync::Notify,
     /// Told when a request is given up that waits to be told.
     given_up: Rc<tokio::sync::Notify>,
+    full: Cell<bool>,
+    turned_away: Cell<usize>,
 }
 
 impl Service for Mirror {
@@ -72,6 +75,17 @@ impl Service for Mirror {
         let body = String::from_utf8_lossy(&asked.body);
         let text = format!("{} {} {body}", asked.parts.method, asked.path());
         Response::new(Body::from(Bytes::from(text)))
+    }
+
+    fn is_full(&self) -> bool {
+        self.full.get()
+    }
+
+    fn turn_away(&self, parts: &Parts) -> Response<Bytes> {
+        self.turned_away.set(self.turned_away.get() + 1);
+        let mut response = self.refuse(parts, Code::Overloaded, "");
+        *response.headers_mut() = parts.headers.clone();
+        response
     }
 
     fn refuse(&self, _: &Parts, code: Code, _: &str) -> Response<Bytes> {
@@ -117,7 +131,13 @@ async fn edge_with(edge: EdgeConfig) -> (Edge<Mirror>, SocketAddr, mpsc::Unbound
     };
     let edge = Edge::of(
         &node,
-        Mirror { arrived, go: tokio::sync::Notify::new(), given_up: Rc::default() },
+        Mirror {
+            arrived,
+            go: tokio::sync::Notify::new(),
+            given_up: Rc::default(),
+            full: Cell::new(false),
+            turned_away: Cell::new(0),
+        },
     );
     let serving = edge.clone();
     drop(spawn_local(async move {

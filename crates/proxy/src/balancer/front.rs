@@ -19,6 +19,10 @@ const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 
+/// What a client is told whose request is one too many.
+pub(crate) const FULL: &str =
+    "as much is in flight as this node takes; the request was not executed";
+
 /// The id of a request: the client's if it is a decent one, else ours.
 pub(crate) fn request_id(headers: &HeaderMap) -> HeaderValue {
     let mut given = headers.get_all(REQUEST_ID).iter();

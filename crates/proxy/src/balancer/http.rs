@@ -139,7 +139,7 @@ impl HttpFront {
         };
         let Some(admitted) = self.gate.admit(now) else {
             self.router.counters.shed.add(1);
-            let mut response = front::problem(Code::Overloaded, FULL, None, &request_id);
+            let mut response = front::problem(Code::Overloaded, front::FULL, None, &request_id);
             front::mark(&mut response, request_id, key);
             return response.map(Body::from);
         };
@@ -178,6 +178,17 @@ impl Service for HttpFront {
     fn refuse(&self, parts: &Parts, code: Code, detail: &str) -> Response<Bytes> {
         front::refusal(parts, code, detail)
     }
+
+    fn is_full(&self) -> bool {
+        self.gate.is_full()
+    }
+
+    fn turn_away(&self, parts: &Parts) -> Response<Bytes> {
+        self.gate.turned_away();
+        self.router.requested(clock::now());
+        self.router.counters.shed.add(1);
+        self.refuse(parts, Code::Overloaded, front::FULL)
+    }
 }
 
 /// Whether a long answer may go to the client as it comes. One of the account API is put together:
@@ -186,9 +197,6 @@ impl Service for HttpFront {
 pub(super) fn may_stream(parts: &Parts) -> bool {
     parts.version != Version::HTTP_10 && !parts.uri.path().starts_with("/v1/")
 }
-
-/// What a client is told whose request is one too many.
-const FULL: &str = "as much is in flight as this node takes; the request was not executed";
 
 /// A request for the trunk, without a deadline yet.
 pub(super) fn request<'a>(

@@ -245,6 +245,19 @@ impl Service for HttpFront {
     fn refuse(&self, parts: &Parts, code: Code, detail: &str) -> Response<Bytes> {
         front::refusal(parts, code, detail)
     }
+
+    fn is_full(&self) -> bool {
+        self.0.load.is_full()
+    }
+
+    fn turn_away(&self, parts: &Parts) -> Response<Bytes> {
+        let board = &self.0.board;
+        self.0.load.turned_away();
+        board.requests.add(1);
+        board.shed.add(1);
+        board.count(Code::Overloaded.status());
+        self.refuse(parts, Code::Overloaded, front::FULL)
+    }
 }
 
 /// A path that its service might understand as one that no route leads to.

@@ -35,6 +35,16 @@ impl Load {
         Some(Taken { load: Rc::clone(self), admitted: Some(admitted), phase: Cell::new(phase) })
     }
 
+    /// Whether there is no room for one more.
+    pub(super) fn is_full(&self) -> bool {
+        self.gate.is_full()
+    }
+
+    /// Notes a request that was refused for that.
+    pub(super) fn turned_away(&self) {
+        self.gate.turned_away();
+    }
+
     /// What the tier above is told.
     pub(super) fn report(&self) -> LoadReport {
         let limit_permille = self.gate.share_permille();
