@@ -36,8 +36,11 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 const SLOW: Duration = Duration::from_millis(200);
 pub(crate) const ANY: &str = "127.0.0.1:0";
 
+/// The cluster's key of the test on whose thread this is asked. A port that one test gives up may
+/// be another's next: they must not take each other's nodes for their own.
 pub(crate) fn key() -> ClusterKey {
-    ClusterKey(b"key"[..].into())
+    let test = thread::current().name().unwrap_or("unnamed").to_owned();
+    ClusterKey(test.into_bytes().into())
 }
 
 /// Where an endpoint says that a request has come: its name, and the attempt.
@@ -60,13 +63,14 @@ impl Stub {
     ) -> Stub {
         let (bound, addr_of) = mpsc::channel();
         let (alive, killed) = oneshot::channel::<()>();
+        let key = key();
         let thread = thread::spawn(move || {
             let mut builder = Builder::new_current_thread();
             let runtime = builder.enable_all().build_local(LocalOptions::default()).unwrap();
             runtime.block_on(async {
                 let listener = tokio::net::TcpListener::bind(addr).await.unwrap();
                 bound.send(listener.local_addr().unwrap()).unwrap();
-                let server = Server::new(Identity::new(name.into(), key()), Rc::new(handler()));
+                let server = Server::new(Identity::new(name.into(), key), Rc::new(handler()));
                 setup(&server);
                 let serving = async {
                     loop {

@@ -25,9 +25,11 @@ use std::{
 /// Longest that anything awaited here may take.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
-/// The cluster's key in all of these tests.
+/// The cluster's key of the test on whose thread this is asked. A port that one test gives up may
+/// be another's next: they must not take each other's nodes for their own.
 pub(crate) fn key() -> ClusterKey {
-    ClusterKey(b"key"[..].into())
+    let test = thread::current().name().unwrap_or("unnamed").to_owned();
+    ClusterKey(test.into_bytes().into())
 }
 
 /// A service called `rates` at these addresses, over HTTP/1.1, checked by connecting.
