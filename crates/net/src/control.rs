@@ -316,7 +316,12 @@ impl<C: Send + Sync + 'static> Controls for Control<C> {
             if !seen.views.iter().any(has) {
                 return Err(Refusal::Unknown(format!("no endpoint is called {:?}", change.name)));
             }
-            if let Some(why) = seen.views.iter().find_map(|view| view.fixed) {
+            // Only what is reached over the trunk can be fixed: no HTTP service owns anything.
+            let is_node = |view: &&View| {
+                view.endpoints.iter().any(|it| it.name == change.name && it.kind == "trunk")
+            };
+            let fixed = seen.views.iter().filter(is_node).find_map(|view| view.fixed);
+            if let Some(why) = fixed {
                 return Err(Refusal::Refused(vec![why.to_owned()]));
             }
             let (name, drained, weight) = (&change.name, change.drained, change.weight);

@@ -1,5 +1,6 @@
 //! The body of a long message, on its way from the trunk to HTTP.
 
+use crate::quiet::Quiet;
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
 use net::{edge::BodyError, trunk::StreamReader};
@@ -8,7 +9,6 @@ use std::{
     task::{Context, Poll, ready},
     time::Duration,
 };
-use tokio::time::{Instant, Sleep, sleep};
 
 /// A message of which nothing comes for so long is given up. Whoever is nearer to its writer does so
 /// earlier: the edge with a client, the gateway with a service.
@@ -22,8 +22,7 @@ pub(crate) struct Coming {
     /// Bytes that are to come after these, where the length was told.
     left: Option<u64>,
     reader: StreamReader,
-    /// Set only while nothing comes.
-    quiet: Option<Pin<Box<Sleep>>>,
+    quiet: Quiet,
 }
 
 impl Coming {
@@ -37,7 +36,7 @@ impl Coming {
                 Some(length.checked_sub(count(&first))?)
             }
         };
-        Some(Coming { held: first, left, reader, quiet: None })
+        Some(Coming { held: first, left, reader, quiet: Quiet::new(QUIET_MAX) })
     }
 
     /// Keeps bytes that came; false when they are more than was told.
@@ -47,9 +46,7 @@ impl Coming {
             *left = rest;
         }
         self.held = chunk;
-        if let Some(quiet) = &mut self.quiet {
-            quiet.as_mut().reset(Instant::now() + QUIET_MAX);
-        }
+        self.quiet.moved();
         true
     }
 
@@ -76,8 +73,7 @@ impl Coming {
                 Poll::Ready(None) if self.held.is_empty() => return Poll::Ready(None),
                 Poll::Ready(None) => return Poll::Ready(Some(Ok(std::mem::take(&mut self.held)))),
                 Poll::Pending => {
-                    let quiet = self.quiet.get_or_insert_with(|| Box::pin(sleep(QUIET_MAX)));
-                    ready!(quiet.as_mut().poll(cx));
+                    ready!(self.quiet.poll(cx));
                     return Poll::Ready(Some(Err("the message stood still for too long")));
                 }
             }

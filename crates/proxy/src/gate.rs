@@ -2,26 +2,41 @@
 
 use balance::{Limit, LimitSettings};
 use net::{clock, ids};
-use std::{cell::RefCell, rc::Rc};
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+};
 use stdx::{Moment, Rng};
+
+/// Answers of one worker that go on after their heads, and connections that left HTTP behind. They
+/// may last for hours and say nothing of how fast anything is, so they take no room of the adaptive
+/// limit; above this number whatever might become one more is refused.
+pub(crate) const OPEN_STREAMS_MAX: u32 = 8_192;
 
 /// Lets requests of one worker in while there is room for them.
 #[derive(Debug)]
 pub(crate) struct Gate {
     limit: RefCell<Limit>,
     rng: RefCell<Rng>,
+    streams: Cell<u32>,
 }
 
 impl Gate {
     pub(crate) fn new(settings: LimitSettings) -> Rc<Gate> {
         let limit = RefCell::new(Limit::new(clock::now(), settings));
-        Rc::new(Gate { limit, rng: RefCell::new(Rng::new(ids::seed())) })
+        Rc::new(Gate { limit, rng: RefCell::new(Rng::new(ids::seed())), streams: Cell::new(0) })
     }
 
     /// Admits a request if there is room. Who is not admitted was certainly not executed.
     pub(crate) fn admit(self: &Rc<Gate>, now: Moment) -> Option<Admitted> {
         let admitted = self.limit.borrow_mut().try_start(now);
         admitted.then(|| Admitted { gate: Some(Rc::clone(self)), at: now })
+    }
+
+    /// Requests that were admitted and have not ended.
+    #[cfg(test)]
+    pub(crate) fn in_flight(&self) -> u32 {
+        self.limit.borrow().in_flight()
     }
 
     /// Whether there is no room now.
@@ -33,6 +48,17 @@ impl Gate {
     pub(crate) fn turned_away(self: &Rc<Gate>) {
         // Should there be room again, it is given back at once.
         drop(self.admit(clock::now()));
+    }
+
+    /// Whether nothing may be let in that might go on after its answer has begun.
+    pub(crate) fn has_all_streams(&self) -> bool {
+        OPEN_STREAMS_MAX <= self.streams.get()
+    }
+
+    /// Counts something that goes on after its answer has begun, until what is returned is dropped.
+    pub(crate) fn open_stream(self: &Rc<Gate>) -> OpenStream {
+        self.streams.set(self.streams.get() + 1);
+        OpenStream { gate: Rc::clone(self) }
     }
 
     /// Thousandths of the limit in use.
@@ -75,6 +101,18 @@ impl Drop for Admitted {
     }
 }
 
+/// Something that goes on after its answer has begun.
+#[derive(Debug)]
+pub(crate) struct OpenStream {
+    gate: Rc<Gate>,
+}
+
+impl Drop for OpenStream {
+    fn drop(&mut self) {
+        self.gate.streams.set(self.gate.streams.get().saturating_sub(1));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -91,5 +129,14 @@ mod tests {
         second.answered(clock::now());
         third.shed();
         assert_eq!(gate.share_permille(), 0);
+    }
+
+    #[test]
+    fn streams_take_no_room_and_are_bounded() {
+        let gate = Gate::new(LimitSettings { min: 1, initial: 1, max: 1 });
+        let open: Vec<_> = (0..OPEN_STREAMS_MAX).map(|_| gate.open_stream()).collect();
+        assert!(gate.has_all_streams() && gate.admit(clock::now()).is_some());
+        drop(open);
+        assert!(!gate.has_all_streams());
     }
 }

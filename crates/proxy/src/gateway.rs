@@ -104,6 +104,11 @@ impl Bound {
         listening.local_addr().ok()
     }
 
+    /// Where the admin server listens.
+    pub fn admin_addr(&self) -> SocketAddr {
+        self.admin.addr()
+    }
+
     /// Serves until `shutdown`, then drains.
     pub fn serve(self, shutdown: &Shutdown) -> io::Result<()> {
         let Bound { config, listening, board, http, control, admin } = self;

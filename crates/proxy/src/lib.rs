@@ -6,5 +6,7 @@ pub mod config;
 mod doors;
 mod gate;
 pub mod gateway;
+mod held;
 pub mod problem;
+mod quiet;
 pub mod upstream;

@@ -17,7 +17,7 @@ pub struct View {
     /// What it tells the tier above.
     pub load: Option<LoadReport>,
     pub endpoints: Vec<EndpointView>,
-    /// Why the use of its endpoints cannot be changed by order, where it cannot.
+    /// Why the use of the nodes behind it cannot be changed by order, where it cannot.
     pub fixed: Option<&'static str>,
 }
 

@@ -7,7 +7,7 @@ use super::{
     router::Router,
     verdict::{Failure, Nature, is_definite},
 };
-use crate::{coming::Coming, gate::Gate, upstream::door};
+use crate::{coming::Coming, gate::Gate, held::held, upstream::door};
 use balance::{Ask, Outcome};
 use bytes::Bytes;
 use http::{HeaderValue, Response, Version, request::Parts};
@@ -49,8 +49,8 @@ impl HttpFront {
         let request = request(&asked.parts, headers.as_ref(), &asked.body, key);
         let nature = Nature::of(&request);
         let failure = match self.exchange(request, may_stream(&asked.parts), nature, shed).await {
-            Ok((answer, more)) => match passed_on(&answer, more) {
-                Ok(response) => return response,
+            Ok((endpoint, answer, more)) => match passed_on(&answer, more) {
+                Ok(response) => return self.keep(endpoint, response),
                 Err(failure) => failure,
             },
             Err(failure) => failure,
@@ -65,7 +65,7 @@ impl HttpFront {
         streams: bool,
         nature: Nature,
         shed: &Cell<bool>,
-    ) -> Result<(Answer, Option<StreamReader>), Failure> {
+    ) -> Result<(usize, Answer, Option<StreamReader>), Failure> {
         let router = &self.router;
         let expires = clock::now() + router.deadline.get();
         let hash = router.hash_of(&request.target);
@@ -96,7 +96,7 @@ impl HttpFront {
                     shed.set(router.blame(endpoint, &response) == Outcome::Shed);
                     let passes = !repeated || nature.reads;
                     if passes || is_definite(response.status, response.body) {
-                        return Ok((answer, more));
+                        return Ok((endpoint, answer, more));
                     }
                     return Err(Failure::Unknown);
                 }
@@ -123,6 +123,12 @@ impl HttpFront {
 }
 
 impl HttpFront {
+    /// Counts an answer that is still coming here and at its endpoint.
+    fn keep(&self, endpoint: usize, response: Response<Body>) -> Response<Body> {
+        let open = || (self.gate.open_stream(), self.router.hold(endpoint));
+        response.map(|body| held(body, open))
+    }
+
     /// Has `pass` pass on a request that is admitted, and marks its answer. Whether the answer was
     /// a refusal for lack of room further down is to be set in the cell.
     async fn admit<B>(
@@ -137,7 +143,9 @@ impl HttpFront {
             Ok(key) => key,
             Err(flaw) => return front::bad_key(flaw, request_id).map(Body::from),
         };
-        let Some(admitted) = self.gate.admit(now) else {
+        let is_crowded = may_stream(&asked.parts) && self.gate.has_all_streams();
+        let admitted = if is_crowded { None } else { self.gate.admit(now) };
+        let Some(admitted) = admitted else {
             self.router.counters.shed.add(1);
             let mut response = front::problem(Code::Overloaded, front::FULL, None, &request_id);
             front::mark(&mut response, request_id, key);
@@ -170,7 +178,8 @@ impl Service for HttpFront {
     async fn relay(&self, asked: Asked<BodyStream>, upgrade: Option<OnUpgrade>) -> Response<Body> {
         let (asked, body) = door::apart(asked);
         let pass = async |request_id: &HeaderValue, key: Option<&Key>, shed: &Cell<bool>| {
-            http_stream::pass(&self.router, &asked, body, upgrade, (request_id, key), shed).await
+            let way = (&self.router, &self.gate);
+            http_stream::pass(way, &asked, body, upgrade, (request_id, key), shed).await
         };
         self.admit(&asked, pass).await
     }

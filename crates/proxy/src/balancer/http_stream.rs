@@ -9,7 +9,7 @@ use super::{
     router::Router,
     verdict::{Failure, Nature},
 };
-use crate::upstream::tunnel;
+use crate::{gate::Gate, held::held, upstream::tunnel};
 use balance::Outcome;
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, Version, header, request::Parts};
@@ -50,7 +50,7 @@ pub(super) fn body_mode(parts: &Parts) -> BodyMode {
 
 /// Passes a request on whose body is still to come, and its answer back.
 pub(super) async fn pass(
-    router: &Rc<Router>,
+    way: (&Rc<Router>, &Rc<Gate>),
     asked: &Asked<()>,
     body: BodyStream,
     upgrade: Option<OnUpgrade>,
@@ -64,9 +64,9 @@ pub(super) async fn pass(
         return front::problem(Code::HeadersTooLarge, detail, None, request_id).map(Body::from);
     };
     let request = request(&asked.parts, headers.as_ref(), &[], key);
-    match exchange(router, request, body, upgrade, shed).await {
+    match exchange(way, request, body, upgrade, shed).await {
         Ok(response) => response,
-        Err(failure) => failed(router, failure, Nature::of(&request), request_id),
+        Err(failure) => failed(way.0, failure, Nature::of(&request), request_id),
     }
 }
 
@@ -89,7 +89,7 @@ fn headers(
 }
 
 async fn exchange(
-    router: &Rc<Router>,
+    (router, gate): (&Rc<Router>, &Rc<Gate>),
     request: RequestRef<'_>,
     body: BodyStream,
     upgrade: Option<OnUpgrade>,
@@ -125,15 +125,16 @@ async fn exchange(
     let response = answer.response();
     shed.set(router.blame(ticket.choice.endpoint, &response) == Outcome::Shed);
     sent.answered(&response);
+    let open = || (gate.open_stream(), router.hold(ticket.choice.endpoint));
     match (tunnel, more) {
         (Some((client, writer)), Some(reader)) if response.status == 101 => {
-            switched(&answer, client, reader, writer)
+            switched(&answer, client, (reader, writer), open())
         }
         (tunnel, more) => {
             if let Some((_, writer)) = tunnel {
                 writer.finish();
             }
-            passed_on(&answer, more)
+            passed_on(&answer, more).map(|response| response.map(|body| held(body, open)))
         }
     }
 }
@@ -162,8 +163,8 @@ async fn pump(mut body: BodyStream, mut to: StreamWriter) {
 fn switched(
     answer: &Answer,
     client: OnUpgrade,
-    reader: StreamReader,
-    writer: StreamWriter,
+    (reader, writer): (StreamReader, StreamWriter),
+    open: impl Sized + 'static,
 ) -> Result<Response<Body>, Failure> {
     let head = answer.response();
     let share = |part: &[u8]| answer.share(part);
@@ -179,6 +180,7 @@ fn switched(
             Some(client) => tunnel::carry(client, reader, writer).await,
             None => tracing::debug!("the client left before its connection was upgraded"),
         }
+        drop(open);
     }));
     Ok(response.map(Body::from))
 }

@@ -142,6 +142,7 @@ impl StreamRelay {
                 match more {
                     None => reply.forward(response.message()),
                     Some(more) => {
+                        let _held = router.hold(ticket.choice.endpoint);
                         if let Some(writer) = reply.begin_forward(response.message()) {
                             pipe(more, writer).await;
                         }

@@ -58,6 +58,19 @@ pub(super) struct Router {
     pub(super) spare: RefCell<Vec<Vec<u8>>>,
 }
 
+/// Something that goes on at an endpoint after its answer has begun.
+pub(super) struct Held {
+    router: Rc<Router>,
+    endpoint: usize,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.router.pool.borrow_mut().release(self.endpoint);
+        self.router.show_in_flight(self.endpoint);
+    }
+}
+
 impl Router {
     /// Starts to connect to every endpoint of the configuration.
     pub(super) fn open(
@@ -293,6 +306,19 @@ impl Router {
         if before != after {
             self.turned(&ways[index], before, after, "requests failed");
         }
+    }
+
+    /// Counts something as in flight to an endpoint that goes on after its answer has begun, until
+    /// what is returned is dropped.
+    pub(super) fn hold(self: &Rc<Router>, endpoint: usize) -> Held {
+        self.pool.borrow_mut().hold(endpoint);
+        self.show_in_flight(endpoint);
+        Held { router: Rc::clone(self), endpoint }
+    }
+
+    fn show_in_flight(&self, endpoint: usize) {
+        let in_flight = self.pool.borrow().in_flight(endpoint);
+        self.ways.borrow()[endpoint].counters.in_flight.set(in_flight);
     }
 
     /// What was sent was answered.

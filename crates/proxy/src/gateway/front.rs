@@ -66,9 +66,8 @@ impl Handler for TrunkFront {
                 return front.send(Answer::mistake(&dotted(), ""), &front.node, reply);
             }
             Found::Service(group) => {
-                let board = Arc::clone(&front.board);
-                let done = move |status| board.count(status);
-                return door::over_trunk(group, &front.node, &request, None, reply, done);
+                let group = Rc::clone(group);
+                return front.aside(&group, &request, None, reply);
             }
         }
         let id = headers.get("x-request-id").and_then(decent_id);
@@ -126,11 +125,8 @@ impl TrunkFront {
         };
         match self.0.group(path) {
             Found::Service(group) => {
-                let front = &self.0;
-                front.board.requests.add(1);
-                let board = Arc::clone(&front.board);
-                let done = move |status| board.count(status);
-                door::over_trunk(&group, &front.node, &head, Some(body), reply, done);
+                self.0.board.requests.add(1);
+                self.0.aside(&group, &head, Some(body), reply);
             }
             // Its stream waits for an upgrade and not for a body.
             Found::Dotted | Found::Nothing if door::wanted_upgrade(headers).is_some() => {
@@ -142,6 +138,29 @@ impl TrunkFront {
 }
 
 impl Front {
+    /// Passes a request of the tier above on to an HTTP service, if there is room for it.
+    fn aside(
+        &self,
+        group: &Rc<Group>,
+        request: &RequestRef<'_>,
+        more: Option<StreamReader>,
+        reply: ReplyTo,
+    ) {
+        let Some(aside) = self.load.take_aside(clock::now()) else {
+            let id = match request.target {
+                Target::Http { headers, .. } => headers.get("x-request-id").and_then(decent_id),
+                Target::Ledger { .. } => None,
+            };
+            return self.send(self.full(id.unwrap_or_default()), &self.node, reply);
+        };
+        let board = Arc::clone(&self.board);
+        let done = move |status| {
+            board.count(status);
+            aside.begun()
+        };
+        door::over_trunk(group, &self.node, request, more, reply, done);
+    }
+
     /// What is told to one request too many: it was certainly not executed.
     fn full(&self, request_id: &str) -> Answer {
         self.board.shed.add(1);
@@ -304,6 +323,11 @@ impl Front {
         views
     }
 
+    /// Goes by what has changed about the endpoints of HTTP services.
+    pub(super) fn refresh_routes(&self) {
+        self.routes.borrow().iter().for_each(|group| group.refresh());
+    }
+
     /// Sends nothing more to HTTP services on connections that are idle now.
     pub(super) fn close_routes(&self) {
         self.routes.borrow().iter().for_each(|group| group.close());
@@ -322,7 +346,17 @@ impl Front {
         upgrade: Option<OnUpgrade>,
     ) -> Response<Body> {
         self.board.requests.add(1);
-        let response = door::over_http(group, asked, payload, upgrade, self.deadline.get()).await;
+        let deadline = self.deadline.get();
+        let response = match self.load.take_aside(clock::now()) {
+            Some(aside) => {
+                let begun = || aside.begun();
+                door::over_http(group, asked, payload, upgrade, deadline, begun).await
+            }
+            None => {
+                self.board.shed.add(1);
+                front::refusal(&asked.parts, Code::Overloaded, front::FULL).map(Body::from)
+            }
+        };
         self.board.count(response.status().as_u16());
         response
     }

@@ -4,7 +4,7 @@
 //! slow. What is in flight counts whole.
 
 use super::limits::GATEWAY_LIMIT;
-use crate::gate::{Admitted, Gate};
+use crate::gate::{Admitted, Gate, OpenStream};
 use balance::{Arrival, LoadMeter, Paused, Report};
 use net::clock;
 use std::{
@@ -33,6 +33,13 @@ impl Load {
         let admitted = self.gate.admit(now)?;
         let phase = Phase::Here(self.meter.borrow_mut().start(now));
         Some(Taken { load: Rc::clone(self), admitted: Some(admitted), phase: Cell::new(phase) })
+    }
+
+    /// Takes a request for an HTTP service, if there is room for it. None of its time is this node's.
+    pub(super) fn take_aside(self: &Rc<Load>, now: Moment) -> Option<Aside> {
+        let taken = (!self.gate.has_all_streams()).then(|| self.take(now)).flatten()?;
+        taken.pause();
+        Some(Aside { taken, open: None })
     }
 
     /// Whether there is no room for one more.
@@ -73,13 +80,17 @@ enum Phase {
 impl Taken {
     /// Waits for what is done behind this gateway, on another's account.
     pub(super) async fn below<T>(&self, work: impl Future<Output = T>) -> T {
+        self.pause();
+        let done = work.await;
+        self.back(clock::now());
+        done
+    }
+
+    fn pause(&self) {
         if let Phase::Here(arrival) = self.phase.get() {
             let paused = self.load.meter.borrow_mut().pause(clock::now(), arrival);
             self.phase.set(Phase::Below(paused));
         }
-        let done = work.await;
-        self.back(clock::now());
-        done
     }
 
     fn back(&self, now: Moment) {
@@ -107,6 +118,23 @@ impl Taken {
     }
 }
 
+/// A request that is passed on to an HTTP service, until the last byte of its answer is through.
+#[derive(Debug)]
+pub(super) struct Aside {
+    taken: Taken,
+    open: Option<OpenStream>,
+}
+
+impl Aside {
+    /// Its answer has begun: from now on it is a stream that may last, and takes nobody's room. How
+    /// long a service took says nothing of how much fits here.
+    pub(super) fn begun(mut self) -> Aside {
+        drop(self.taken.admitted.take());
+        self.open = Some(self.taken.load.gate.open_stream());
+        self
+    }
+}
+
 impl Drop for Taken {
     fn drop(&mut self) {
         self.end(clock::now(), false);
@@ -130,6 +158,17 @@ mod tests {
         drop(taken);
         assert_eq!(load.report().in_flight, 0);
         load.take(clock::now()).unwrap().answered(200);
+        assert_eq!(load.report().in_flight, 0);
+    }
+
+    #[test]
+    fn what_streams_stays_in_flight_and_takes_no_room() {
+        let load = Rc::new(Load::default());
+        let aside = load.take_aside(clock::now()).unwrap();
+        assert_eq!((load.report().in_flight, load.gate.in_flight()), (1, 1));
+        let aside = aside.begun();
+        assert_eq!((load.report().in_flight, load.gate.in_flight()), (1, 0));
+        drop(aside);
         assert_eq!(load.report().in_flight, 0);
     }
 }

@@ -44,8 +44,19 @@ impl control::Post<GatewayConfig> for Post {
         match order {
             Order::Config(config) => self.take(config),
             Order::Draining(on) => self.doors.retire(*on),
-            // Refused before: an owner cannot be passed over.
-            Order::Endpoint(_) | Order::Look => (),
+            // Of HTTP services: for an owner, who cannot be passed over, it was refused before.
+            Order::Endpoint(change) => {
+                for service in self.http.list() {
+                    if let Some(drained) = change.drained {
+                        service.set_drained(&change.name, drained);
+                    }
+                    if let Some(weight) = change.weight {
+                        service.set_weight(&change.name, weight);
+                    }
+                }
+                self.front.refresh_routes();
+            }
+            Order::Look => (),
         }
     }
 

@@ -1,27 +1,22 @@
 //! Bodies on their way: to an endpoint, and from it.
 
 use super::{conns::Lease, limits::BODY_QUIET_MAX, roster::Hold};
+use crate::quiet::Quiet;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
+use net::edge::{BodyError, StreamedBody};
 use std::{
     pin::Pin,
     task::{Context, Poll, ready},
 };
-use tokio::time::{Instant, Sleep, sleep};
-
-/// Why a body broke off.
-pub(crate) type BodyError = Box<dyn std::error::Error + Send + Sync>;
-
-/// A body that is passed on piece by piece.
-pub(crate) type Streamed = Pin<Box<dyn Body<Data = Bytes, Error = BodyError>>>;
 
 /// The body of a request.
 pub(crate) enum Payload {
     /// All of it: it can be sent again.
     Whole(Bytes),
     /// Can be sent once.
-    Stream(Streamed),
+    Stream(StreamedBody),
     /// It was a stream and is gone.
     Spent,
 }
@@ -60,7 +55,7 @@ impl Payload {
 /// The body of one attempt, as hyper sends it.
 pub(super) enum Outgoing {
     Whole(Full<Bytes>),
-    Stream(Streamed),
+    Stream(StreamedBody),
 }
 
 impl Body for Outgoing {
@@ -100,8 +95,7 @@ impl Body for Outgoing {
 pub(crate) struct Arriving {
     incoming: Incoming,
     busy: Option<Busy>,
-    /// Set only while nothing comes.
-    quiet: Option<Pin<Box<Sleep>>>,
+    quiet: Quiet,
 }
 
 /// What an answer keeps until its end.
@@ -112,7 +106,7 @@ struct Busy {
 
 impl Arriving {
     pub(super) fn new(incoming: Incoming, lease: Lease, hold: impl FnOnce() -> Hold) -> Arriving {
-        let mut arriving = Arriving { incoming, busy: None, quiet: None };
+        let mut arriving = Arriving { incoming, busy: None, quiet: Quiet::new(BODY_QUIET_MAX) };
         if arriving.incoming.is_end_stream() {
             lease.give_back();
         } else {
@@ -122,15 +116,10 @@ impl Arriving {
     }
 
     fn ended(&mut self) {
-        self.quiet = None;
+        self.quiet.over();
         if let Some(busy) = self.busy.take() {
             busy.lease.give_back();
         }
-    }
-
-    /// Ready when nothing has come for too long.
-    fn poll_quiet(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.quiet.get_or_insert_with(|| Box::pin(sleep(BODY_QUIET_MAX))).as_mut().poll(cx)
     }
 }
 
@@ -155,13 +144,13 @@ impl Body for Arriving {
             Poll::Ready(Some(Ok(frame))) => {
                 if this.incoming.is_end_stream() {
                     this.ended();
-                } else if let Some(quiet) = &mut this.quiet {
-                    quiet.as_mut().reset(Instant::now() + BODY_QUIET_MAX);
+                } else {
+                    this.quiet.moved();
                 }
                 Poll::Ready(Some(Ok(frame)))
             }
             Poll::Pending => {
-                ready!(this.poll_quiet(cx));
+                ready!(this.quiet.poll(cx));
                 this.busy = None;
                 Poll::Ready(Some(Err("the body stood still for too long".into())))
             }

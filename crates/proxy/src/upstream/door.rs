@@ -9,7 +9,7 @@ use super::{
     roster::{Passed, Switched},
     tunnel,
 };
-use crate::{balancer::front, coming::Coming, problem};
+use crate::{balancer::front, coming::Coming, held::held, problem};
 use bytes::{Bytes, BytesMut};
 use http::{Response, Version, header, request::Parts};
 use http_body_util::BodyExt;
@@ -50,13 +50,15 @@ pub(crate) fn body_mode(parts: &Parts) -> BodyMode {
     }
 }
 
-/// Passes a client's request on to a service, and its answer back as it comes.
-pub(crate) async fn over_http(
+/// Passes a client's request on to a service, and its answer back as it comes. What `begun` gives
+/// once the answer has begun is kept until its end.
+pub(crate) async fn over_http<G: Unpin + 'static>(
     group: &Rc<Group>,
     asked: &Asked<()>,
     payload: Payload,
     upgrade: Option<OnUpgrade>,
     deadline: Duration,
+    begun: impl FnOnce() -> G,
 ) -> Response<Body> {
     let headers = &asked.parts.headers;
     let request_id = front::request_id(headers);
@@ -78,7 +80,7 @@ pub(crate) async fn over_http(
                 trailers: asked.parts.version == Version::HTTP_2,
             };
             let passed = group.pass(&head, payload, clock::now() + deadline).await;
-            match passed.and_then(|it| answered(it, upgrade)) {
+            match passed.and_then(|it| answered(it, upgrade, begun)) {
                 Ok(response) => response,
                 Err(failure) => {
                     let (code, detail) = failure.verdict(head.is_safe());
@@ -96,12 +98,18 @@ pub(crate) async fn over_http(
 }
 
 /// The client's answer; joins its connection with the endpoint's where both agreed to upgrade.
-fn answered(passed: Passed, upgrade: Option<OnUpgrade>) -> Result<Response<Body>, Failure> {
+fn answered<G: Unpin + 'static>(
+    passed: Passed,
+    upgrade: Option<OnUpgrade>,
+    begun: impl FnOnce() -> G,
+) -> Result<Response<Body>, Failure> {
     match (passed, upgrade) {
-        (Passed::Answered(response), _) => Ok(response.map(Body::streamed)),
+        (Passed::Answered(response), _) => {
+            Ok(response.map(|body| held(Body::streamed(body), begun)))
+        }
         (Passed::Switched(switched), Some(client)) => {
             let (response, upstream, kept) = tunnel::parts(switched);
-            tunnel::start(client, upstream, kept);
+            tunnel::start(client, upstream, (kept, begun()));
             Ok(response.map(|()| Body::from(Bytes::new())))
         }
         (Passed::Switched(_), None) => Err(Failure::Odd),
@@ -122,15 +130,16 @@ pub(crate) fn apart<B>(asked: Asked<B>) -> (Asked<()>, B) {
     (Asked { parts, body: (), peer, is_tls }, body)
 }
 
-/// Passes on a request of the trunk, with a reader for what of its body is not in `request`. Its answer names the service as the hop that decided: whatever
-/// that is to blame for, this node is not.
-pub(crate) fn over_trunk(
+/// Passes on a request of the trunk, with a reader for what of its body is not in `request`. Its
+/// answer names the service as the hop that decided: whatever that is to blame for, this node is
+/// not. `done` is told its status when it begins, and what that gives is kept until its end.
+pub(crate) fn over_trunk<G: 'static>(
     group: &Rc<Group>,
     node: &Arc<str>,
     request: &RequestRef<'_>,
     more: Option<StreamReader>,
     reply: ReplyTo,
-    done: impl FnOnce(u16) + 'static,
+    done: impl FnOnce(u16) -> G + 'static,
 ) {
     let (group, node) = (Rc::clone(group), Arc::clone(node));
     let message = Bytes::copy_from_slice(request.message());
@@ -175,20 +184,20 @@ pub(crate) fn over_trunk(
         let service = group.service().name();
         match told {
             Ok(Told::Whole(response)) => {
-                done(response.status().as_u16());
+                drop(done(response.status().as_u16()));
                 send(&response, &node, service, reply);
             }
             Ok(Told::Coming(response)) => {
-                done(response.status().as_u16());
+                let _kept = done(response.status().as_u16());
                 stream(response, &node, service, reply).await;
             }
             Ok(Told::Switched(switched, reader)) => {
-                done(101);
+                let _kept = done(101);
                 switch(switched, reader, &node, service, reply).await;
             }
             Err(failure) => {
                 let (code, detail) = failure.verdict(head.is_safe());
-                done(code.status());
+                drop(done(code.status()));
                 let request_id = headers.get("x-request-id").unwrap_or_default();
                 let request_id = std::str::from_utf8(request_id).unwrap_or_default();
                 problem::send(reply, service, code, detail, request_id);

@@ -157,13 +157,13 @@ impl Service for HttpFront {
     async fn respond(&self, asked: Asked) -> Response<Body> {
         let (asked, body) = door::apart(asked);
         let (Front { group, deadline, .. }, payload) = (&*self.0, Payload::Whole(body));
-        door::over_http(group, &asked, payload, None, deadline.get()).await
+        door::over_http(group, &asked, payload, None, deadline.get(), || ()).await
     }
 
     async fn relay(&self, asked: Asked<BodyStream>, upgrade: Option<OnUpgrade>) -> Response<Body> {
         let (asked, body) = door::apart(asked);
         let (Front { group, deadline, .. }, payload) = (&*self.0, door::streamed(body));
-        door::over_http(group, &asked, payload, upgrade, deadline.get()).await
+        door::over_http(group, &asked, payload, upgrade, deadline.get(), || ()).await
     }
 
     fn refuse(&self, parts: &Parts, code: Code, detail: &str) -> Response<Bytes> {

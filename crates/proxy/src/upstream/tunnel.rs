@@ -20,7 +20,11 @@ use tokio::{
 };
 
 /// Joins both ends once the client has its 101. Ends with them, half by half.
-pub(super) fn start(client: OnUpgrade, upstream: hyper::upgrade::OnUpgrade, kept: Kept) {
+pub(super) fn start(
+    client: OnUpgrade,
+    upstream: hyper::upgrade::OnUpgrade,
+    kept: impl Sized + 'static,
+) {
     drop(spawn_local(async move {
         let (client, upstream) = tokio::join!(client.upgraded(), upstream);
         match (client, upstream) {

@@ -1,14 +1,14 @@
 //! What streams through a whole tree: from the edge to a service that is routed to, and back.
 
 use crate::{
-    harness::{PATIENCE, read_chunk, until},
+    harness::{Client, PATIENCE, read_chunk, until},
     peer::{Peer, ok},
     tree::Tree,
     upgrade::echo,
 };
 use std::{
     io::{Read, Write},
-    net::Shutdown,
+    net::{Shutdown, SocketAddr},
     sync::{Mutex, mpsc},
     thread,
     time::Duration,
@@ -216,6 +216,8 @@ fn a_connection_leaves_http_behind_at_both_ends_of_the_tree() {
     assert_eq!(head.header("sec-websocket-accept"), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
     assert!(head.header("connection").eq_ignore_ascii_case("upgrade"), "{head:?}");
     assert_eq!(client.read_exact(5), b"hello");
+    // While it lasts it counts as in flight at its endpoint, at every hop.
+    assert_eq!(tree.admins.map(in_flight), [1, 1]);
     for size in [1, 1_000, 3_000_000] {
         let sent: Vec<u8> = long()[..size].to_vec();
         let mut writer = client.stream.get_ref().try_clone().unwrap();
@@ -231,6 +233,7 @@ fn a_connection_leaves_http_behind_at_both_ends_of_the_tree() {
     let mut rest = Vec::new();
     client.stream.read_to_end(&mut rest).unwrap();
     assert_eq!(rest, b"farewell");
+    until("it counts no more", || tree.admins.map(in_flight) == [0, 0]);
     tree.drain();
 }
 
@@ -249,6 +252,35 @@ fn an_upgrade_that_is_declined_is_an_answer() {
         assert_eq!(client.answer(false).unwrap().status(), 401, "{path}");
     }
     drop(client);
+    tree.drain();
+}
+
+/// A node's first endpoint, as its admin address shows it.
+fn in_flight(admin: SocketAddr) -> u64 {
+    let page = Client::connect(admin).ask("GET", "/admin/endpoints", &[], "");
+    let page: serde_json::Value = serde_json::from_str(page.text()).unwrap();
+    page["endpoints"][0]["in_flight"].as_u64().unwrap()
+}
+
+/// As those of a balancer do.
+#[test]
+fn endpoints_of_a_route_obey_orders() {
+    let peer = Peer::answering(|_, _| ok("yes"));
+    let tree = Tree::before(peer.addr);
+    let order = |body: &str| {
+        let path = format!("/admin/endpoints/{}", peer.addr);
+        let kind = ("content-type", "application/json");
+        let host = ("host", "127.0.0.1");
+        Client::connect(tree.admins[1]).ask("POST", &path, &[host, kind], body)
+    };
+    let asked = || tree.client().ask("GET", "/rates/x", &[], "").status();
+    until("it is checked", || asked() == 200);
+    let done = order(r#"{"state":"drain","weight":7}"#);
+    assert_eq!(done.status(), 200, "{done:?}");
+    assert!(done.text().contains(r#""weight":7"#) && done.text().contains("draining"), "{done:?}");
+    assert_eq!(asked(), 503);
+    assert_eq!(order(r#"{"state":"active"}"#).status(), 200);
+    assert_eq!(asked(), 200);
     tree.drain();
 }
 

@@ -18,6 +18,8 @@ use std::{net::SocketAddr, thread, time::Duration};
 /// `/rates/*` leads to the service at an address; each node has one worker.
 pub(crate) struct Tree {
     pub(crate) edge: SocketAddr,
+    /// Admin addresses of the edge and of the gateway.
+    pub(crate) admins: [SocketAddr; 2],
     /// From the edge down.
     nodes: Vec<(ShutdownTrigger, thread::JoinHandle<()>)>,
 }
@@ -41,6 +43,8 @@ impl Tree {
             deadline,
         });
         let bound = bound.unwrap();
+        let gateway = bound.admin_addr();
+        let mut admin = gateway;
         let mut below = Endpoint { name: "gateway".into(), addr: bound.addr(Door::Trunk).unwrap() };
         let mut nodes = vec![started(move |shutdown| bound.serve(shutdown).unwrap())];
         let mut edge = any;
@@ -56,11 +60,11 @@ impl Tree {
                 deadline,
             });
             let bound = bound.unwrap();
-            edge = bound.addr(Door::Http).unwrap();
+            (edge, admin) = (bound.addr(Door::Http).unwrap(), bound.admin_addr());
             below = Endpoint { name: name.into(), addr: bound.addr(Door::Trunk).unwrap() };
             nodes.insert(0, started(move |shutdown| bound.serve(shutdown).unwrap()));
         }
-        let tree = Tree { edge, nodes };
+        let tree = Tree { edge, admins: [admin, gateway], nodes };
         // The gateway's own answer: every hop is connected.
         until("the tree stands", || tree.client().ask("GET", "/none", &[], "").status() == 401);
         tree
