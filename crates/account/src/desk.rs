@@ -4,8 +4,9 @@
 //! then it waits in its account's *lane*, so that a cold read holds up nobody else; everything that
 //! comes later for the same account waits behind it. Pure: it asks for look-ups and is told.
 
+use self::bundle::{Bundle, Bundles};
 use ledger::{Answer, Known, Partition, Record, Staged, Unsound};
-use std::{collections::VecDeque, sync::Arc};
+use std::{collections::VecDeque, ops::Range, sync::Arc};
 use stdx::{Map, Moment};
 use wire::{
     AccountId, AccountState, Command, KeyHash, Outcome, Refusal, Refused, Reply, Seq, ServiceTag,
@@ -13,6 +14,8 @@ use wire::{
 };
 
 use crate::lookup::{KeyLookup, Lookups, RecordLookup, Stored};
+
+mod bundle;
 
 /// Rounds of eviction between two projections: enough to go twice round the accounts that there
 /// should be at the most, in a millisecond or two.
@@ -23,8 +26,10 @@ const EVICT_ROUNDS_MAX: usize = 32;
 pub struct Desk<T> {
     pub ledger: Partition,
     /// May be decided in the next batch, in order.
-    ready: Vec<Waiting<T>>,
+    ready: Vec<Ready<T>>,
     lanes: Map<AccountId, Lane<T>>,
+    /// Atomic batches that wait for look-ups.
+    bundles: Bundles<T>,
     /// In the engine's hands, neither durable nor refused yet.
     in_commit: Option<InCommit<T>>,
     /// Rounds of eviction that wait for the commit to end.
@@ -45,6 +50,32 @@ struct Waiting<T> {
     forgotten: Seq,
 }
 
+/// What may be decided in the next batch.
+#[derive(Debug)]
+enum Ready<T> {
+    One(Waiting<T>),
+    Together(Bundle<T>),
+}
+
+impl<T> Ready<T> {
+    /// Commands in it.
+    fn count(&self) -> usize {
+        match self {
+            Ready::One(_) => 1,
+            Ready::Together(bundle) => bundle.parts.len(),
+        }
+    }
+
+    /// Who asked, and under which keys.
+    fn askers(self) -> impl Iterator<Item = (T, KeyHash)> {
+        let (one, bundle) = match self {
+            Ready::One(waiting) => (Some((waiting.caller, waiting.command.key)), None),
+            Ready::Together(bundle) => (None, Some(bundle)),
+        };
+        one.into_iter().chain(bundle.into_iter().flat_map(Bundle::askers))
+    }
+}
+
 /// What waits for look-ups about one account.
 #[derive(Debug)]
 struct Lane<T> {
@@ -52,6 +83,14 @@ struct Lane<T> {
     account_asked: bool,
     queue: VecDeque<Parked<T>>,
     reads: Vec<T>,
+    /// Numbers of bundles that wait for the account itself.
+    bundles: Vec<u64>,
+}
+
+impl<T> Lane<T> {
+    fn is_empty(&self) -> bool {
+        self.queue.is_empty() && self.reads.is_empty() && self.bundles.is_empty()
+    }
 }
 
 #[derive(Debug)]
@@ -74,6 +113,39 @@ struct InCommit<T> {
     callers: Vec<T>,
     /// Of the command at the same place, for a refusal that is not journaled.
     request_ids: Vec<Box<str>>,
+}
+
+/// A batch as it is put together, before it is decided.
+#[derive(Debug)]
+struct Draft<T> {
+    callers: Vec<T>,
+    request_ids: Vec<Box<str>>,
+    commands: Vec<Command>,
+    groups: Vec<Range<usize>>,
+}
+
+impl<T> Draft<T> {
+    fn with_capacity(count: usize) -> Draft<T> {
+        Draft {
+            callers: Vec::with_capacity(count),
+            request_ids: Vec::with_capacity(count),
+            commands: Vec::with_capacity(count),
+            groups: Vec::new(),
+        }
+    }
+
+    fn push(&mut self, caller: T, command: Command) {
+        self.callers.push(caller);
+        self.request_ids.push(command.request_id.clone());
+        self.commands.push(command);
+    }
+
+    fn push_group(&mut self, bundle: Bundle<T>) {
+        let (first, count) = (self.commands.len(), bundle.parts.len());
+        bundle.parts.into_iter().for_each(|part| self.push(part.caller, part.command));
+        // One alone is no group.
+        self.groups.extend((1 < count).then_some(first..first + count));
+    }
 }
 
 /// What a batch hands to the engine and, once durable, to the projector.
@@ -104,6 +176,7 @@ impl<T> Desk<T> {
             ledger,
             ready: Vec::new(),
             lanes: Map::default(),
+            bundles: Bundles::default(),
             in_commit: None,
             rounds_due: 0,
             began: None,
@@ -131,7 +204,7 @@ impl<T> Desk<T> {
         }
         let waiting = Waiting { caller, deadline, command, forgotten: Seq(0) };
         if self.is_ready(&waiting.command) {
-            self.ready.push(waiting);
+            self.ready.push(Ready::One(waiting));
         } else {
             self.park(waiting, out);
         }
@@ -182,6 +255,7 @@ impl<T> Desk<T> {
             account_asked: false,
             queue: VecDeque::new(),
             reads: Vec::new(),
+            bundles: Vec::new(),
         });
         if missing && !lane.account_asked {
             lane.account_asked = true;
@@ -210,6 +284,9 @@ impl<T> Desk<T> {
                 };
                 out.answers.push((caller, reply));
             }
+            for number in std::mem::take(&mut lane.bundles) {
+                self.bundle_learnt(number, out);
+            }
         }
         self.release(&account, out);
         Ok(())
@@ -227,8 +304,11 @@ impl<T> Desk<T> {
             && let Ok(place) = lane.queue.binary_search_by_key(&ticket, |parked| parked.ticket)
         {
             lane.queue[place].key = stored.map_or(KeyState::New, KeyState::Used);
+            return self.release(account, out);
         }
-        self.release(account, out);
+        if let Some(number) = self.bundles.key_found(ticket, stored) {
+            self.bundle_learnt(number, out);
+        }
     }
 
     /// Lets go of what no longer waits, from the front of the lane.
@@ -240,7 +320,7 @@ impl<T> Desk<T> {
         while lane.queue.front().is_some_and(|parked| !matches!(parked.key, KeyState::Asked)) {
             let parked = lane.queue.pop_front().expect("looked at in the line before");
             match parked.key {
-                KeyState::Asked | KeyState::New => self.ready.push(parked.waiting),
+                KeyState::Asked | KeyState::New => self.ready.push(Ready::One(parked.waiting)),
                 KeyState::Used(stored) => {
                     let Waiting { caller, command, .. } = parked.waiting;
                     let reply = if stored.fingerprint == command.fingerprint {
@@ -252,7 +332,7 @@ impl<T> Desk<T> {
                 }
             }
         }
-        if lane.queue.is_empty() && lane.reads.is_empty() {
+        if lane.is_empty() {
             self.lanes.remove(account);
         }
     }
@@ -262,7 +342,7 @@ impl<T> Desk<T> {
         &mut self,
         now: Moment,
         wall: Timestamp,
-        is_wanted: fn(&T) -> bool,
+        is_wanted: impl Fn(&T) -> bool,
         out: &mut Outbox<T>,
     ) -> Option<Decided> {
         assert!(self.in_commit.is_none());
@@ -270,36 +350,49 @@ impl<T> Desk<T> {
         let room = self.ledger.room(time);
         if room == 0 {
             // The memory of keys is full until the projector or time have made room.
-            let callers = self.ready.drain(..).map(|waiting| waiting.caller);
-            out.answers.extend(callers.map(|it| (it, Reply::Failed(Failure::Overloaded))));
+            let askers = self.ready.drain(..).flat_map(Ready::askers);
+            out.answers.extend(askers.map(|(it, _)| (it, Reply::Failed(Failure::Overloaded))));
             return None;
         }
-        let batch_size = self.ready.len().min(room);
-        let mut callers = Vec::with_capacity(batch_size);
-        let mut commands = Vec::with_capacity(batch_size);
-        let mut request_ids = Vec::with_capacity(batch_size);
-        let rest = self.ready.split_off(batch_size);
-        for waiting in std::mem::replace(&mut self.ready, rest) {
-            if waiting.deadline <= now || !is_wanted(&waiting.caller) {
-                // Whoever asked has gone, and nothing was executed.
-                out.answers.push((waiting.caller, Reply::Failed(Failure::Overloaded)));
-            } else if !self.is_new_still(&waiting, time) {
-                self.ask_for_key(waiting, out);
-            } else if matches!(
-                self.ledger.account(waiting.command.action.account()),
-                Known::Unknown
-            ) {
-                self.park_again(waiting, out);
-            } else {
-                callers.push(waiting.caller);
-                request_ids.push(waiting.command.request_id.clone());
-                commands.push(waiting.command);
+        let (taken, batch_size) = self.fitting(room);
+        let mut draft = Draft::with_capacity(batch_size);
+        let rest = self.ready.split_off(taken);
+        for ready in std::mem::replace(&mut self.ready, rest) {
+            match ready {
+                Ready::One(waiting) => {
+                    if waiting.deadline <= now || !is_wanted(&waiting.caller) {
+                        // Whoever asked has gone, and nothing was executed.
+                        out.answers.push((waiting.caller, Reply::Failed(Failure::Overloaded)));
+                    } else if !self.is_new_still(&waiting.command, waiting.forgotten, time) {
+                        self.ask_for_key(waiting, out);
+                    } else if self.is_unknown(&waiting.command) {
+                        self.park_again(waiting, out);
+                    } else {
+                        draft.push(waiting.caller, waiting.command);
+                    }
+                }
+                Ready::Together(bundle) => {
+                    if room < bundle.parts.len()
+                        || bundle.deadline <= now
+                        || !bundle.parts.iter().any(|part| is_wanted(&part.caller))
+                    {
+                        bundle.fail(Failure::Overloaded, out);
+                    } else if bundle.parts.iter().any(|part| {
+                        !self.is_new_still(&part.command, bundle.forgotten, time)
+                            || self.is_unknown(&part.command)
+                    }) {
+                        self.park_bundle(bundle, true, out);
+                    } else {
+                        draft.push_group(bundle);
+                    }
+                }
             }
         }
+        let Draft { callers, request_ids, commands, groups } = draft;
         if commands.is_empty() {
             return None;
         }
-        let mut staged = self.ledger.stage(time, commands);
+        let mut staged = self.ledger.stage_with(time, commands, &groups);
         let bytes = std::mem::take(&mut staged.bytes);
         let hash = staged.hash;
         let decided = staged.record.clone().map(|record| Decided { record, bytes, hash });
@@ -308,6 +401,29 @@ impl<T> Desk<T> {
             self.committed(out); // Repeats only: nothing to wait for.
         }
         decided
+    }
+
+    /// How many of those that are ready fit a batch of `room` commands, and their commands. One
+    /// that fits no batch is among them, to be told so.
+    fn fitting(&self, room: usize) -> (usize, usize) {
+        let (mut taken, mut commands) = (0, 0);
+        for ready in &self.ready {
+            let count = ready.count();
+            if room < count {
+                taken += 1;
+                continue;
+            }
+            if room - commands < count {
+                break;
+            }
+            taken += 1;
+            commands += count;
+        }
+        (taken, commands)
+    }
+
+    fn is_unknown(&self, command: &Command) -> bool {
+        matches!(self.ledger.account(command.action.account()), Known::Unknown)
     }
 
     /// The time that the journal is given at a wall time of this process, which never goes back. A
@@ -327,15 +443,15 @@ impl<T> Desk<T> {
     /// memory. Out of it the request was held up on its way for longer than memory keeps keys, or
     /// clocks differ. In its window it could also be found again by its time when a client repeats
     /// it: out of it, it has to be in the index.
-    fn is_new_still(&self, waiting: &Waiting<T>, time: Timestamp) -> bool {
-        match waiting.command.origin {
+    ///
+    /// `forgotten`: what memory had forgotten when the key was asked for.
+    fn is_new_still(&self, command: &Command, forgotten: Seq, time: Timestamp) -> bool {
+        match command.origin {
             KeyOrigin::Minted => {
-                let (from, to) = engine::mint_window(waiting.command.minted_at);
+                let (from, to) = engine::mint_window(command.minted_at);
                 (from..=to).contains(&self.ledger.time(time))
             }
-            KeyOrigin::Client | KeyOrigin::Returned(_) => {
-                waiting.forgotten == self.ledger.forgotten()
-            }
+            KeyOrigin::Client | KeyOrigin::Returned(_) => forgotten == self.ledger.forgotten(),
         }
     }
 
@@ -424,10 +540,11 @@ impl<T> Desk<T> {
         for (_, lane) in std::mem::take(&mut self.lanes) {
             let reads = lane.reads.into_iter();
             out.answers.extend(reads.map(|caller| (caller, Reply::Failed(of_reads))));
-            waiting.extend(lane.queue.into_iter().map(|parked| parked.waiting));
+            waiting.extend(lane.queue.into_iter().map(|parked| Ready::One(parked.waiting)));
         }
-        let failed = |it: Waiting<T>| (it.caller, Reply::Failed(of_key(it.command.key)));
-        out.answers.extend(waiting.into_iter().map(failed));
+        waiting.extend(self.bundles.take().map(Ready::Together));
+        let failed = |(caller, key)| (caller, Reply::Failed(of_key(key)));
+        out.answers.extend(waiting.into_iter().flat_map(Ready::askers).map(failed));
     }
 
     /// A batch of it is in the engine's hands.

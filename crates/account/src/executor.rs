@@ -10,6 +10,7 @@ pub use contact::{PATIENCE, Way};
 
 use crate::{
     desk::{Decided, Desk, Outbox},
+    gathering::Asker,
     lookup::{Found, Lookups},
 };
 use contact::Contact;
@@ -23,7 +24,7 @@ use std::{
 };
 use stdx::Moment;
 use wire::{
-    Call, Epoch, PartitionId, Reply, Seq, ServiceTag, Timestamp,
+    Batch, Call, Command, Epoch, PartitionId, Reply, Seq, ServiceTag, Timestamp,
     call::Failure,
     limits,
     query::{History, Listing, Query},
@@ -45,7 +46,7 @@ pub struct Executor<T> {
     service: ServiceTag,
     partitions_count: u16,
     accounts_max: usize,
-    desks: BTreeMap<PartitionId, Desk<T>>,
+    desks: BTreeMap<PartitionId, Desk<Asker<T>>>,
     /// Desks that take in nothing more and wait for their batch to end.
     closing: BTreeSet<PartitionId>,
     /// Loaded, and not in office before all that was asked for an earlier tenure has come back.
@@ -56,7 +57,7 @@ pub struct Executor<T> {
     is_looking_up: bool,
     /// What is owned has changed since somebody asked.
     is_changed: bool,
-    out: Outbox<T>,
+    out: Outbox<Asker<T>>,
     questions: Vec<(T, Moment, Question)>,
     /// Questions that the history reader has and has not answered yet.
     asked_count: usize,
@@ -287,6 +288,7 @@ impl<T> Executor<T> {
                 if self.closing.contains(&partition) {
                     return self.fail(caller, Failure::NotOwner);
                 }
+                let asker = Asker::One(caller);
                 match self.desks.get_mut(&partition) {
                     // What is known of the key is told once the engine is back.
                     Some(desk)
@@ -294,12 +296,13 @@ impl<T> Executor<T> {
                             && desk.ledger.key(command.key).is_none() =>
                     {
                         let failure = self.contact.failure(command.key);
-                        self.fail(caller, failure);
+                        self.fail_asker(asker, failure);
                     }
-                    Some(desk) => desk.execute(caller, deadline, command, &mut self.out),
-                    None => self.fail(caller, Failure::NotOwner),
+                    Some(desk) => desk.execute(asker, deadline, command, &mut self.out),
+                    None => self.fail_asker(asker, Failure::NotOwner),
                 }
             }
+            Call::Batch(batch) => self.arrive_batch(caller, now, deadline, (partition, batch)),
             Call::Query(query) => {
                 self.counters.queries += 1;
                 if self.contact.is_given_up(now) {
@@ -339,8 +342,58 @@ impl<T> Executor<T> {
         }
     }
 
+    /// Takes commands of one partition in, each of which counts as a call that waits.
+    fn arrive_batch(
+        &mut self,
+        caller: T,
+        now: Moment,
+        deadline: Moment,
+        (partition, Batch { atomic, commands }): (PartitionId, Batch),
+    ) {
+        let belongs =
+            |it: &Command| it.action.account().partition(self.partitions_count) == partition;
+        if commands.is_empty() || !commands.iter().all(belongs) {
+            return self.fail(caller, Failure::Malformed);
+        }
+        self.counters.commands += commands.len() as u64;
+        if WAITING_MAX < self.waiting_count + commands.len() {
+            self.counters.shed += 1;
+            return self.fail(caller, Failure::Overloaded);
+        }
+        let is_closing = self.closing.contains(&partition);
+        let desk = match self.desks.get_mut(&partition) {
+            Some(desk) if !is_closing => desk,
+            Some(_) | None => return self.fail(caller, Failure::NotOwner),
+        };
+        self.waiting_count += commands.len() - 1;
+        let is_given_up = self.contact.is_given_up(now);
+        let is_known = |it: &Command| desk.ledger.key(it.key).is_some();
+        let askers = Asker::parts(caller, commands.len());
+        if is_given_up && !commands.iter().all(is_known) {
+            for (asker, command) in askers.zip(commands) {
+                // What was executed is told once the engine is back: to whoever asks again.
+                let failure = match is_known(&command) {
+                    true => Failure::OutcomeUnknown,
+                    false => self.contact.failure(command.key),
+                };
+                self.out.answers.push((asker, Reply::Failed(failure)));
+            }
+            return;
+        }
+        if atomic {
+            return desk.execute_together(askers.zip(commands).collect(), deadline, &mut self.out);
+        }
+        for (asker, command) in askers.zip(commands) {
+            desk.execute(asker, deadline, command, &mut self.out);
+        }
+    }
+
     fn fail(&mut self, caller: T, failure: Failure) {
-        self.out.answers.push((caller, Reply::Failed(failure)));
+        self.fail_asker(Asker::One(caller), failure);
+    }
+
+    fn fail_asker(&mut self, asker: Asker<T>, failure: Failure) {
+        self.out.answers.push((asker, Reply::Failed(failure)));
     }
 
     /// True when there is something to decide, and a commit could take it: none is running and the
@@ -362,7 +415,8 @@ impl<T> Executor<T> {
             if !desk.has_ready() {
                 continue;
             }
-            let decided = desk.stage(now, wall, self.is_wanted, &mut self.out);
+            let is_wanted = |asker: &Asker<T>| asker.is(self.is_wanted);
+            let decided = desk.stage(now, wall, is_wanted, &mut self.out);
             let Some(Decided { record, bytes, hash }) = decided else { continue };
             writes.push(Write { header: record.header, hash, record: bytes });
             self.committing.push((*partition, record, hash));
@@ -442,7 +496,7 @@ impl<T> Executor<T> {
     pub fn found(
         &mut self,
         wanted: Lookups<()>,
-        callers: Vec<T>,
+        callers: Vec<Asker<T>>,
         found: Found,
     ) -> Result<(), Unsound> {
         assert_eq!(wanted.accounts.len(), found.accounts.len());
@@ -479,7 +533,7 @@ impl<T> Executor<T> {
     }
 
     /// Takes the look-ups that are wanted.
-    pub fn take_lookups(&mut self) -> Option<(Lookups<()>, Vec<T>)> {
+    pub fn take_lookups(&mut self) -> Option<(Lookups<()>, Vec<Asker<T>>)> {
         // Whoever arrives goes first: what is wanted now may be looked up after it.
         self.admit_arriving();
         let wanted = (!self.out.lookups.is_empty()).then(|| self.out.lookups.split());
@@ -503,6 +557,6 @@ impl<T> Executor<T> {
     /// Takes the answers that are due, into `answers`.
     pub fn take_answers(&mut self, answers: &mut Vec<(T, Reply)>) {
         self.waiting_count -= self.out.answers.len();
-        answers.append(&mut self.out.answers);
+        answers.extend(self.out.answers.drain(..).filter_map(|(asker, reply)| asker.answer(reply)));
     }
 }

@@ -8,6 +8,7 @@
 pub mod config;
 pub mod desk;
 pub mod executor;
+pub mod gathering;
 pub mod lookup;
 
 mod commits;

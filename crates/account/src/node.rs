@@ -5,6 +5,7 @@ use crate::{
     AccountConfig,
     commits::Commit,
     executor::{ACCOUNTS_MAX, Ended, Ending, Executor, Way},
+    gathering::Asker,
     intake::Intake,
     load::Taken,
     post::Post,
@@ -175,7 +176,7 @@ struct Node {
     /// The commit thread waits for its turn, or writes.
     commit_busy: Cell<bool>,
     /// Callers of the look-ups that are under way; one set of look-ups runs at a time.
-    looking_up: RefCell<Option<Vec<Caller>>>,
+    looking_up: RefCell<Option<Vec<Asker<Caller>>>>,
     /// It leaves, and has nothing left that anybody could take over.
     emptied: Rc<Cell<bool>>,
     /// Told when that changes.
@@ -440,7 +441,8 @@ impl Node {
     }
 
     fn answer(&self, now: Moment, caller: Caller, reply: &Reply) {
-        let counts = !matches!(reply, Reply::Failed(_));
+        // How long a batch takes says nothing of single commands.
+        let counts = !matches!(reply, Reply::Failed(_) | Reply::Batch(_));
         self.intake.answered(now, caller.arrival, counts);
         self.send(caller.reply, reply);
     }

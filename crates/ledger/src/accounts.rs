@@ -18,8 +18,8 @@ pub enum Known<'a> {
 }
 
 /// Slots that one round of eviction looks at: twice the accounts that a full batch can touch, so
-/// that a round keeps up with a batch, and none takes longer than some 100 µs.
-const EVICT_SLOTS_MAX: usize = 8_192;
+/// that a round keeps up with a batch, and none takes longer than some 200 µs.
+const EVICT_SLOTS_MAX: usize = 16_384;
 
 /// Accounts by id. Memory per account: the state (about 110 B), its id and metadata (two
 /// allocations), and 5 to 9 B of table.

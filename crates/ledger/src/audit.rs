@@ -7,13 +7,14 @@
 
 use crate::{
     overlay::Overlay,
-    partition::{Partition, ReplayError},
+    partition::{self, Partition, ReplayError},
     record::{Chain, Hash, Item, Record, Verdict},
 };
 use std::{collections::BTreeMap, fmt};
 use stdx::Map;
 use wire::{
-    AccountState, Currency, Epoch, Flaw, KeyHash, PartitionId, Seq, ServiceTag, Timestamp, limits,
+    AccountState, Currency, Epoch, Flaw, KeyHash, PartitionId, Refusal, Seq, ServiceTag, Timestamp,
+    limits,
     query::{Books, CurrencyBooks},
 };
 
@@ -177,21 +178,30 @@ impl Auditor {
     fn execute(&mut self, record: &Record) -> Result<Overlay, What> {
         let books = self.partition.books();
         let mut overlay = Overlay::with_capacity(record.items.len());
-        for (index, Item { action, verdict, .. }) in record.items.iter().enumerate() {
+        let time = record.header.time;
+        let mut execute = |overlay: &mut Overlay, item: &Item| {
             // An account that no record has opened is absent: there are no views to ask.
-            let slot = books.accounts.find_or_absent(action.account());
-            let derived = overlay.execute(books, slot, action, record.header.time);
-            let same = match (&derived, verdict) {
-                (Err(derived), Verdict::Refused(journaled)) => *derived == journaled.refusal,
-                (Ok(derived), journaled) => derived == journaled,
-                (Err(_), _) => false,
+            let slot = books.accounts.find_or_absent(item.action.account());
+            overlay.execute(books, slot, &item.action, time)
+        };
+        let mut groups = record.groups.iter();
+        let mut group = groups.next().map(|it| it.places());
+        let mut at = 0;
+        while let Some(item) = record.items.get(at) {
+            let places = group.take_if(|places| places.start == at);
+            let Some(places) = places else {
+                compare(at, &execute(&mut overlay, item), &item.verdict)?;
+                at = at.saturating_add(1);
+                continue;
             };
-            if !same {
-                let derived = match derived {
-                    Ok(verdict) => text(&verdict),
-                    Err(refusal) => text(&refusal),
-                };
-                return Err(What::Verdict { index, derived, journaled: text(verdict) });
+            group = groups.next().map(|it| it.places());
+            at = places.end;
+            overlay.begin_group();
+            let items = record.items.get(places.clone()).unwrap_or_default();
+            let derived = together(items, |item| execute(&mut overlay, item));
+            overlay.end_group(derived.iter().all(Result::is_ok));
+            for (index, (derived, item)) in places.zip(derived.iter().zip(items)) {
+                compare(index, derived, &item.verdict)?;
             }
         }
         if overlay.external() != record.external {
@@ -229,6 +239,46 @@ impl Auditor {
 
 /// How long no key is decided twice, in microseconds.
 const KEEP_MICROS: i64 = limits::KEY_HOURS_MIN as i64 * 3_600 * 1_000_000;
+
+/// What the rules give for a group: all verdicts, or a refusal for each.
+fn together(
+    items: &[Item],
+    execute: impl FnMut(&Item) -> Result<Verdict, Refusal>,
+) -> Vec<Result<Verdict, Refusal>> {
+    let decided: Result<Vec<_>, _> = items
+        .iter()
+        .map(execute)
+        .zip(0_u16..)
+        .map(|(verdict, index)| verdict.map_err(|refusal| (index, refusal)))
+        .collect();
+    match decided {
+        Ok(verdicts) => verdicts.into_iter().map(Ok).collect(),
+        Err((first, refusal)) => {
+            let places = (0_u16..).zip(items);
+            places.map(|(index, _)| Err(partition::told(index, first, refusal))).collect()
+        }
+    }
+}
+
+fn compare(
+    index: usize,
+    derived: &Result<Verdict, Refusal>,
+    journaled: &Verdict,
+) -> Result<(), What> {
+    let same = match (derived, journaled) {
+        (Err(derived), Verdict::Refused(journaled)) => *derived == journaled.refusal,
+        (Ok(derived), journaled) => derived == journaled,
+        (Err(_), _) => false,
+    };
+    if same {
+        return Ok(());
+    }
+    let derived = match derived {
+        Ok(verdict) => text(verdict),
+        Err(refusal) => text(refusal),
+    };
+    Err(What::Verdict { index, derived, journaled: text(journaled) })
+}
 
 fn text(value: &impl fmt::Debug) -> Box<str> {
     format!("{value:?}").into()

@@ -21,6 +21,6 @@ pub use crate::{
     keys::KeyEntry,
     overlay::Mismatch,
     partition::{Answer, Partition, ReplayError, Staged},
-    record::{Chain, Hash, Header, Item, Record, Verdict},
+    record::{Chain, Group, Hash, Header, Item, Record, Verdict},
     rules::Unsound,
 };

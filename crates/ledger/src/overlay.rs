@@ -31,6 +31,17 @@ pub(crate) struct Overlay {
     places: Map<u32, usize>,
     /// In the order of the letters: the record's bytes follow from what was moved, nothing else.
     external: Vec<(Currency, i128)>,
+    /// What to go back to if a command of the group under way is refused.
+    before_group: Option<Before>,
+}
+
+/// An overlay as it was when a group began.
+#[derive(Debug)]
+struct Before {
+    touched_count: usize,
+    /// States that were touched before and once more since, with their places, oldest first.
+    states: Vec<(usize, AccountState)>,
+    external: Vec<(Currency, i128)>,
 }
 
 #[derive(Debug)]
@@ -51,7 +62,31 @@ impl Overlay {
             touched: Vec::with_capacity(count),
             places: Map::with_capacity_and_hasher(count, Default::default()),
             external: Vec::new(),
+            before_group: None,
         }
+    }
+
+    /// What follows happens together: [`Overlay::end_group`] keeps all of it or none.
+    pub(crate) fn begin_group(&mut self) {
+        assert!(self.before_group.is_none());
+        let (touched_count, external) = (self.touched.len(), self.external.clone());
+        self.before_group = Some(Before { touched_count, states: Vec::new(), external });
+    }
+
+    /// Ends the group: without `keep`, everything is as it was when it began.
+    pub(crate) fn end_group(&mut self, keep: bool) {
+        let before = self.before_group.take().expect("a group was begun");
+        if keep {
+            return;
+        }
+        for Touched { slot, .. } in self.touched.drain(before.touched_count..) {
+            self.places.remove(&slot);
+        }
+        // The oldest last: it is the one that counts.
+        for (place, state) in before.states.into_iter().rev() {
+            self.touched[place].state = state;
+        }
+        self.external = before.external;
     }
 
     /// The external balances after the batch, in every currency it moved.
@@ -183,7 +218,14 @@ impl Overlay {
 
     fn touch(&mut self, books: &Books, slot: u32) -> &mut AccountState {
         let place = match self.places.get(&slot) {
-            Some(&place) => place,
+            Some(&place) => {
+                if let Some(before) = &mut self.before_group
+                    && place < before.touched_count
+                {
+                    before.states.push((place, self.touched[place].state.clone()));
+                }
+                place
+            }
             None => {
                 let state = books.accounts.get(slot).expect("the ladder found it").clone();
                 let posted_before = state.posted;

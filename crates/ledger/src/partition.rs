@@ -8,14 +8,14 @@ use crate::{
     accounts::Known,
     keys::{KeyEntry, Keys},
     overlay::{Books, Mismatch, Overlay},
-    record::{Chain, Hash, Header, Item, Record, Verdict},
+    record::{Chain, Group, Hash, Header, Item, Record, Verdict},
     rules::{self, Unsound},
 };
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
-use std::{fmt, hash::BuildHasher, sync::Arc};
+use std::{fmt, hash::BuildHasher, ops::Range, sync::Arc};
 use wire::{
-    AccountId, AccountState, Command, Currency, Epoch, KeyHash, PartitionId, Refused, Seq,
+    AccountId, AccountState, Command, Currency, Epoch, KeyHash, PartitionId, Refusal, Refused, Seq,
     ServiceTag, Timestamp, limits,
 };
 
@@ -191,22 +191,46 @@ impl Partition {
     /// When an account is unknown, or there are more commands than a record or [`Partition::room`]
     /// allows: the caller looks before it stages.
     pub fn stage(&self, now: Timestamp, commands: Vec<Command>) -> Staged {
+        self.stage_with(now, commands, &[])
+    }
+
+    /// As [`Partition::stage`]; the commands at the places of each group, two or more, are all
+    /// done or all refused. Groups come in order and do not overlap.
+    ///
+    /// # Panics
+    /// As [`Partition::stage`].
+    pub fn stage_with(
+        &self,
+        now: Timestamp,
+        commands: Vec<Command>,
+        groups: &[Range<usize>],
+    ) -> Staged {
         assert!(commands.len() <= limits::BATCH_COMMANDS_MAX);
         assert!(commands.len() <= self.keys.room());
         let mut batch = Batch::new(self.next_header(now), commands.len());
         // All look-ups first: they wait for memory, and so can wait together.
         let find = |it: &Command| (self.key(it.key), self.books.accounts.find(it.action.account()));
         let found: Vec<_> = commands.iter().map(find).collect();
-        let decide = |(command, found)| self.decide(&mut batch, command, found);
-        let answers = commands.into_iter().zip(found).map(decide).collect();
-        let Batch { header, items, overlay, .. } = batch;
+        let mut answers = Vec::with_capacity(commands.len());
+        let mut rest = commands.into_iter().zip(found);
+        for group in groups {
+            let singles = group.start.checked_sub(answers.len()).expect("groups come in order");
+            answers.extend(
+                rest.by_ref().take(singles).map(|(it, at)| self.decide(&mut batch, it, at)),
+            );
+            let together: Vec<_> = rest.by_ref().take(group.len()).collect();
+            assert!(together.len() == group.len() && 2 <= together.len());
+            self.decide_together(&mut batch, together, &mut answers);
+        }
+        answers.extend(rest.map(|(command, at)| self.decide(&mut batch, command, at)));
+        let Batch { header, items, groups, overlay, .. } = batch;
         overlay.check_sums(&self.books);
         if items.is_empty() {
             let (bytes, hash) = (Vec::new(), self.chain.hash);
             return Staged { record: None, bytes, hash, answers, overlay };
         }
         let external = overlay.external().to_vec();
-        let record = Record { header, items, external };
+        let record = Record { header, items, groups, external };
         let mut bytes = Vec::with_capacity(record.bytes_guess());
         record.encode(&mut bytes);
         let hash = Hash::of(&bytes);
@@ -305,12 +329,7 @@ impl Partition {
         }
     }
 
-    fn decide(
-        &self,
-        batch: &mut Batch,
-        mut command: Command,
-        (first, slot): (Option<KeyEntry>, Option<u32>),
-    ) -> Answer {
+    fn decide(&self, batch: &mut Batch, mut command: Command, (first, slot): Found) -> Answer {
         if let Some(first) = first.or_else(|| batch.key(command.key)) {
             return if first.fingerprint == command.fingerprint {
                 Answer::Repeat { seq: first.seq, index: first.index }
@@ -318,7 +337,7 @@ impl Partition {
                 Answer::KeyReused
             };
         }
-        let slot = slot.expect("an account is in memory before a command about it is staged");
+        let slot = slot.expect(IN_MEMORY);
         let time = batch.header.time;
         let verdict = match batch.overlay.execute(&self.books, slot, &command.action, time) {
             Ok(verdict) => verdict,
@@ -328,6 +347,60 @@ impl Partition {
             }
         };
         Answer::Fresh(batch.push(Item::new(command, verdict)))
+    }
+
+    /// Decides commands that stand or fall together. They are repeats together, too: whatever of
+    /// them was used before was so in one record, with all the others.
+    fn decide_together(
+        &self,
+        batch: &mut Batch,
+        mut commands: Vec<(Command, Found)>,
+        answers: &mut Vec<Answer>,
+    ) {
+        let first = |batch: &Batch, it: &(Command, Found)| it.1.0.or_else(|| batch.key(it.0.key));
+        let used: Vec<_> = commands.iter().map(|it| first(batch, it)).collect();
+        let mut keys: Vec<_> = commands.iter().map(|(command, _)| command.key).collect();
+        keys.sort_unstable();
+        let twice = keys.windows(2).any(|pair| pair[0] == pair[1]);
+        if twice || used.iter().any(Option::is_some) {
+            let same = |(used, (command, _)): (&Option<KeyEntry>, &(Command, _))| {
+                used.is_some_and(|it| it.fingerprint == command.fingerprint)
+            };
+            let are_repeats = !twice && used.iter().zip(&commands).all(same);
+            answers.extend(used.into_iter().map(|used| match used.filter(|_| are_repeats) {
+                Some(KeyEntry { seq, index, .. }) => Answer::Repeat { seq, index },
+                None => Answer::KeyReused,
+            }));
+            return;
+        }
+        let time = batch.header.time;
+        batch.overlay.begin_group();
+        let mut verdicts = Vec::with_capacity(commands.len());
+        let mut refused = None;
+        for (index, (command, (_, slot))) in (0_u16..).zip(&commands) {
+            let slot = slot.expect(IN_MEMORY);
+            match batch.overlay.execute(&self.books, slot, &command.action, time) {
+                Ok(verdict) => verdicts.push(verdict),
+                Err(refusal) => {
+                    refused = Some((index, refusal));
+                    break;
+                }
+            }
+        }
+        batch.overlay.end_group(refused.is_none());
+        if let Some((first, refusal)) = refused {
+            verdicts = (0_u16..)
+                .zip(&mut commands)
+                .map(|(index, (command, _))| {
+                    let request_id = std::mem::take(&mut command.request_id);
+                    Verdict::Refused(Refused { refusal: told(index, first, refusal), request_id })
+                })
+                .collect();
+        }
+        batch.begin_group(commands.len());
+        for ((command, _), verdict) in commands.into_iter().zip(verdicts) {
+            answers.push(Answer::Fresh(batch.push(Item::new(command, verdict))));
+        }
     }
 
     pub(crate) fn check_header(&self, header: &Header) -> Result<(), ReplayError> {
@@ -370,6 +443,13 @@ impl Partition {
     }
 }
 
+const IN_MEMORY: &str = "an account is in memory before a command about it is staged";
+
+/// What the item at `index` of a group is refused with whose item `first` was refused.
+pub(crate) fn told(index: u16, first: u16, refusal: Refusal) -> Refusal {
+    if index == first { refusal } else { Refusal::Batch { index: first, code: refusal.code() } }
+}
+
 fn key_entries(record: &Record) -> impl Iterator<Item = (KeyHash, KeyEntry)> + '_ {
     let seq = record.header.seq;
     (0_u16..).zip(&record.items).map(move |(index, item)| {
@@ -377,10 +457,14 @@ fn key_entries(record: &Record) -> impl Iterator<Item = (KeyHash, KeyEntry)> + '
     })
 }
 
+/// What memory knows of a command's key, and where its account is.
+type Found = (Option<KeyEntry>, Option<u32>);
+
 /// A batch while it is being decided.
 struct Batch {
     header: Header,
     items: Vec<Item>,
+    groups: Vec<Group>,
     overlay: Overlay,
     /// Places in `items`, by key: two bytes a command.
     places: HashTable<u16>,
@@ -391,6 +475,7 @@ impl Batch {
         Batch {
             header,
             items: Vec::with_capacity(count),
+            groups: Vec::new(),
             overlay: Overlay::with_capacity(count),
             places: HashTable::with_capacity(count),
         }
@@ -403,6 +488,12 @@ impl Batch {
             seq: self.header.seq,
             index,
         })
+    }
+
+    /// The next `count` items are a group.
+    fn begin_group(&mut self, count: usize) {
+        let narrow = |places| u16::try_from(places).expect("at most BATCH_COMMANDS_MAX");
+        self.groups.push(Group { first: narrow(self.items.len()), count: narrow(count) });
     }
 
     fn push(&mut self, item: Item) -> u16 {

@@ -1,13 +1,14 @@
 //! The journal's record: what one partition decided in one batch, and the balances it left.
 //!
-//! Format, version 1, all numbers little-endian:
+//! Format, version 2, all numbers little-endian:
 //!
 //! ```text
-//! u8   version (1)
+//! u8   version (2)
 //! u16  partition            u64  number in the partition, from 1, no gaps
 //! u64  epoch                i64  time, microseconds since 1970
 //! [32] hash of the record before it in this partition (zeros before the first)
 //! u16  count of items       then the items
+//! u16  count of groups      then (u16 place of its first item, u16 count of its items) each
 //! u16  count of currencies  then (3 letters, i128 balance of the external account) each
 //!
 //! item:    u128 key hash, u64 fingerprint, u8 origin of the key [i64 its time], action, verdict
@@ -21,7 +22,7 @@
 //! BLAKE3 of all its bytes, so each record vouches for every one before it. docs/journal.md has the
 //! same for auditors, down to the last byte.
 
-use std::fmt;
+use std::{fmt, ops::Range};
 use wire::{
     AccountState, Action, Command, Currency, Decoder, Done, Encoder, Epoch, Fingerprint, Flaw,
     KeyHash, Outcome, PartitionId, Posting, Refused, Seq, ServiceTag, Timestamp, TransactionId,
@@ -29,7 +30,7 @@ use wire::{
     limits,
 };
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 /// Currencies of one partition that a record may name: the ISO table has fewer than 200.
 const CURRENCIES_MAX: usize = 1_024;
 
@@ -109,8 +110,27 @@ impl Header {
 pub struct Record {
     pub header: Header,
     pub items: Vec<Item>,
+    /// Items that were decided together, in order: all were done, or all refused.
+    pub groups: Vec<Group>,
     /// The external account's balance after the batch, in every currency that the batch moved.
     pub external: Vec<(Currency, i128)>,
+}
+
+/// Items that stand or fall together: those of an atomic batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Group {
+    /// The place of the first.
+    pub first: u16,
+    /// How many: at least 2, for one alone is no group.
+    pub count: u16,
+}
+
+impl Group {
+    /// The places of its items.
+    pub fn places(self) -> Range<usize> {
+        let first = usize::from(self.first);
+        first..first.saturating_add(self.count.into())
+    }
 }
 
 /// One command and what was decided about it.
@@ -215,6 +235,11 @@ impl Record {
         for item in &self.items {
             item.encode(&mut out);
         }
+        out.u16(u16::try_from(self.groups.len()).expect("fewer than items"));
+        for group in &self.groups {
+            out.u16(group.first);
+            out.u16(group.count);
+        }
         out.u16(u16::try_from(self.external.len()).expect("fewer than the ISO table has"));
         for (currency, balance) in &self.external {
             out.raw(&currency.letters());
@@ -241,7 +266,9 @@ impl Record {
         if limits::BATCH_COMMANDS_MAX < items_count {
             return Err(Flaw("a record of too many items"));
         }
-        let items = (0..items_count).map(|_| Item::decode(&mut from)).collect::<Result<_, _>>()?;
+        let items: Vec<Item> =
+            (0..items_count).map(|_| Item::decode(&mut from)).collect::<Result<_, _>>()?;
+        let groups = groups(&mut from, items_count)?;
         let currencies_count = usize::from(from.u16()?);
         if CURRENCIES_MAX < currencies_count {
             return Err(Flaw("a record of too many currencies"));
@@ -250,7 +277,7 @@ impl Record {
             .map(|_| Ok((command::currency(&mut from)?, from.i128()?)))
             .collect::<Result<_, _>>()?;
         from.end()?;
-        Ok(Record { header, items, external })
+        Ok(Record { header, items, groups, external })
     }
 
     /// The answer to the `index`-th command, the same whenever and wherever it is made again.
@@ -284,6 +311,22 @@ impl Record {
             (Verdict::Opened | Verdict::Posted { .. }, _) => return None,
         })
     }
+}
+
+/// Reads the groups of a record of so many items: in order, and none within another.
+fn groups(from: &mut Decoder<'_>, items_count: usize) -> Result<Vec<Group>, Flaw> {
+    let count = from.u16()?;
+    let (mut groups, mut end) = (Vec::new(), 0);
+    for _ in 0..count {
+        let group = Group { first: from.u16()?, count: from.u16()? };
+        let places = group.places();
+        if group.count < 2 || places.start < end || items_count < places.end {
+            return Err(Flaw("a group of items is none"));
+        }
+        end = places.end;
+        groups.push(group);
+    }
+    Ok(groups)
 }
 
 /// The account that an action opens; `None` when it is another action.

@@ -8,6 +8,7 @@
 mod answer;
 mod ask;
 mod attempts;
+mod batch;
 mod board;
 mod body;
 mod cursor;
@@ -28,7 +29,9 @@ mod route;
 mod routes;
 mod seen;
 mod service;
+mod several;
 
+pub(crate) use self::route::body_bytes_max;
 use self::{
     board::Board,
     front::{Front, HttpFront, TrunkFront},

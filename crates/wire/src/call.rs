@@ -14,6 +14,16 @@ use crate::{
 pub enum Call {
     Execute(Command),
     Query(Query),
+    /// Several commands of one partition, answered together by [`Reply::Batch`].
+    Batch(Batch),
+}
+
+/// Commands of one partition: 1 to [`limits::BATCH_COMMANDS_MAX`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Batch {
+    /// All happen in one record, or none does.
+    pub atomic: bool,
+    pub commands: Vec<Command>,
 }
 
 /// The body of its answer.
@@ -34,6 +44,8 @@ pub enum Reply {
         more: bool,
     },
     Trial(Vec<Books>),
+    /// What became of each command of a batch, in their order.
+    Batch(Vec<Result<Outcome, Failure>>),
     Failed(Failure),
 }
 
@@ -70,6 +82,11 @@ impl Failure {
         Failure::NoSuchTransaction,
         Failure::Malformed,
     ];
+
+    fn from_number(number: u8) -> Result<Failure, Flaw> {
+        let failure = Failure::ALL.into_iter().find(|it| *it as u8 == number);
+        failure.ok_or(Flaw("no such failure"))
+    }
 }
 
 impl Call {
@@ -85,6 +102,23 @@ impl Call {
                 out.u8(2);
                 query.encode(&mut out);
             }
+            Call::Batch(Batch { atomic, commands }) => Call::encode_batch(*atomic, commands, out.0),
+        }
+    }
+
+    /// Appends the bytes of a batch of these commands.
+    pub fn encode_batch<'a>(
+        atomic: bool,
+        commands: impl IntoIterator<Item = &'a Command, IntoIter: ExactSizeIterator>,
+        out: &mut Vec<u8>,
+    ) {
+        let (commands, mut out) = (commands.into_iter(), Encoder(out));
+        assert!(commands.len() <= LIST_ITEMS_MAX);
+        out.u8(3);
+        out.bool(atomic);
+        out.u16(u16::try_from(commands.len()).expect("at most LIST_ITEMS_MAX"));
+        for command in commands {
+            command.encode(&mut out);
         }
     }
 
@@ -94,6 +128,10 @@ impl Call {
         let call = match from.u8()? {
             1 => Call::Execute(Command::decode(&mut from)?),
             2 => Call::Query(Query::decode(&mut from)?),
+            3 => Call::Batch(Batch {
+                atomic: from.bool()?,
+                commands: read_list(&mut from, Command::decode)?,
+            }),
             _ => return Err(Flaw("no such call")),
         };
         from.end()?;
@@ -137,6 +175,16 @@ impl Reply {
                 out.u8(7);
                 out.u8(*failure as u8);
             }
+            Reply::Batch(items) => {
+                out.u8(8);
+                list(&mut out, items, |item, out| match item {
+                    Ok(outcome) => {
+                        out.u8(0);
+                        outcome.encode(out);
+                    }
+                    Err(failure) => out.u8(*failure as u8),
+                });
+            }
         }
     }
 
@@ -158,11 +206,11 @@ impl Reply {
                 Reply::Accounts { partitions, rows, more }
             }
             6 => Reply::Trial(read_list(&mut from, Books::decode)?),
-            7 => {
-                let number = from.u8()?;
-                let failure = Failure::ALL.into_iter().find(|it| *it as u8 == number);
-                Reply::Failed(failure.ok_or(Flaw("no such failure"))?)
-            }
+            7 => Reply::Failed(Failure::from_number(from.u8()?)?),
+            8 => Reply::Batch(read_list(&mut from, |from| match from.u8()? {
+                0 => Outcome::decode(from).map(Ok),
+                number => Failure::from_number(number).map(Err),
+            })?),
             _ => return Err(Flaw("no such reply")),
         };
         from.end()?;
@@ -170,12 +218,14 @@ impl Reply {
     }
 }
 
-/// Items of one list: partitions are the most there can be.
-const LIST_ITEMS_MAX: usize = limits::PARTITIONS_MAX as usize;
+/// Items of one list: the commands of a batch are the most there can be.
+const LIST_ITEMS_MAX: usize = limits::BATCH_COMMANDS_MAX;
+
+const _: () = assert!(limits::PARTITIONS_MAX as usize <= LIST_ITEMS_MAX);
 
 fn list<T>(out: &mut Encoder<'_>, items: &[T], encode: impl Fn(&T, &mut Encoder<'_>)) {
     assert!(items.len() <= LIST_ITEMS_MAX);
-    out.u16(u16::try_from(items.len()).expect("at most 4,096"));
+    out.u16(u16::try_from(items.len()).expect("at most LIST_ITEMS_MAX"));
     for item in items {
         encode(item, out);
     }

@@ -17,7 +17,7 @@ pub mod query;
 pub mod time;
 
 pub use crate::{
-    call::{Call, Reply},
+    call::{Batch, Call, Reply},
     code::Code,
     codec::{Decoder, Encoder, Flaw},
     command::{Action, Command, Kind, Status},

@@ -2,6 +2,8 @@
 
 /// Body of one public request (413 `body_too_large` above it).
 pub const BODY_BYTES_MAX: usize = 256 * 1024;
+/// Body of one `batch` request.
+pub const BATCH_BODY_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Nesting of a JSON body.
 pub const JSON_DEPTH_MAX: usize = 32;
 /// `Idempotency-Key`: printable ASCII.
@@ -22,8 +24,9 @@ pub const PAGE_ROWS_MAX: u32 = 1_000;
 pub const PAGE_ROWS_DEFAULT: u32 = 50;
 /// Partitions of one service: their number fits the 12 bits that an id has for it.
 pub const PARTITIONS_MAX: u16 = 4_096;
-/// Commands in one journal record: the place within it fits 16 bits.
-pub const BATCH_COMMANDS_MAX: usize = 4_096;
+/// Commands in one journal record, and transactions of one `batch` request: the place within
+/// either fits 16 bits.
+pub const BATCH_COMMANDS_MAX: usize = 8_192;
 /// Longest an idempotency key waits for its first answer, and so the longest a minted key must be
 /// remembered, in seconds.
 pub const DEADLINE_SECONDS_MAX: u32 = 30;
@@ -34,4 +37,6 @@ const _: () = {
     // A full page of the longest rows still fits the longest message of the trunk (8 MiB).
     assert!((PAGE_ROWS_MAX as usize) * (METADATA_BYTES_MAX + 2 * 1024) < 8 * 1024 * 1024);
     assert!(BATCH_COMMANDS_MAX <= u16::MAX as usize);
+    // The outcomes of a full batch fit it too: each repeats what its item said and adds to that.
+    assert!(BATCH_BODY_BYTES_MAX + BATCH_COMMANDS_MAX * 512 <= 8 * 1024 * 1024);
 };

@@ -42,11 +42,28 @@ pub enum Refusal {
     AccountExists,
     AccountFrozen,
     AccountClosed,
-    AccountNotEmpty { posted: i64, held: i64 },
-    CurrencyMismatch { account: Currency, asked: Currency },
-    InsufficientFunds { available: i64, asked: i64, currency: Currency },
+    AccountNotEmpty {
+        posted: i64,
+        held: i64,
+    },
+    CurrencyMismatch {
+        account: Currency,
+        asked: Currency,
+    },
+    InsufficientFunds {
+        available: i64,
+        asked: i64,
+        currency: Currency,
+    },
     BalanceOverflow,
     KeyReused,
+    /// Another item of the same atomic batch was refused, and so all of it.
+    Batch {
+        /// The place of that item in the batch, from 0.
+        index: u16,
+        /// Why that one was refused.
+        code: Code,
+    },
 }
 
 /// An account as it is now, or was right after a command. Minor units.
@@ -106,6 +123,7 @@ impl Refusal {
             Refusal::InsufficientFunds { .. } => Code::InsufficientFunds,
             Refusal::BalanceOverflow => Code::BalanceOverflow,
             Refusal::KeyReused => Code::KeyReused,
+            Refusal::Batch { code, .. } => code,
         }
     }
 }
@@ -132,6 +150,11 @@ impl fmt::Display for Refusal {
             Refusal::KeyReused => {
                 f.write_str("this Idempotency-Key was used before for another request")
             }
+            Refusal::Batch { index, code } => write!(
+                f,
+                "item {index} of the atomic batch was refused ({}), and with it every other",
+                code.text()
+            ),
         }
     }
 }
@@ -171,11 +194,24 @@ impl Outcome {
     }
 }
 
+/// Stands where a refusal's code stands when it was another item's: no code has this number.
+const OF_BATCH: u8 = 255;
+
+/// Whether the ledger refuses with such a code.
+const fn is_refusal(code: Code) -> bool {
+    matches!(code.status(), 404 | 409 | 422)
+}
+
 impl Refused {
     /// Appends the refusal's bytes: number, what it tells, request id.
     pub fn encode(&self, out: &mut Encoder<'_>) {
-        out.u8(self.refusal.code() as u8);
+        let is_of_batch = matches!(self.refusal, Refusal::Batch { .. });
+        out.u8(if is_of_batch { OF_BATCH } else { self.refusal.code() as u8 });
         match self.refusal {
+            Refusal::Batch { index, code } => {
+                out.u16(index);
+                out.u8(code as u8);
+            }
             Refusal::AccountNotEmpty { posted, held } => {
                 out.i64(posted);
                 out.i64(held);
@@ -202,7 +238,14 @@ impl Refused {
     /// Reads what [`Refused::encode`] wrote.
     pub fn decode(from: &mut Decoder<'_>) -> Result<Refused, Flaw> {
         const NO_REFUSAL: Flaw = Flaw("no such refusal");
-        let code = Code::from_number(from.u8()?).ok_or(NO_REFUSAL)?;
+        let number = from.u8()?;
+        if number == OF_BATCH {
+            let (index, code) = (from.u16()?, from.u8()?);
+            let code = Code::from_number(code).filter(|it| is_refusal(*it)).ok_or(NO_REFUSAL)?;
+            let request_id = command::bounded(from, limits::REQUEST_ID_BYTES_MAX)?;
+            return Ok(Refused { refusal: Refusal::Batch { index, code }, request_id });
+        }
+        let code = Code::from_number(number).ok_or(NO_REFUSAL)?;
         #[expect(clippy::wildcard_enum_match_arm, reason = "most codes are no refusals")]
         let refusal = match code {
             Code::NoSuchAccount => Refusal::NoSuchAccount,

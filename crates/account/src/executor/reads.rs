@@ -6,6 +6,7 @@
 //! arrived, by this node or by a later owner, is seen: by a later owner's there is no confirmation.
 
 use super::{Executor, QUESTIONS_MAX, Question};
+use crate::gathering::Asker;
 use ledger::Known;
 use std::collections::BTreeSet;
 use stdx::Moment;
@@ -123,7 +124,7 @@ impl<T> Executor<T> {
             return self.fail(caller, Failure::NotOwner);
         };
         match asked {
-            Asked::Account(account) => desk.read(caller, account, &mut self.out),
+            Asked::Account(account) => desk.read(Asker::One(caller), account, &mut self.out),
             Asked::History(history) => {
                 let known = match desk.ledger.account(&history.account) {
                     Known::Present(_) => true,
@@ -153,7 +154,8 @@ impl<T> Executor<T> {
         let held_up = |of| is_doubted && committing.iter().any(|(partition, ..)| *partition == of);
         for caller in reads.overdue(now, self.is_wanted) {
             // Whoever asked has gone.
-            self.out.answers.push((caller, Reply::Failed(Failure::Overloaded)));
+            let overdue = Reply::Failed(Failure::Overloaded);
+            self.out.answers.push((Asker::One(caller), overdue));
         }
         reads.begin(held_up)
     }

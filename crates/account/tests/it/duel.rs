@@ -8,6 +8,7 @@
 use crate::world::{PARTITIONS, minted, service};
 use account::{
     executor::{Ending, Executor},
+    gathering::Asker,
     lookup::{Found, Lookups, Stored},
 };
 use engine::Write;
@@ -67,7 +68,7 @@ struct Node {
     executor: Executor<u32>,
     batch: Option<Batch>,
     confirming: Option<Confirming>,
-    looking_up: Option<(Lookups<()>, Vec<u32>)>,
+    looking_up: Option<(Lookups<()>, Vec<Asker<u32>>)>,
     /// The fences as they were when its last confirmation ended.
     fences_before: BTreeMap<PartitionId, Fence>,
 }

@@ -112,7 +112,8 @@ fn check(world: &World, sent: &BTreeMap<u32, (String, String)>, replay: &str) {
             | Reply::Transaction(_)
             | Reply::Transactions { .. }
             | Reply::Accounts { .. }
-            | Reply::Trial(_)) => panic!("{other:?}: {replay}"),
+            | Reply::Trial(_)
+            | Reply::Batch(_)) => panic!("{other:?}: {replay}"),
         }
     }
     let mut sums: BTreeMap<&str, i64> = BTreeMap::new();

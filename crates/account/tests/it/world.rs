@@ -3,6 +3,7 @@
 
 use account::{
     executor::{Ending, Executor, PATIENCE},
+    gathering::Asker,
     lookup::{Found, KeyLookup, Lookups, Stored},
 };
 use engine::Write;
@@ -10,7 +11,7 @@ use ledger::{Chain, Hash, Header, Partition, Record, Verdict};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use stdx::Moment;
 use wire::{
-    AccountId, AccountState, Action, Amount, Call, Caller, Command, Currency, Done, Epoch,
+    AccountId, AccountState, Action, Amount, Batch, Call, Caller, Command, Currency, Done, Epoch,
     Fingerprint, KeyHash, Kind, Outcome, PartitionId, Reply, Seq, ServiceTag, Timestamp,
     call::Failure,
     command::{KeyOrigin, Post},
@@ -25,7 +26,7 @@ pub(crate) struct World {
     /// The batch in the engine's hands.
     committing: Vec<Write>,
     /// Look-ups under way, and what they saw when they were made.
-    looking_up: Option<(Lookups<()>, Vec<u32>, Found)>,
+    looking_up: Option<(Lookups<()>, Vec<Asker<u32>>, Found)>,
     journal: BTreeMap<(PartitionId, Seq), Record>,
     unprojected: Vec<Arc<Record>>,
     accounts: BTreeMap<AccountId, AccountState>,
@@ -59,6 +60,12 @@ impl World {
     pub(crate) fn arrive(&mut self, caller: u32, command: Command) {
         let partition = command.action.account().partition(PARTITIONS);
         self.call(caller, partition, Call::Execute(command));
+    }
+
+    /// Commands arrive in one call, all about accounts of one partition.
+    pub(crate) fn arrive_batch(&mut self, caller: u32, atomic: bool, commands: Vec<Command>) {
+        let partition = commands[0].action.account().partition(PARTITIONS);
+        self.call(caller, partition, Call::Batch(Batch { atomic, commands }));
     }
 
     pub(crate) fn read(&mut self, caller: u32, account: &str) {
@@ -321,6 +328,14 @@ impl World {
             Some(Reply::Outcome(Outcome::Refused(it))) => it.refusal.code().text().to_owned(),
             Some(Reply::Account(it)) => format!("posted {}", it.posted),
             Some(Reply::Failed(failure)) => format!("{failure:?}"),
+            Some(Reply::Batch(items)) => {
+                let told = items.iter().map(|item| match item {
+                    Ok(Outcome::Done(Done::Posted(it))) => it.posted_after.to_string(),
+                    Ok(Outcome::Refused(it)) => it.refusal.code().text().to_owned(),
+                    other => format!("{other:?}"),
+                });
+                told.collect::<Vec<_>>().join(" ")
+            }
             Some(other) => panic!("{other:?}"),
         }
     }

@@ -144,6 +144,53 @@ fn requests() -> Vec<Bad> {
     ]
 }
 
+const BATCH: &str = "/v1/a/batch";
+
+/// A batch of these transactions.
+fn batch_of(items: &str) -> String {
+    format!(r#"{{"transactions":[{items}]}}"#)
+}
+
+fn batches() -> Vec<Bad> {
+    let good = r#"{"account":"alice","kind":"credit","amount":1,"currency":"EUR"}"#;
+    let second = |bad: &str| batch_of(&format!("{good},{bad}"));
+    let with = |from: &str, to: &str| second(&good.replace(from, to));
+    let many = vec![good; 8_193].join(",");
+    let huge = format!("{}{}", " ".repeat(5 << 20), batch_of(good));
+    let keyed = good.replace('{', r#"{"key":"k","#);
+    let two = format!("{good},{}", good.replace("alice", "bob"));
+    let atomic = |items: &str| format!(r#"{{"atomic":true,"transactions":[{items}]}}"#);
+    vec![
+        Bad::new("no transactions", BATCH, "{}").field("transactions"),
+        Bad::new("none in the list", BATCH, batch_of("")).field("transactions"),
+        Bad::new("an object for a list", BATCH, r#"{"transactions":{}}"#).field("transactions"),
+        Bad::new("8,193 of them", BATCH, batch_of(&many)).field("transactions"),
+        Bad::new("5 MB", BATCH, huge).answer(413, "body_too_large"),
+        Bad::new("a number for an item", BATCH, second("1")).field("transactions[1]"),
+        Bad::new("an unknown field of an item", BATCH, with("amount", "ammount"))
+            .field("transactions[1].ammount"),
+        Bad::new("a field of an item twice", BATCH, with("{", r#"{"amount":1,"#))
+            .field("transactions[1].amount"),
+        Bad::new("an item's amount", BATCH, with(":1", ":0")).field("transactions[1].amount"),
+        Bad::new("an item's kind", BATCH, with("credit", "loan")).field("transactions[1].kind"),
+        Bad::new("an item without a kind", BATCH, with(r#""kind":"credit","#, ""))
+            .field("transactions[1].kind"),
+        Bad::new("an item's currency", BATCH, with("EUR", "EURO"))
+            .field("transactions[1].currency"),
+        Bad::new("an item's account", BATCH, with("alice", "a/b")).field("transactions[1].account"),
+        Bad::new("an item's key", BATCH, with("{", r#"{"key":"cl\u00e9","#))
+            .field("transactions[1].key"),
+        Bad::new("an empty key", BATCH, with("{", r#"{"key":"","#)).field("transactions[1].key"),
+        Bad::new("a number for atomic", BATCH, r#"{"atomic":1,"transactions":[]}"#).field("atomic"),
+        Bad::new("atomic over two partitions", BATCH, atomic(&two)).field("atomic"),
+        Bad::new("a key twice in an atomic batch", BATCH, atomic(&format!("{keyed},{keyed}")))
+            .field("transactions[1].key"),
+        Bad::new("a batch of no service", "/v1/zz/batch", batch_of(good))
+            .answer(404, "no_such_service"),
+        Bad::new("reading a batch", BATCH, "").method("GET").answer(405, "method_not_allowed"),
+    ]
+}
+
 #[test]
 fn each_mistake_has_its_own_answer_and_changes_nothing() {
     let tree = Tree::up("bad-input");
@@ -156,7 +203,7 @@ fn each_mistake_has_its_own_answer_and_changes_nothing() {
     let before = client.get("/v1/a/accounts/alice").unwrap().body;
 
     let mut wrong = String::new();
-    for bad in bodies().into_iter().chain(requests()) {
+    for bad in bodies().into_iter().chain(requests()).chain(batches()) {
         let mut client = tree.client();
         let answer = client.send(bad.method, &bad.path, &bad.headers, &bad.body).unwrap();
         if let Err(complaint) = check(&bad, &answer) {

@@ -4,6 +4,7 @@
 
 mod alerts;
 mod bad_input;
+mod batch;
 mod bench;
 mod check;
 mod crash;

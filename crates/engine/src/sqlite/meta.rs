@@ -17,8 +17,8 @@ use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, 
 use std::{fs, os::unix::fs::MetadataExt};
 use wire::{PartitionId, Seq, limits};
 
-/// Of the tables and the rows in them.
-const FORMAT_VERSION: i64 = 1;
+/// Of the tables, the rows in them, and the records.
+const FORMAT_VERSION: i64 = 2;
 /// Of the hash that places an account, `wire::AccountId::partition`.
 const HASH_VERSION: i64 = 1;
 /// Bits of a record's number below a partition's, where one number names both: as many as a

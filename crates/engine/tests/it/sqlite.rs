@@ -47,7 +47,7 @@ fn other_settings_are_refused() {
         assert_eq!(Sqlite::open(&rig.folder, &settings).unwrap_err().kind, Kind::Mismatch);
     }
     drop(Sqlite::open(&rig.folder, &good).unwrap());
-    rig.journal().execute("UPDATE meta SET format_version = 2", []).unwrap();
+    rig.journal().execute("UPDATE meta SET format_version = 1", []).unwrap();
     assert_eq!(Sqlite::open(&rig.folder, &good).unwrap_err().kind, Kind::Mismatch);
 }
 

@@ -4,7 +4,9 @@ use super::{
     generate,
     teller::{self, Row, Teller, audited, command, open, post, update},
 };
-use crate::{Auditor, Hash, Header, Item, Record, ReplayError, Verdict, What, record::SEQ_MAX};
+use crate::{
+    Auditor, Group, Hash, Header, Item, Record, ReplayError, Verdict, What, record::SEQ_MAX,
+};
 use proptest::{collection::vec, prelude::*};
 use wire::{
     Action, Currency, Epoch, Flaw, KeyHash, Kind, PartitionId, Refused, Seq, Status, Timestamp,
@@ -50,10 +52,11 @@ fn record() -> impl Strategy<Value = Record> {
             previous: Hash(previous),
         });
     let external = vec((generate::currency(), any::<i128>()), 0..4);
-    (header, vec(item(), 0..6), external).prop_map(|(header, items, external)| Record {
-        header,
-        items,
-        external,
+    let group = proptest::option::of((0..4_u16, 2..4_u16));
+    (header, vec(item(), 0..6), group, external).prop_map(|(header, items, group, external)| {
+        let group = group.map(|(first, count)| Group { first, count });
+        let groups = group.filter(|it| it.places().end <= items.len()).into_iter().collect();
+        Record { header, items, groups, external }
     })
 }
 

@@ -23,7 +23,7 @@ fn a_record() {
     let (second, n0) = ("40420f0000000000", "0000000000000000");
     let expected = [
         // Version, partition, number, epoch, time, hash of the record before, count of items.
-        format!("01 0300 0100000000000000 0100000000000000 {second} {zeros} 0400"),
+        format!("02 0300 0100000000000000 0100000000000000 {second} {zeros} 0400"),
         // Open: limit and metadata; opened.
         format!("{} 01 {account} {eur} {n0} {metadata} 01", key(1)),
         // Credit 75 without a reference; posted: 75, 75, version 1.
@@ -36,11 +36,11 @@ fn a_record() {
         format!("{} 02 {account} 02 00 {n0} 00 02", key(4)),
         format!("{account} {eur} 02 4b00000000000000 {n0} {n0} 0200000000000000 {metadata}"),
         format!("{second} {second}"),
-        // One currency: the external account owes 75.
-        format!("0100 {eur} b5ffffffffffffffffffffffffffffff"),
+        // No group. One currency: the external account owes 75.
+        format!("0000 0100 {eur} b5ffffffffffffffffffffffffffffff"),
     ];
     assert_eq!(found, expected.concat().replace(' ', ""));
-    let hash = "5a64f4948e9a7ad2411b63244505fe666ae2d7c121a094a2f105f6deaf8cdb17";
+    let hash = "3341bd4d7b2e3e6d9aa49a9276f5b68815c1d2b3d586b624366dba3b5e3227ea";
     assert_eq!(teller.journal[0].hash.to_string(), hash);
     audited(&teller.journal).unwrap();
 }

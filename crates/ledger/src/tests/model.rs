@@ -3,16 +3,17 @@
 use super::teller::{self, Memory, Teller, audited, command, memory, open, post, replayed, update};
 use crate::Answer;
 use proptest::{collection::vec, option, prelude::*, sample::select};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use wire::{Action, Command, Fingerprint, KeyHash, Kind, Outcome, Status};
 
 /// The rules once more, in the plainest words that there are.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Model {
     accounts: BTreeMap<String, Account>,
     keys: BTreeMap<KeyHash, (Fingerprint, String)>,
 }
 
+#[derive(Clone)]
 struct Account {
     currency: String,
     status: Status,
@@ -32,6 +33,40 @@ impl Model {
         let outcome = self.decide(&command.action);
         self.keys.insert(command.key, (command.fingerprint, outcome.clone()));
         outcome
+    }
+
+    /// All or none; a repeat or a reuse as a whole.
+    fn execute_together(&mut self, commands: &[Command]) -> Vec<String> {
+        let keys: BTreeSet<KeyHash> = commands.iter().map(|it| it.key).collect();
+        let known = commands.iter().map(|it| self.keys.get(&it.key)).collect::<Vec<_>>();
+        if keys.len() < commands.len() || known.iter().any(Option::is_some) {
+            let repeats = keys.len() == commands.len()
+                && known.iter().zip(commands).all(|(known, it)| {
+                    known.is_some_and(|(fingerprint, _)| *fingerprint == it.fingerprint)
+                });
+            let told = |known: Option<&(Fingerprint, String)>| match known {
+                Some((_, outcome)) if repeats => outcome.clone(),
+                _ => "key_reused".to_owned(),
+            };
+            return known.into_iter().map(told).collect();
+        }
+        let before = self.clone();
+        let mut outcomes = Vec::new();
+        for (at, command) in commands.iter().enumerate() {
+            let text = self.execute(command);
+            let code = text.split(' ').next().unwrap().to_owned();
+            if wire::Code::ALL.iter().any(|it| it.text() == code) {
+                *self = before;
+                outcomes = vec![code; commands.len()];
+                outcomes[at] = text;
+                break;
+            }
+            outcomes.push(text);
+        }
+        for (command, outcome) in commands.iter().zip(&outcomes) {
+            self.keys.insert(command.key, (command.fingerprint, outcome.clone()));
+        }
+        outcomes
     }
 
     fn decide(&mut self, action: &Action) -> String {
@@ -143,8 +178,9 @@ struct Run {
     states: Vec<Memory>,
 }
 
-/// Runs the commands in batches of these sizes, over and over.
-fn run(commands: &[Command], sizes: &[usize]) -> Run {
+/// Runs the commands in batches of these sizes, over and over; so many in a row stand or fall
+/// together.
+fn run(commands: &[Command], sizes: &[usize], group: usize) -> Run {
     let mut teller = Teller::new();
     let mut states = vec![memory(&teller.partition)];
     let (mut outcomes, mut texts) = (Vec::new(), Vec::new());
@@ -156,7 +192,10 @@ fn run(commands: &[Command], sizes: &[usize]) -> Run {
         let (batch, later) = rest.split_at(size.min(rest.len()));
         rest = later;
         let now = 1_000 * i64::try_from(turn).unwrap();
-        let answers = teller.run(now, batch.to_vec());
+        let places: Vec<_> = (0..batch.len()).collect();
+        let groups: Vec<_> = groups(&places, group).map(|it| it[0]..it[0] + it.len()).collect();
+        let staged = teller.stage_with(now, batch.to_vec(), &groups);
+        let answers = teller.commit(staged);
         for (outcome, text) in told(&teller, &answers) {
             outcomes.push(outcome);
             texts.push(text);
@@ -167,6 +206,11 @@ fn run(commands: &[Command], sizes: &[usize]) -> Run {
         }
     }
     Run { teller, outcomes, texts, states }
+}
+
+/// The runs of `group` things in a row; none where that is one.
+fn groups<T>(of: &[T], group: usize) -> impl Iterator<Item = &[T]> {
+    of.chunks(group).filter(|it| 1 < it.len())
 }
 
 /// What does not depend on the batches: everything but ids, times and the chain.
@@ -180,9 +224,9 @@ fn figures(memory: &Memory) -> Vec<(String, Status, i64, i64, u64)> {
 fn check(commands: &[Command], sizes: &[usize]) {
     let mut model = Model::default();
     let expected: Vec<String> = commands.iter().map(|it| model.execute(it)).collect();
-    let batched = run(commands, sizes);
+    let batched = run(commands, sizes, 1);
     assert_eq!(batched.texts, expected);
-    let single = run(commands, &[1]);
+    let single = run(commands, &[1], 1);
     assert_eq!(single.texts, expected);
     let (last, last_single) = (batched.states.last().unwrap(), single.states.last().unwrap());
     assert_eq!(figures(last), figures(last_single));
@@ -231,6 +275,30 @@ proptest! {
         sizes in vec(1..24_usize, 1..8),
     ) {
         check(&commands, &sizes);
+    }
+
+    #[test]
+    fn what_stands_together_is_done_or_refused_together(
+        commands in commands(),
+        sizes in vec(2..24_usize, 1..8),
+        group in 2..5_usize,
+    ) {
+        let grouped = run(&commands, &sizes, group);
+        let mut model = Model::default();
+        let mut expected = Vec::new();
+        let mut rest = &commands[..];
+        for &size in sizes.iter().cycle() {
+            let (batch, later) = rest.split_at(size.min(rest.len()));
+            for commands in batch.chunks(group) {
+                expected.extend(model.execute_together(commands));
+            }
+            rest = later;
+            if rest.is_empty() {
+                break;
+            }
+        }
+        prop_assert_eq!(&grouped.texts, &expected);
+        check_journal(&grouped);
     }
 }
 

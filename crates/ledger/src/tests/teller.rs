@@ -1,7 +1,7 @@
 //! A partition as its owner runs it, with a journal that is a list.
 
 use crate::{Answer, Auditor, Chain, Hash, Known, Partition, Record, Staged};
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, ops::Range, sync::Arc};
 use wire::{
     AccountId, AccountState, Action, Amount, Command, Currency, Done, Epoch, Fingerprint, KeyHash,
     Kind, Outcome, PartitionId, Refusal, Seq, ServiceTag, Status, Timestamp,
@@ -40,6 +40,16 @@ impl Teller {
 
     /// Stages a batch: accounts that nobody opened are absent.
     pub(super) fn stage(&mut self, now: i64, commands: Vec<Command>) -> Staged {
+        self.stage_with(now, commands, &[])
+    }
+
+    /// As [`Teller::stage`], with commands at these places that stand or fall together.
+    pub(super) fn stage_with(
+        &mut self,
+        now: i64,
+        commands: Vec<Command>,
+        groups: &[Range<usize>],
+    ) -> Staged {
         for command in &commands {
             let id = command.action.account();
             if self.partition.account(id) == Known::Unknown {
@@ -47,7 +57,7 @@ impl Teller {
             }
         }
         assert!(commands.len() <= self.partition.room(Timestamp(now)));
-        self.partition.stage(Timestamp(now), commands)
+        self.partition.stage_with(Timestamp(now), commands, groups)
     }
 
     /// Journals a batch and takes it in.

@@ -9,7 +9,7 @@ use super::{
     router::Router,
     verdict::{Failure, Nature},
 };
-use crate::{gate::Gate, held::held, upstream::tunnel};
+use crate::{gate::Gate, gateway::body_bytes_max, held::held, upstream::tunnel};
 use balance::Outcome;
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, Version, header, request::Parts};
@@ -44,7 +44,7 @@ pub(super) fn body_mode(parts: &Parts) -> BodyMode {
     if may_stream(parts) && (!is_short || headers.contains_key(header::UPGRADE)) {
         BodyMode::Stream
     } else {
-        BodyMode::Whole { bytes_max: BODY_BYTES_MAX }
+        BodyMode::Whole { bytes_max: body_bytes_max(parts.uri.path()) }
     }
 }
 

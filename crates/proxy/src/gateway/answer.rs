@@ -32,6 +32,8 @@ pub(super) enum Told {
 const JSON: &str = "application/json";
 /// Room for the JSON of one account or transaction with little metadata.
 const BODY_BYTES_USUAL: usize = 512;
+/// Room for the JSON of what became of an item of a batch.
+const ITEM_BYTES_USUAL: usize = 416;
 
 impl Answer {
     /// What the ledger told about `service`, or why it told nothing.
@@ -84,6 +86,32 @@ impl Answer {
             }
         };
         Answer { status, content_type: JSON, header: None, body }
+    }
+
+    /// What became of each item of a batch: its key and what was told.
+    pub(super) fn batch<'a>(
+        service: &str,
+        items: impl ExactSizeIterator<Item = (&'a str, Result<Outcome, Failure>)>,
+    ) -> Answer {
+        let mut body = Vec::with_capacity(items.len().saturating_mul(ITEM_BYTES_USUAL));
+        render::outcomes(&mut body, items, |out, told| match told {
+            Ok(Outcome::Done(Done::Posted(posting))) => {
+                render::posted(out, service, &posting);
+            }
+            Ok(Outcome::Refused(Refused { refusal, .. })) => {
+                render::failed(out, refusal.code(), &refusal.to_string());
+            }
+            // An item asks for a posting, and gets no other outcome.
+            Ok(Outcome::Done(Done::Opened(_) | Done::Updated(_))) => {
+                let (code, detail) = meaning(Failure::OutcomeUnknown);
+                render::failed(out, code, detail);
+            }
+            Err(failure) => {
+                let (code, detail) = meaning(failure);
+                render::failed(out, code, detail);
+            }
+        });
+        Answer { status: 200, content_type: JSON, header: None, body }
     }
 
     /// This node has no room for the request.

@@ -47,11 +47,17 @@ impl Ask {
         let mut body = Vec::with_capacity(BODY_BYTES_USUAL);
         call.encode(&mut body);
         let asking = match call {
-            Call::Execute(_) => Asking::Command,
+            Call::Execute(_) | Call::Batch(_) => Asking::Command,
             Call::Query(_) => Asking::Query,
         };
         let blamed = Cell::new(Blame::Here);
         Ask { asking, body, deadline, attempts_before, trace: trace.into(), blamed }
+    }
+
+    /// To change something: `body` is an encoded [`Call`] that does.
+    pub(super) fn change(body: Vec<u8>, deadline: Moment, before: u8, trace: &str) -> Ask {
+        let (asking, blamed) = (Asking::Command, Cell::new(Blame::Here));
+        Ask { asking, body, deadline, attempts_before: before, trace: trace.into(), blamed }
     }
 
     /// The encoded [`Call`].

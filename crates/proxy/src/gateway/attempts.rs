@@ -105,7 +105,8 @@ impl Attempts {
                 | Reply::Transaction(_)
                 | Reply::Transactions { .. }
                 | Reply::Accounts { .. }
-                | Reply::Trial(_),
+                | Reply::Trial(_)
+                | Reply::Batch(_),
             )
             | Attempt::Garbled
             | Attempt::Lost(Loss::DeadlinePassed | Loss::Reset) => self.fail_unknown(),
@@ -167,7 +168,8 @@ impl Attempts {
         self.fail(Failure::OutcomeUnknown)
     }
 
-    fn failed(&self, failure: Failure) -> Failure {
+    /// What to say of a failure of the last attempt, after all those before it.
+    pub(super) fn failed(&self, failure: Failure) -> Failure {
         if self.unknown { Failure::OutcomeUnknown } else { failure }
     }
 }

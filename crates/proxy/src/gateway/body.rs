@@ -69,6 +69,52 @@ pub(super) fn post(account: AccountId, kind: Kind, body: &[u8]) -> Result<Post, 
     })
 }
 
+/// What an item of a batch says.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Given {
+    /// Absent: it is made from the key of the batch.
+    pub(super) key: Option<Box<str>>,
+    pub(super) post: Post,
+}
+
+/// Reads one of the transactions of `POST …/batch`.
+pub(super) fn item(value: Value<'_>) -> Result<Given, Mistake> {
+    let names = ["key", "account", "kind", "amount", "currency", "reference", "metadata"];
+    let fields = value.fields(&names).unwrap_or_else(|| {
+        let found = value.found();
+        Err(Mistake::in_body(format!("{found} is no object; an object is wanted")))
+    })?;
+    let [key, account, kind, amount, currency, reference, metadata] = fields;
+    let key = given(key).map(|it| string(it, "a string", "is")).transpose()?;
+    Ok(Given {
+        key: key.map(Box::from),
+        post: Post {
+            account: required(account, "account").and_then(|value| {
+                let mistake = |it: Mistake| Mistake { field: Some("account".into()), ..it };
+                account_field(value).map_err(mistake)
+            })?,
+            kind: required(kind, "kind").and_then(kind_field)?,
+            amount: amount_field(amount)?,
+            currency: currency_field(currency)?,
+            reference: given(reference).map(reference_field).transpose()?,
+            metadata: given(metadata).map_or(Ok(NO_METADATA.into()), metadata_field)?,
+        },
+    })
+}
+
+fn required<'a>(value: Option<Value<'a>>, name: &str) -> Result<Value<'a>, Mistake> {
+    value.ok_or_else(|| Mistake::in_field(name, "missing; a string is wanted"))
+}
+
+fn kind_field(value: Value<'_>) -> Result<Kind, Mistake> {
+    const WANTED: &str = "debit or credit";
+    let text = string(value, WANTED, "is")?;
+    [Kind::Debit, Kind::Credit].into_iter().find(|kind| kind.text() == text).ok_or_else(|| {
+        let text = clip(&text);
+        Mistake::in_field(value.field, format!("{text:?} is no kind; {WANTED} is wanted"))
+    })
+}
+
 /// Optional fields may be `null`, as they are in our answers.
 fn given(value: Option<Value<'_>>) -> Option<Value<'_>> {
     value.filter(|value| !value.is_null())

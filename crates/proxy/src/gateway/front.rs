@@ -5,6 +5,7 @@ use super::{
     board::WorkerBoard,
     load::{Load, Taken},
     request::{Desk, Request, Step},
+    route::body_bytes_max,
 };
 use super::{
     mistake::Mistake,
@@ -93,6 +94,17 @@ impl Handler for TrunkFront {
             Step::Answer(answer) => {
                 taken.answered(answer.status);
                 front.send(answer, &front.node, reply);
+            }
+            Step::Several(several) => {
+                let front = Rc::clone(front);
+                drop(spawn_local(async move {
+                    let answer = tokio::select! {
+                        answer = taken.below(several.answer()) => answer,
+                        () = reply.cancelled() => return,
+                    };
+                    taken.answered(answer.status);
+                    front.send(answer, &front.node, reply);
+                }));
             }
             Step::Ask(job) => {
                 let front = Rc::clone(front);
@@ -202,7 +214,7 @@ impl Service for HttpFront {
         match self.0.routes.borrow().find(parts.uri.path()) {
             Found::Service(_) => door::body_mode(parts),
             Found::Dotted | Found::Nothing => {
-                BodyMode::Whole { bytes_max: wire::limits::BODY_BYTES_MAX }
+                BodyMode::Whole { bytes_max: body_bytes_max(parts.uri.path()) }
             }
         }
     }
@@ -386,6 +398,7 @@ impl Front {
         let answer = match step {
             Step::Answer(answer) => answer,
             Step::Ask(job) => taken.below(job.answer()).await,
+            Step::Several(several) => taken.below(several.answer()).await,
         };
         taken.answered(answer.status);
         Some(answer)

@@ -32,8 +32,16 @@ pub(super) fn read_object<'a, const N: usize>(
     body: &'a [u8],
     names: &[&'static str; N],
 ) -> Result<[Option<Value<'a>>; N], Mistake> {
-    if limits::BODY_BYTES_MAX < body.len() {
-        let max = limits::BODY_BYTES_MAX;
+    read_long_object(body, limits::BODY_BYTES_MAX, names)
+}
+
+/// As [`read_object`], of at most `max` bytes.
+pub(super) fn read_long_object<'a, const N: usize>(
+    body: &'a [u8],
+    max: usize,
+    names: &[&'static str; N],
+) -> Result<[Option<Value<'a>>; N], Mistake> {
+    if max < body.len() {
         let detail = format!("the body is longer than {max} bytes");
         return Err(Mistake::new(Code::BodyTooLarge, detail));
     }
@@ -205,6 +213,35 @@ impl<'a> Value<'a> {
         Some(text.map_err(|_| {
             Mistake::in_field(self.field, "the string holds half of a surrogate pair")
         }))
+    }
+
+    /// Whether it is `true`; `None` when it is neither that nor `false`.
+    pub(super) fn bool(self) -> Option<bool> {
+        match self.text {
+            "true" => Some(true),
+            "false" => Some(false),
+            _ => None,
+        }
+    }
+
+    /// The items of an array; `None` when the value is none.
+    pub(super) fn array(self) -> Option<Vec<Value<'a>>> {
+        let items: Vec<&RawValue> = serde_json::from_str(self.text).ok()?;
+        let value = |raw: &'a RawValue| Value { field: self.field, text: raw.get() };
+        Some(items.into_iter().map(value).collect())
+    }
+
+    /// The fields of an object, as of a body; `None` when the value is none.
+    pub(super) fn fields<const N: usize>(
+        self,
+        names: &[&'static str; N],
+    ) -> Option<Result<[Option<Value<'a>>; N], Mistake>> {
+        if !self.text.starts_with('{') {
+            return None;
+        }
+        let mut reader = serde_json::Deserializer::from_str(self.text);
+        let object = reader.deserialize_map(ObjectVisitor { names }).map_err(broken);
+        Some(object.and_then(|object| object.sound(names)))
     }
 
     /// What kind of number it is; `None` when it is none.

@@ -30,6 +30,15 @@ impl Mistake {
         }
     }
 
+    /// The same mistake, its field a part of this one.
+    pub(super) fn within(self, place: &str) -> Mistake {
+        let field = match &self.field {
+            None => place.into(),
+            Some(field) => format!("{place}.{field}").into(),
+        };
+        Mistake { field: Some(field), ..self }
+    }
+
     /// 400 `invalid_request` of a whole body.
     pub(super) fn in_body(detail: impl Into<Box<str>>) -> Mistake {
         Mistake::new(Code::InvalidRequest, detail)

@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, fmt::Display, io::Write as _};
 use wire::{
-    AccountState, Currency, PartitionId, Posting, Seq, Timestamp, TransactionId,
+    AccountState, Code, Currency, PartitionId, Posting, Seq, Timestamp, TransactionId,
     query::CurrencyBooks,
 };
 
@@ -73,6 +73,36 @@ pub(super) fn transaction(out: &mut Vec<u8>, service: &str, posting: &Posting) {
     text(out, ",\"hold\":null,\"transfer\":null,\"reverses\":null,\"reversed_by\":null");
     time(out, ",\"created_at\":", posting.created_at);
     text(out, "}");
+}
+
+/// Writes the outcomes of a batch: of each item its key and what `rest` writes.
+pub(super) fn outcomes<'a, T>(
+    out: &mut Vec<u8>,
+    items: impl Iterator<Item = (&'a str, T)>,
+    rest: impl Fn(&mut Vec<u8>, T),
+) {
+    text(out, "{\"outcomes\":[");
+    for (at, (key, told)) in items.enumerate() {
+        text(out, if at == 0 { "{\"key\":" } else { ",{\"key\":" });
+        string(out, key);
+        rest(out, told);
+        text(out, "}");
+    }
+    text(out, "]}");
+}
+
+/// Writes the rest of an item that was booked.
+pub(super) fn posted(out: &mut Vec<u8>, service: &str, posting: &Posting) {
+    text(out, ",\"status\":201,\"transaction\":");
+    transaction(out, service, posting);
+}
+
+/// Writes the rest of an item that was not, or of which nobody knows.
+pub(super) fn failed(out: &mut Vec<u8>, code: Code, detail: &str) {
+    number(out, ",\"status\":", code.status());
+    quoted(out, ",\"code\":", code.text());
+    text(out, ",\"detail\":");
+    string(out, detail);
 }
 
 /// Writes a page, each row by `row`.

@@ -3,13 +3,14 @@
 use super::{
     answer::Answer,
     ask::Ask,
-    body, cursor,
+    batch, body, cursor,
     headers::{self, ApiKey},
     job::{Job, Question},
     mistake::{Mistake, clip},
     params::{Allowed, Params},
     route::{Asked, Change, NotAsked, Read, Route},
     service::{self, Service},
+    several::Several,
 };
 use net::{clock, ids};
 use std::{cell::RefCell, rc::Rc, time::Duration};
@@ -44,6 +45,7 @@ pub(super) struct Request<'a> {
 pub(super) enum Step {
     Answer(Answer),
     Ask(Job),
+    Several(Rc<Several>),
 }
 
 /// What a request is checked against.
@@ -57,7 +59,7 @@ impl Desk {
     /// Takes a request. What is wrong with it is told without a wait.
     pub(super) fn take(&self, request: &Request<'_>) -> Step {
         match self.check(request) {
-            Ok(job) => Step::Ask(job),
+            Ok(step) => step,
             Err(NotAsked::Method(allow)) => {
                 Step::Answer(Answer::method_not_allowed(allow, request.request_id))
             }
@@ -68,7 +70,7 @@ impl Desk {
     }
 
     /// The order of the rungs is part of the contract: the first that fails is the answer.
-    fn check(&self, request: &Request<'_>) -> Result<Job, NotAsked> {
+    fn check(&self, request: &Request<'_>) -> Result<Step, NotAsked> {
         let (path, query) = request.path.split_once('?').unwrap_or((request.path, ""));
         let caller = self.api_key.borrow().authenticate(request.headers)?;
         let route = Route::of(path).ok_or_else(|| {
@@ -77,7 +79,14 @@ impl Desk {
         let service = self.service(route.service)?;
         let asked = route.asked(request.method)?;
         headers::check_accept(request.headers)?;
+        let deadline = service::before_deadline(clock::now(), request.left);
         let (question, call) = match asked {
+            Asked::Batch => {
+                Params::read(query, Allowed::None)?;
+                let sender = Sender::of(request, caller, path)?;
+                let batch = batch::read(service, &sender, request.body)?;
+                return Ok(Step::Several(Several::new(service, batch, deadline, request)));
+            }
             Asked::Change(change) => {
                 Params::read(query, Allowed::None)?;
                 let command = command(service, caller, path, change, request)?;
@@ -89,13 +98,12 @@ impl Desk {
                 (question, Call::Query(query))
             }
         };
-        let deadline = service::before_deadline(clock::now(), request.left);
-        Ok(Job {
+        Ok(Step::Ask(Job {
             service: Rc::clone(service),
             question,
             ask: Ask::new(&call, deadline, request.attempts, request.trace),
             request_id: request.request_id.into(),
-        })
+        }))
     }
 
     fn service(&self, name: &str) -> Result<&Rc<Service>, Mistake> {
@@ -114,10 +122,7 @@ fn command(
     request: &Request<'_>,
 ) -> Result<Command, Mistake> {
     let Request { key, body, .. } = *request;
-    let origin = headers::key_origin(key, request.minted, ids::minted_at)?;
-    if !body.is_empty() {
-        headers::check_content_type(request.headers)?;
-    }
+    let sender = Sender::of(request, caller, path)?;
     let action = match change {
         Change::Open => {
             let opening = body::opening(body)?;
@@ -132,14 +137,51 @@ fn command(
         Change::Update(account) => Action::Update(body::update(account, body)?),
         Change::Post(kind, account) => Action::Post(body::post(account, kind, body)?),
     };
-    Ok(Command {
-        key: KeyHash::new(caller, action.account(), key),
-        origin,
-        minted_at: minted_at(origin, key),
-        fingerprint: Fingerprint::new(request.method, path, body),
-        request_id: request.request_id.into(),
-        action,
-    })
+    let fingerprint = Fingerprint::new(request.method, path, body);
+    Ok(sender.command(key, sender.origin, fingerprint, action))
+}
+
+/// Who sends a change, and under which key: what all commands that it leads to have of it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sender<'a> {
+    pub(super) method: &'a str,
+    /// Without the query.
+    pub(super) path: &'a str,
+    pub(super) caller: Caller,
+    pub(super) key: &'a [u8],
+    pub(super) origin: KeyOrigin,
+    request_id: &'a str,
+}
+
+impl<'a> Sender<'a> {
+    /// Looks at the key and the type of the body.
+    fn of(request: &Request<'a>, caller: Caller, path: &'a str) -> Result<Sender<'a>, Mistake> {
+        let Request { method, key, request_id, .. } = *request;
+        let origin = headers::key_origin(key, request.minted, ids::minted_at)?;
+        if !request.body.is_empty() {
+            headers::check_content_type(request.headers)?;
+        }
+        Ok(Sender { method, path, caller, key, origin, request_id })
+    }
+
+    /// The command to do this under this key.
+    pub(super) fn command(
+        &self,
+        key: &[u8],
+        origin: KeyOrigin,
+        fingerprint: Fingerprint,
+        action: Action,
+    ) -> Command {
+        Command {
+            key: KeyHash::new(self.caller, action.account(), key),
+            origin,
+            // That of the request: what we add to a minted key for an item is no part of it.
+            minted_at: minted_at(origin, self.key),
+            fingerprint,
+            request_id: self.request_id.into(),
+            action,
+        }
+    }
 }
 
 /// What the first of our nodes wrote into the key; 0 for a key that nobody minted for this request.

@@ -5,12 +5,14 @@ use super::{
     mistake::{Mistake, clip},
 };
 use std::borrow::Cow;
-use wire::{AccountId, Code, Kind, TransactionId};
+use wire::{AccountId, Code, Kind, TransactionId, limits};
 
 /// What a request asks of a service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Asked {
     Change(Change),
+    /// Many changes in one request.
+    Batch,
     Read(Read),
 }
 
@@ -48,9 +50,18 @@ enum Resource<'a> {
     Account(&'a str),
     Balance(&'a str),
     Post(Kind, &'a str),
+    Batch,
     Transactions(&'a str),
     Transaction(&'a str),
     Trial,
+}
+
+/// Longest body of a request to this path.
+pub(crate) fn body_bytes_max(path: &str) -> usize {
+    match Route::of(path) {
+        Some(Route { resource: Resource::Batch, .. }) => limits::BATCH_BODY_BYTES_MAX,
+        Some(_) | None => limits::BODY_BYTES_MAX,
+    }
 }
 
 /// A method that the path does not know.
@@ -88,6 +99,7 @@ impl<'a> Route<'a> {
             (Resource::Post(kind, id), "POST") => {
                 Asked::Change(Change::Post(kind, account_id(id)?))
             }
+            (Resource::Batch, "POST") => Asked::Batch,
             (Resource::Transactions(id), "GET") => Asked::Read(Read::Transactions(account_id(id)?)),
             (Resource::Transaction(id), "GET") => {
                 Asked::Read(Read::Transaction(transaction_id(id)?))
@@ -112,6 +124,7 @@ impl<'a> Resource<'a> {
             ("accounts", Some(id), Some("debit")) => Resource::Post(Kind::Debit, id),
             ("accounts", Some(id), Some("credit")) => Resource::Post(Kind::Credit, id),
             ("accounts", Some(id), Some("transactions")) => Resource::Transactions(id),
+            ("batch", None, None) => Resource::Batch,
             ("transactions", Some(id), None) => Resource::Transaction(id),
             ("trial-balance", None, None) => Resource::Trial,
             _ => return None,
@@ -122,7 +135,7 @@ impl<'a> Resource<'a> {
         match self {
             Resource::Accounts => "GET, HEAD, POST",
             Resource::Account(_) => "GET, HEAD, PATCH",
-            Resource::Post(..) => "POST",
+            Resource::Post(..) | Resource::Batch => "POST",
             Resource::Balance(_)
             | Resource::Transactions(_)
             | Resource::Transaction(_)
@@ -185,6 +198,7 @@ mod tests {
             Some(route) => match route.asked(method) {
                 Ok(Asked::Change(change)) => format!("{} {change:?}", route.service),
                 Ok(Asked::Read(read)) => format!("{} {read:?}", route.service),
+                Ok(Asked::Batch) => format!("{} Batch", route.service),
                 Err(NotAsked::Method(allow)) => format!("405 {allow}"),
                 Err(NotAsked::Mistake(mistake)) => {
                     let field = mistake.field.unwrap_or_default();
@@ -204,6 +218,9 @@ mod tests {
         check("PATCH", "/v1/b/accounts/alice", "b Update(AccountId(\"alice\"))");
         check("GET", "/v1/a/accounts/al%69ce/balance", "a Balance(AccountId(\"alice\"))");
         check("POST", "/v1/a/accounts/x/debit", "a Post(Debit, AccountId(\"x\"))");
+        check("POST", "/v1/a/batch", "a Batch");
+        check("GET", "/v1/a/batch", "405 POST");
+        check("POST", "/v1/a/batch/x", "404 no_such_route");
         check("POST", "/v1/a/accounts/x/credit", "a Post(Credit, AccountId(\"x\"))");
         check("GET", "/v1/a/accounts/x/transactions", "a Transactions(AccountId(\"x\"))");
         check("GET", "/v1/a/trial-balance", "a Trial");
@@ -230,7 +247,7 @@ mod tests {
             "/v1/a/accounts/x/holds",
             "/v1/a/transactions",
             "/v1/a/trial-balance/x",
-            "/v1/a/batch",
+            "/v1/a/batches",
             "/v1/transfers",
             "/V1/a/accounts",
             "/openapi.json",

@@ -1,6 +1,7 @@
 //! The gateway over real sockets, between a client and account nodes that say what a test wants.
 
 mod routed;
+mod several;
 
 use super::{
     front::{Front, HttpFront, TrunkFront},
@@ -166,6 +167,7 @@ async fn ask(gateway: &Front, method: &str, path: &str, body: &str) -> (u16, Str
     let answer = match step {
         request::Step::Answer(answer) => answer,
         request::Step::Ask(job) => job.answer().await,
+        request::Step::Several(several) => several.answer().await,
     };
     (answer.status, String::from_utf8(answer.body).unwrap())
 }
@@ -430,7 +432,7 @@ fn the_http_front_marks_every_answer_once() {
     run(async {
         let node = Node::start("a-1", &[0, 1], |_, call, _| match call {
             Call::Query(_) => Some(Reply::Account(account("alice", 1))),
-            call @ Call::Execute(_) => refused(call),
+            call @ (Call::Execute(_) | Call::Batch(_)) => refused(call),
         })
         .await;
         let edge = Edge::new(HttpFront(gateway(&[&node], AMPLE)));

@@ -6,8 +6,8 @@ use crate::generate::{
 use proptest::{collection::vec, option, prelude::*};
 use std::fmt;
 use wire::{
-    Call, Code, Command, Decoder, Done, Encoder, Flaw, Outcome, PartitionId, Posting, Reply, Seq,
-    Timestamp, TransactionId,
+    Batch, Call, Code, Command, Decoder, Done, Encoder, Flaw, Outcome, PartitionId, Posting, Reply,
+    Seq, Timestamp, TransactionId,
     call::Failure,
     command::KeyOrigin,
     limits,
@@ -88,7 +88,9 @@ fn books() -> impl Strategy<Value = Books> {
 }
 
 fn call() -> impl Strategy<Value = Call> {
-    prop_oneof![command().prop_map(Call::Execute), query().prop_map(Call::Query)]
+    let batch = (any::<bool>(), vec(command(), 0..4))
+        .prop_map(|(atomic, commands)| Call::Batch(Batch { atomic, commands }));
+    prop_oneof![command().prop_map(Call::Execute), query().prop_map(Call::Query), batch]
 }
 
 fn reply() -> impl Strategy<Value = Reply> {
@@ -112,6 +114,8 @@ fn reply() -> impl Strategy<Value = Reply> {
         (partitions, vec(state(), 0..4), any::<bool>())
             .prop_map(|(partitions, rows, more)| Reply::Accounts { partitions, rows, more }),
         vec(books(), 0..4).prop_map(Reply::Trial),
+        vec(prop_oneof![outcome().prop_map(Ok), failure.clone().prop_map(Err)], 0..4)
+            .prop_map(Reply::Batch),
         failure.prop_map(Reply::Failed),
     ]
 }

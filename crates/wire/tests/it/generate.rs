@@ -3,7 +3,7 @@
 
 use proptest::{collection::vec, option, prelude::*, sample::select};
 use wire::{
-    AccountId, AccountState, Action, Amount, Currency, Fingerprint, KeyHash, Kind, Refusal,
+    AccountId, AccountState, Action, Amount, Code, Currency, Fingerprint, KeyHash, Kind, Refusal,
     Refused, Status, Timestamp,
     command::{KeyOrigin, Post, Update},
     limits,
@@ -111,8 +111,10 @@ pub(crate) fn refused() -> impl Strategy<Value = Refused> {
     let funds = (any::<(i64, i64)>(), currency()).prop_map(|((available, asked), currency)| {
         Refusal::InsufficientFunds { available, asked, currency }
     });
-    (prop_oneof![3 => plain, 1 => not_empty, 1 => mismatch, 1 => funds], request_id())
-        .prop_map(|(refusal, request_id)| Refused { refusal, request_id })
+    let batch = (any::<u16>(), select(vec![Code::InsufficientFunds, Code::NoSuchAccount]))
+        .prop_map(|(index, code)| Refusal::Batch { index, code });
+    let any = prop_oneof![3 => plain, 1 => not_empty, 1 => mismatch, 1 => funds, 1 => batch];
+    (any, request_id()).prop_map(|(refusal, request_id)| Refused { refusal, request_id })
 }
 
 pub(crate) fn request_id() -> impl Strategy<Value = Box<str>> {

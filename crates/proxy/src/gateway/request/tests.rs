@@ -73,6 +73,7 @@ impl<'a> Given<'a> {
     fn job(&self) -> Job {
         match self.take(&desk()) {
             Step::Ask(job) => job,
+            Step::Several(_) => panic!("a batch"),
             Step::Answer(answer) => panic!("{}", String::from_utf8_lossy(&answer.body)),
         }
     }
@@ -83,6 +84,7 @@ impl<'a> Given<'a> {
 fn check(given: Given<'_>, expected: &str) {
     let got = match given.take(&desk()) {
         Step::Ask(_) => "asks".to_owned(),
+        Step::Several(_) => "asks several".to_owned(),
         Step::Answer(answer) => {
             assert_eq!(answer.content_type, "application/problem+json");
             let body: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
@@ -108,6 +110,8 @@ const DEBIT: &str = r#"{"amount":4500,"currency":"EUR"}"#;
 fn sound_requests_ask_the_ledger() {
     check(given("POST", "/v1/a/accounts/alice/debit", DEBIT), "asks");
     check(given("POST", "/v1/b/accounts/alice/credit?", DEBIT), "asks");
+    let batch = r#"{"transactions":[{"account":"x","kind":"debit","amount":1,"currency":"EUR"}]}"#;
+    check(given("POST", "/v1/a/batch", batch), "asks several");
     check(given("POST", "/v1/a/accounts", r#"{"currency":"EUR"}"#), "asks");
     check(given("PATCH", "/v1/a/accounts/alice", r#"{"status":"closed"}"#), "asks");
     check(given("GET", "/v1/a/accounts?limit=1000", ""), "asks");
