@@ -1,16 +1,18 @@
-//! Keeps journals: the engine traits, the SQLite engine behind them, the projector, and `verify`.
+//! Keeps journals: the engine traits, the SQLite and the PostgreSQL engine behind them, the projector, and `verify`.
 //!
 //! Everything here blocks, and is called by threads that may wait. It decides nothing about money:
 //! records come from `ledger` and go back to it.
 
 mod block;
 mod change;
+mod copy;
 mod ends;
 pub mod engine;
 mod error;
 mod history;
 mod listing;
 mod near;
+pub mod postgres;
 mod records;
 pub mod sqlite;
 mod tail;

@@ -7,9 +7,10 @@
 //! nodes/<id>.lock          held by the process of that id while it lives, and stamped by it
 //! ```
 
+pub(crate) mod archive;
 mod committer;
-pub(crate) mod files;
-pub(crate) mod journal;
+mod files;
+mod journal;
 mod member;
 mod meta;
 mod projector;
@@ -20,7 +21,7 @@ mod snapshot;
 mod take;
 mod turnstile;
 mod views;
-pub(crate) mod views_copy;
+mod views_copy;
 mod wal;
 
 use crate::{

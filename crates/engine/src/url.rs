@@ -2,7 +2,8 @@
 
 use crate::{
     engine::{Engine, Settings},
-    error::{EngineError, Kind},
+    error::EngineError,
+    postgres::Postgres,
     sqlite::Sqlite,
 };
 use std::{fmt, path::PathBuf};
@@ -28,9 +29,7 @@ pub struct PostgresUrl(String);
 pub fn open(url: &EngineUrl, settings: &Settings) -> Result<Box<dyn Engine>, EngineError> {
     match url {
         EngineUrl::Sqlite(folder) => Ok(Box::new(Sqlite::open(folder, settings)?)),
-        EngineUrl::Postgres(url) => {
-            Err(EngineError::new(Kind::Unsupported, url, "this build has no PostgreSQL engine"))
-        }
+        EngineUrl::Postgres(url) => Ok(Box::new(Postgres::open(url, settings)?)),
     }
 }
 

@@ -8,13 +8,15 @@
 mod audit;
 
 use crate::{
+    copy::ViewsCopy,
     error::{EngineError, Kind},
-    sqlite::{files::Files, journal::Journal, views_copy::ViewsReader},
+    postgres::archive::PostgresArchive,
+    records::{Fence, Records},
+    sqlite::archive::SqliteArchive,
     url::EngineUrl,
 };
 use audit::Audit;
 use ledger::Chain;
-use std::path::Path;
 use wire::{Epoch, PartitionId, Seq, ServiceTag, query::CurrencyBooks};
 
 /// Complaints of one partition that are listed one by one; the rest are counted.
@@ -72,52 +74,58 @@ impl Report {
     }
 }
 
-/// Verifies the engine at `url`.
+/// What a verification reads of an engine.
+pub(crate) trait Archive: Records {
+    /// Partitions of the service.
+    fn partitions(&self) -> u16;
+
+    /// The fence row of a partition and the number of its last record, in one snapshot.
+    fn fence_and_end(&self, partition: PartitionId) -> Result<(Fence, Seq), EngineError>;
+
+    /// The views of one partition; `None` where there are none: they are made again.
+    fn views(&self, partition: PartitionId) -> Result<Option<ViewsCopy>, EngineError>;
+
+    /// Blocks of the views that belong to no account, or reach beyond its version.
+    fn orphans(&self) -> Result<u64, EngineError>;
+}
+
+/// Verifies the engine at `url`, beside whoever runs on it.
 ///
 /// # Errors
-/// When there is no such engine, or it cannot be read at all.
+/// When there is no such engine, it is another service's, or it cannot be read at all.
 pub fn verify(
     url: &EngineUrl,
     service: &str,
     progress: impl FnMut(Progress),
 ) -> Result<Report, VerifyError> {
     match url {
-        EngineUrl::Sqlite(folder) => verify_sqlite(folder, service, progress),
-        EngineUrl::Postgres(url) => {
-            Err(EngineError::new(Kind::Unsupported, url, "cannot be verified yet").into())
+        EngineUrl::Sqlite(folder) => {
+            audit(&SqliteArchive::open(folder, service)?, service, progress)
         }
+        EngineUrl::Postgres(url) => audit(&PostgresArchive::open(url, service)?, service, progress),
     }
 }
 
-fn verify_sqlite(
-    folder: &Path,
+fn audit(
+    archive: &impl Archive,
     service: &str,
     mut progress: impl FnMut(Progress),
 ) -> Result<Report, VerifyError> {
-    let files = Files::existing(folder)?;
-    let journal = Journal::open(&files)?;
-    let meta = journal.meta()?;
-    meta.check_format(&files)?;
-    if meta.service != service {
-        let what = format!("is service {:?}, not {service:?}", meta.service);
-        return Err(EngineError::new(Kind::Mismatch, folder.display(), what).into());
-    }
-    let partitions_count = meta.partitions(&files)?;
+    let partitions_count = archive.partitions();
     let tag = ServiceTag::of(service);
-    let views = ViewsReader::open(&files, tag)?;
     let mut partitions = Vec::with_capacity(usize::from(partitions_count));
     for partition in (0..partitions_count).map(PartitionId) {
-        let mut audit = Audit::new(&journal, tag, partition);
+        let mut audit = Audit::new(archive, tag, partition);
         let mut told = |records_done, records_count| {
             progress(Progress { partition, partitions_count, records_done, records_count });
         };
-        if let Err(error) = audit.run(views.as_ref(), &mut told) {
+        if let Err(error) = audit.run(&mut told) {
             audit.failed(error)?;
         }
         partitions.push(audit.report);
     }
-    if let (Some(views), Some(first)) = (&views, partitions.first_mut()) {
-        match views.orphans() {
+    if let Some(first) = partitions.first_mut() {
+        match archive.orphans() {
             Ok(0) => (),
             Ok(count) => first.problem(format!("views: {count} blocks are no account's")),
             Err(error) if error.kind == Kind::Corrupt => first.problem(error.to_string()),
@@ -125,6 +133,15 @@ fn verify_sqlite(
         }
     }
     Ok(Report { service: service.to_string(), partitions })
+}
+
+/// Refuses to verify one service as another.
+pub(crate) fn check_service(place: &str, stored: &str, wanted: &str) -> Result<(), EngineError> {
+    if stored == wanted {
+        return Ok(());
+    }
+    let what = format!("is service {stored:?}, not {wanted:?}");
+    Err(EngineError::new(Kind::Mismatch, place, what))
 }
 
 impl PartitionReport {

@@ -3,7 +3,7 @@
 mod client;
 mod renewable;
 
-pub use self::client::{ClientTls, Spoken};
+pub use self::client::{ClientTls, Spoken, system};
 pub(crate) use self::renewable::Renewable;
 
 use std::{

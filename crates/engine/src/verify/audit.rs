@@ -3,20 +3,17 @@
 use crate::{
     block,
     change::Posted,
+    copy::{Digest, ViewsCopy},
     error::{EngineError, Kind},
-    records::{Fence, Order, Range, RawRecord, Records},
-    sqlite::{
-        journal::Journal,
-        views_copy::{Digest, ViewsCopy, ViewsReader},
-    },
-    verify::PartitionReport,
+    records::{Fence, Order, Range, RawRecord},
+    verify::{Archive, PartitionReport},
 };
 use ledger::{Auditor, Record, Verdict};
 use stdx::Map;
 use wire::{AccountId, Epoch, PartitionId, Seq, ServiceTag};
 
-pub(super) struct Audit<'a> {
-    journal: &'a Journal,
+pub(super) struct Audit<'a, A> {
+    archive: &'a A,
     auditor: Auditor,
     /// Digests of the postings as far as the views reach.
     postings: Map<AccountId, Digest>,
@@ -27,14 +24,10 @@ pub(super) struct Audit<'a> {
     pub(super) report: PartitionReport,
 }
 
-impl<'a> Audit<'a> {
-    pub(super) fn new(
-        journal: &'a Journal,
-        service: ServiceTag,
-        partition: PartitionId,
-    ) -> Audit<'a> {
+impl<'a, A: Archive> Audit<'a, A> {
+    pub(super) fn new(archive: &'a A, service: ServiceTag, partition: PartitionId) -> Audit<'a, A> {
         Audit {
-            journal,
+            archive,
             auditor: Auditor::new(service, partition),
             postings: Map::default(),
             epoch_last: Epoch(0),
@@ -53,13 +46,9 @@ impl<'a> Audit<'a> {
     }
 
     /// The views are copied first, so that the journal reaches at least as far.
-    pub(super) fn run(
-        &mut self,
-        views: Option<&ViewsReader>,
-        progress: &mut dyn FnMut(u64, u64),
-    ) -> Result<(), EngineError> {
-        let copy = self.copy(views)?;
-        let (fence, end) = self.journal.fence_and_end(self.report.partition)?;
+    pub(super) fn run(&mut self, progress: &mut dyn FnMut(u64, u64)) -> Result<(), EngineError> {
+        let copy = self.copy()?;
+        let (fence, end) = self.archive.fence_and_end(self.report.partition)?;
         self.report.epoch = fence.epoch;
         if let Some(copy) = copy {
             let mark = copy.mark.seq;
@@ -77,10 +66,10 @@ impl<'a> Audit<'a> {
         Ok(())
     }
 
-    fn copy(&mut self, views: Option<&ViewsReader>) -> Result<Option<ViewsCopy>, EngineError> {
-        let Some(views) = views else { return Ok(None) };
-        match views.copy(self.report.partition) {
-            Ok(mut copy) => {
+    fn copy(&mut self) -> Result<Option<ViewsCopy>, EngineError> {
+        match self.archive.views(self.report.partition) {
+            Ok(None) => Ok(None),
+            Ok(Some(mut copy)) => {
                 self.report.watermark = copy.mark.seq;
                 copy.problems.drain(..).for_each(|what| self.report.problem(what));
                 Ok(Some(copy))
@@ -101,7 +90,7 @@ impl<'a> Audit<'a> {
         while !self.is_broken && self.auditor.chain().seq < to {
             let first = self.auditor.chain().seq.next();
             let records =
-                self.journal.rows(Range { partition, first, last: to }, Order::Forward)?;
+                self.archive.rows(Range { partition, first, last: to }, Order::Forward)?;
             if records.is_empty() {
                 self.report.problem(format!("record {} is missing", first.0));
                 self.is_broken = true;

@@ -7,8 +7,12 @@
 //! Goals: CPU per projected transaction, commits a second of one process. No goal: the latency of
 //! the disk.
 
-use crate::support::{Rig, SqliteRig, command, commit, open, post, take};
-use engine::Write;
+use crate::{
+    cluster::{Cluster, cluster},
+    postgres::PostgresRig,
+    support::{Rig, SqliteRig, command, commit, open, post, take},
+};
+use engine::{Engine, Write};
 use ledger::{Hash, Partition, Record};
 use std::{fs, sync::Arc, time::Instant};
 use stdx::Rng;
@@ -139,12 +143,10 @@ fn bench_project() {
     }
 }
 
-fn commits(partitions_count: u16) {
-    let mut rig = SqliteRig::new();
-    rig.partitions = 8;
-    let engine = rig.open("a-1").unwrap();
+/// `besides` is asked while the engine is still open.
+fn commits(engine: &dyn Engine, what: &str, partitions_count: u16, besides: impl Fn() -> String) {
     let partitions: Vec<_> = (0..partitions_count).map(PartitionId).collect();
-    let tenures = take(&*engine, &partitions);
+    let tenures = take(engine, &partitions);
     let mut presses: Vec<_> = tenures.into_iter().map(|it| Press::new(it, 100)).collect();
     let mut committer = engine.committer().unwrap();
     let opens: Vec<Write> = presses.iter_mut().map(|it| it.opens(0, 100).1).collect();
@@ -167,22 +169,40 @@ fn commits(partitions_count: u16) {
     let total: f64 = took.iter().sum();
     took.sort_by(f64::total_cmp);
     let at = |per_mille: usize| took[(took.len() - 1) * per_mille / 1_000];
-    let length = |name: &str| fs::metadata(rig.folder.join(name)).unwrap().len() / 1_000_000;
     report(&format!(
-        "commit: {partitions_count} records of {bytes} bytes: {:.0}/s, p50 {:.0} us, p99 {:.0}, \
-         p99.9 {:.0}, CPU {cpu:.0} us; WAL {} MB, database {} MB",
+        "commit: {what}, {partitions_count} records of {bytes} bytes: {:.0}/s, p50 {:.0} us, \
+         p99 {:.0}, p99.9 {:.0}, CPU {cpu:.0} us{}",
         rounds as f64 * 1e6 / total,
         at(500),
         at(990),
         at(999),
-        length("journal.db-wal"),
-        length("journal.db"),
+        besides(),
     ));
 }
 
 #[test]
 fn bench_commit() {
     for partitions_count in [1, 8] {
-        commits(partitions_count);
+        let mut rig = SqliteRig::new();
+        rig.partitions = 8;
+        let length = |name: &str| fs::metadata(rig.folder.join(name)).unwrap().len() / 1_000_000;
+        let lengths = || {
+            format!("; WAL {} MB, database {} MB", length("journal.db-wal"), length("journal.db"))
+        };
+        commits(&*rig.open("a-1").unwrap(), "SQLite", partitions_count, lengths);
+    }
+}
+
+/// With its syncs on as a benchmark, over TCP on the same machine.
+#[test]
+fn bench_commit_postgres() {
+    for partitions_count in [1, 8] {
+        let own = || Cluster::start(&["fsync = on"], &[]);
+        let cluster =
+            if size(0, 1) == 0 { cluster() } else { own().map(|it| &*Box::leak(Box::new(it))) };
+        let Some(cluster) = cluster else { return };
+        let mut rig = PostgresRig::within(cluster);
+        rig.partitions = 8;
+        commits(&*rig.open("a-1").unwrap(), "PostgreSQL", partitions_count, String::new);
     }
 }

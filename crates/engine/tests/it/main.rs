@@ -5,6 +5,10 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic, in its helpers too")]
 
 mod bench;
+mod cluster;
+mod postgres;
+mod postgres_faults;
+mod postgres_tls;
 mod sqlite;
 mod suite;
 mod support;

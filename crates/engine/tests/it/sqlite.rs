@@ -9,7 +9,7 @@ use rusqlite::params;
 use stdx::Rng;
 use wire::{Kind as PostKind, Seq};
 
-crate::suite::suite!(SqliteRig::new();
+crate::suite::suite!(Some(SqliteRig::new());
     a_batch_is_let_in_once,
     the_fence_compares_epoch_number_and_hash,
     a_new_tenure_fences_the_old,

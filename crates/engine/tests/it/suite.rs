@@ -14,12 +14,15 @@ use wire::{
     query::{Filter, History, Listing},
 };
 
-/// Every test of the suite, for a rig.
+/// Every test of the suite, for a rig; `None` is one that is not to be had here.
 macro_rules! suite {
     ($rig:expr; $($test:ident),* $(,)?) => { $(
         #[test]
         fn $test() {
-            crate::suite::$test(&$rig);
+            let rig: Option<_> = $rig;
+            if let Some(rig) = &rig {
+                crate::suite::$test(rig);
+            }
         }
     )* };
 }

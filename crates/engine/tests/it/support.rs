@@ -41,7 +41,7 @@ pub(crate) struct SqliteRig {
 static COUNTER: AtomicU64 = AtomicU64::new(1);
 
 /// A number that no other call of this process gets.
-fn fresh() -> u64 {
+pub(crate) fn fresh() -> u64 {
     COUNTER.fetch_add(1, Ordering::Relaxed)
 }
 

@@ -54,7 +54,7 @@ fn honest_books_are_sound_while_the_node_runs_and_after() {
         assert_eq!(found.transactions_count, teller.postings.len() as u64);
         assert_eq!(found.accounts_count, teller.partition.accounts().count() as u64);
         let items = teller.records.iter().map(|(record, _)| record.items.len() as u64);
-        assert_eq!(found.commands_count, items.sum());
+        assert_eq!(found.commands_count, items.sum::<u64>());
         assert_eq!(found.epoch.0, 1);
     }
     assert_eq!(seen.last().map(|it| (it.records_done, it.records_count)), Some((30, 30)));

@@ -73,7 +73,7 @@ impl ClientTls {
     pub fn load(ca: Option<&Path>, spoken: Spoken) -> Result<ClientTls, TlsError> {
         let (path, roots) = match ca {
             Some(path) => (path.to_owned(), authorities(path)?),
-            None => system()?,
+            None => system_bundle()?,
         };
         let mut hasher = blake3::Hasher::new();
         for root in &roots.roots {
@@ -115,9 +115,17 @@ impl ClientTls {
     }
 }
 
+/// The authorities that this system trusts.
+///
+/// # Errors
+/// When they are at none of the usual places.
+pub fn system() -> Result<RootCertStore, TlsError> {
+    system_bundle().map(|(_, roots)| roots)
+}
+
 /// The authorities of the first bundle that there is. One that cannot be read as a certificate of
 /// an authority is left out, as everybody does.
-fn system() -> Result<(PathBuf, RootCertStore), TlsError> {
+fn system_bundle() -> Result<(PathBuf, RootCertStore), TlsError> {
     for path in BUNDLES.map(Path::new).into_iter().filter(|it| it.is_file()) {
         let mut roots = RootCertStore::empty();
         if roots.add_parsable_certificates(super::certificates(path)?).0 != 0 {

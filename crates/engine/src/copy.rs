@@ -1,0 +1,61 @@
+//! A copy of one partition's views, for `verify`.
+//!
+//! Accounts, external balances and mark come out of one snapshot. Blocks are never changed and only
+//! ever added, so those up to an account's version in that snapshot may be read after it.
+
+use ledger::{Chain, Hash};
+use std::collections::BTreeMap;
+use wire::{AccountId, AccountState, Currency, Posting};
+
+/// The views of one partition at its mark.
+#[derive(Debug)]
+pub(crate) struct ViewsCopy {
+    pub(crate) mark: Chain,
+    pub(crate) external: Vec<(Currency, i128)>,
+    pub(crate) accounts: BTreeMap<AccountId, Copied>,
+    /// What is wrong in them whatever the journal says.
+    pub(crate) problems: Vec<String>,
+}
+
+/// An account, and its postings as a digest.
+#[derive(Debug)]
+pub(crate) struct Copied {
+    /// The views' own number of the account.
+    pub(crate) number: i64,
+    pub(crate) state: AccountState,
+    pub(crate) postings: Digest,
+}
+
+/// Stands for a list of postings: equal ones have equal digests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Digest {
+    pub(crate) count: u64,
+    hash: Hash,
+}
+
+impl Default for Digest {
+    fn default() -> Digest {
+        Digest { count: 0, hash: Hash::NONE }
+    }
+}
+
+impl Digest {
+    /// Takes in the next posting, as a block has it.
+    pub(crate) fn add(&mut self, posting: &[u8]) {
+        self.count += 1;
+        self.hash = Hash::of(&[&self.hash.0, posting].concat());
+    }
+}
+
+/// What a block's row says of its postings: versions, times, count.
+pub(crate) fn of_postings(postings: &[Posting]) -> Option<[i64; 5]> {
+    let (first, last) = (postings.first()?, postings.last()?);
+    let number = |version| i64::try_from(version).ok();
+    Some([
+        number(first.version)?,
+        number(last.version)?,
+        first.created_at.0,
+        last.created_at.0,
+        i64::try_from(postings.len()).ok()?,
+    ])
+}

@@ -1,0 +1,417 @@
+//! Brings records into the views: one transaction of few statements, whatever their number.
+//!
+//! It begins by comparing each partition's mark with where its records would continue, so a
+//! projector whose partition somebody else projects writes nothing at all. All of its statements
+//! are sent at once. Its COMMIT is as durable as the journal's: an owner forgets what the views
+//! have, and a database that comes back without it would have it answer from older balances.
+
+use crate::{
+    block,
+    change::{Change, Changes, Posted},
+    ends::Ends,
+    engine::Projector,
+    error::{EngineError, ProjectError},
+    postgres::{
+        Doors,
+        failure::Failure,
+        keys::{self, Rows},
+        limits::Purpose,
+        link::{Link, param},
+        reading::{Reading, Reads, hash, partition},
+    },
+    views::Views,
+};
+use ledger::{Chain, Hash, Record};
+use std::{collections::BTreeMap, sync::Arc};
+use tokio_postgres::error::SqlState;
+use wire::{AccountId, AccountState, Currency, PartitionId, ServiceTag, Timestamp};
+
+/// The projector thread's end of the engine.
+pub(crate) struct PostgresProjector {
+    doors: Doors,
+    link: Link,
+    reads: Reads,
+    service: ServiceTag,
+    /// Set while the views are made again: keys of days before this one are over.
+    keys_from: i64,
+    writes: Writes,
+}
+
+/// The statements of a projection.
+struct Writes {
+    marks: String,
+    read_marks: String,
+    external: String,
+    posts: String,
+    states: String,
+    blocks: String,
+}
+
+/// Columns of the marks.
+#[derive(Default)]
+struct Marks {
+    partitions: Vec<i32>,
+    seqs_before: Vec<i64>,
+    hashes_before: Vec<Vec<u8>>,
+    seqs: Vec<i64>,
+    hashes: Vec<Vec<u8>>,
+    times: Vec<i64>,
+}
+
+/// Columns of the external balances.
+#[derive(Default)]
+struct External {
+    partitions: Vec<i32>,
+    currencies: Vec<String>,
+    balances: Vec<String>,
+}
+
+/// Columns of accounts that were posted to.
+#[derive(Default)]
+struct Posts<'a> {
+    partitions: Vec<i32>,
+    ids: Vec<&'a str>,
+    posted: Vec<i64>,
+    versions: Vec<i64>,
+    times: Vec<i64>,
+}
+
+/// Columns of accounts that were opened or changed.
+#[derive(Default)]
+struct States {
+    partitions: Vec<i32>,
+    ids: Vec<String>,
+    currencies: Vec<String>,
+    statuses: Vec<i32>,
+    posted: Vec<i64>,
+    held: Vec<i64>,
+    overdraft_limits: Vec<i64>,
+    versions: Vec<i64>,
+    created: Vec<i64>,
+    updated: Vec<i64>,
+    metadata: Vec<String>,
+}
+
+/// Columns of blocks of postings.
+#[derive(Default)]
+struct Blocks<'a> {
+    partitions: Vec<i32>,
+    ids: Vec<&'a str>,
+    first_versions: Vec<i64>,
+    last_versions: Vec<i64>,
+    first_times: Vec<i64>,
+    last_times: Vec<i64>,
+    counts: Vec<i32>,
+    postings: Vec<Vec<u8>>,
+}
+
+impl PostgresProjector {
+    pub(crate) fn open(doors: &Doors) -> Result<PostgresProjector, EngineError> {
+        let (doors, schema, service) = (doors.clone(), &doors.schema, doors.service);
+        let writes = Writes {
+            marks: schema.sql(
+                "UPDATE @marks m SET seq = w.seq, hash = w.hash, time = w.time
+                 FROM unnest($1::int4[], $2::int8[], $3::bytea[], $4::int8[], $5::bytea[],
+                             $6::int8[])
+                    AS w(partition, seq_before, hash_before, seq, hash, time)
+                 WHERE m.partition = w.partition AND m.seq = w.seq_before
+                   AND m.hash = w.hash_before",
+            ),
+            read_marks: schema
+                .sql("SELECT partition, seq, hash FROM @marks WHERE partition = ANY($1)"),
+            external: schema.sql(
+                "INSERT INTO @external (partition, currency, balance)
+                 SELECT partition, currency, balance::numeric
+                 FROM unnest($1::int4[], $2::text[], $3::text[]) AS w(partition, currency, balance)
+                 ON CONFLICT (partition, currency) DO UPDATE SET balance = excluded.balance",
+            ),
+            posts: schema.sql(
+                "UPDATE @accounts a SET posted = w.posted, version = w.version, updated_at = w.time
+                 FROM unnest($1::int4[], $2::text[], $3::int8[], $4::int8[], $5::int8[])
+                    AS w(partition, id, posted, version, time)
+                 WHERE a.partition = w.partition AND a.id = w.id AND a.version < w.version",
+            ),
+            states: schema.sql(
+                "INSERT INTO @accounts AS a (partition, id, currency, status, posted, held,
+                    overdraft_limit, version, created_at, updated_at, metadata)
+                 SELECT * FROM unnest($1::int4[], $2::text[], $3::text[], $4::int4[], $5::int8[],
+                    $6::int8[], $7::int8[], $8::int8[], $9::int8[], $10::int8[], $11::text[])
+                 ON CONFLICT (partition, id) DO UPDATE SET
+                    status = excluded.status, posted = excluded.posted, held = excluded.held,
+                    overdraft_limit = excluded.overdraft_limit, version = excluded.version,
+                    updated_at = excluded.updated_at, metadata = excluded.metadata
+                 WHERE a.version < excluded.version",
+            ),
+            blocks: schema.sql(
+                "INSERT INTO @blocks (account, first_version, last_version, first_time, last_time,
+                    count, postings)
+                 SELECT a.number, w.first_version, w.last_version, w.first_time, w.last_time,
+                    w.count, w.postings
+                 FROM unnest($1::int4[], $2::text[], $3::int8[], $4::int8[], $5::int8[],
+                             $6::int8[], $7::int4[], $8::bytea[])
+                    AS w(partition, id, first_version, last_version, first_time, last_time, count,
+                         postings)
+                 JOIN @accounts a ON a.partition = w.partition AND a.id = w.id",
+            ),
+        };
+        let (link, reads) = (doors.link(Purpose::Project)?, Reads::of(schema));
+        Ok(PostgresProjector { link, doors, reads, service, keys_from: i64::MIN, writes })
+    }
+
+    /// For a journal that is brought into the views anew, and ends at this time: the keys that are
+    /// too old by then are left out.
+    pub(crate) fn leave_out_keys_before(&mut self, end: Timestamp) {
+        self.keys_from = keys::first_day(end);
+    }
+
+    fn write(&self, ends: &Ends, changes: Changes<'_>) -> Result<(), Stop> {
+        let mut used = changes.keys;
+        used.retain(|(.., time)| self.keys_from <= keys::day(*time));
+        let mut accounts: Vec<_> = changes.accounts.into_iter().collect();
+        accounts.sort_unstable_by_key(|(key, _)| *key); // The order of the index of ids.
+        let (mut posts, mut states, mut blocks) =
+            (Posts::default(), States::default(), Blocks::default());
+        for ((partition, id), change) in &accounts {
+            self.add(*partition, id, change, (&mut posts, &mut states, &mut blocks))?;
+        }
+        let marks = Marks::of(ends);
+        let external = External::of(&changes.external);
+        let keys = keys::prepare(&self.link, &self.doors.schema, used)?;
+        let open = self.link.begin("BEGIN")?;
+        let counts = self.send(&marks, &external, &posts, &states, &blocks, &keys)?;
+        let deposed =
+            if counts[0] < count(&marks.partitions) { self.deposed(ends)? } else { vec![] };
+        if !deposed.is_empty() {
+            return Err(Stop::Deposed(deposed));
+        }
+        if counts[2] != count(&posts.ids) || counts[4] != count(&blocks.ids) {
+            let what = "an account of the journal is missing in the views, or too new";
+            return Err(Failure::from(self.link.corrupt(what.to_owned())).into());
+        }
+        Ok(open.commit()?)
+    }
+
+    /// What one account's change adds to the columns.
+    fn add<'a>(
+        &self,
+        partition: PartitionId,
+        id: &'a AccountId,
+        change: &Change<'_>,
+        (posts, states, blocks): (&mut Posts<'a>, &mut States, &mut Blocks<'a>),
+    ) -> Result<(), Failure> {
+        match (&change.patch.state, change.patch.last) {
+            (None, None) => return Ok(()),
+            // The usual case: postings alone.
+            (None, Some(last)) => {
+                posts.partitions.push(partition.0.into());
+                posts.ids.push(id.as_str());
+                posts.posted.push(last.posted);
+                posts.versions.push(self.number(last.version)?);
+                posts.times.push(last.time.0);
+            }
+            (Some(_), _) => {
+                let state = change.patch.apply(None);
+                let state = state.ok_or_else(|| self.link.corrupt("no state".to_owned()))?;
+                let version = self.number(state.version)?;
+                states.push(partition, state, version);
+            }
+        }
+        let mut rest = &change.postings[..];
+        while !rest.is_empty() {
+            let (taken, data) = block_of(rest);
+            let (these, others) = rest.split_at(taken);
+            rest = others;
+            let (Some(first), Some(last)) = (these.first(), these.last()) else { break };
+            blocks.partitions.push(partition.0.into());
+            blocks.ids.push(id.as_str());
+            blocks.first_versions.push(self.number(first.version)?);
+            blocks.last_versions.push(self.number(last.version)?);
+            blocks.first_times.push(first.time.0);
+            blocks.last_times.push(last.time.0);
+            blocks.counts.push(i32::try_from(taken).expect("at most BLOCK_POSTINGS_MAX"));
+            blocks.postings.push(data);
+        }
+        Ok(())
+    }
+
+    fn send(
+        &self,
+        marks: &Marks,
+        external: &External,
+        posts: &Posts<'_>,
+        states: &States,
+        blocks: &Blocks<'_>,
+        keys: &[Rows],
+    ) -> Result<Vec<u64>, Failure> {
+        let marks = [
+            param(&marks.partitions),
+            param(&marks.seqs_before),
+            param(&marks.hashes_before),
+            param(&marks.seqs),
+            param(&marks.hashes),
+            param(&marks.times),
+        ];
+        let external =
+            [param(&external.partitions), param(&external.currencies), param(&external.balances)];
+        let posts = [
+            param(&posts.partitions),
+            param(&posts.ids),
+            param(&posts.posted),
+            param(&posts.versions),
+            param(&posts.times),
+        ];
+        let states = [
+            param(&states.partitions),
+            param(&states.ids),
+            param(&states.currencies),
+            param(&states.statuses),
+            param(&states.posted),
+            param(&states.held),
+            param(&states.overdraft_limits),
+            param(&states.versions),
+            param(&states.created),
+            param(&states.updated),
+            param(&states.metadata),
+        ];
+        let blocks = [
+            param(&blocks.partitions),
+            param(&blocks.ids),
+            param(&blocks.first_versions),
+            param(&blocks.last_versions),
+            param(&blocks.first_times),
+            param(&blocks.last_times),
+            param(&blocks.counts),
+            param(&blocks.postings),
+        ];
+        let of_days: Vec<_> = keys
+            .iter()
+            .map(|it| [param(&it.keys), param(&it.partitions), param(&it.seqs), param(&it.places)])
+            .collect();
+        let mut batch: Vec<(&str, &[_])> = vec![
+            (&self.writes.marks, &marks),
+            (&self.writes.external, &external),
+            (&self.writes.posts, &posts),
+            (&self.writes.states, &states),
+            (&self.writes.blocks, &blocks),
+        ];
+        batch.extend(keys.iter().zip(&of_days).map(|(it, params)| (&*it.insert, &params[..])));
+        self.link.pipeline(&batch)
+    }
+
+    /// The partitions whose marks are not where these records have brought them.
+    fn deposed(&self, ends: &Ends) -> Result<Vec<PartitionId>, Failure> {
+        let wanted: Vec<i32> = ends.partitions.keys().map(|it| it.0.into()).collect();
+        let mut deposed: Vec<PartitionId> = ends.partitions.keys().copied().collect();
+        for row in &self.link.query(&self.writes.read_marks, &[param(&wanted)])? {
+            let (id, seq) = (partition(&self.link, row, 0)?, self.link.get::<i64>(row, 1)?);
+            let hash = hash(&self.link, row, 2)?;
+            let is_moved = ends.partitions.get(&id).is_some_and(|(_, after)| {
+                i64::try_from(after.seq.0) == Ok(seq) && after.hash == hash
+            });
+            deposed.retain(|it| *it != id || !is_moved);
+        }
+        Ok(deposed)
+    }
+
+    /// A number of the journal as the database has numbers.
+    fn number(&self, number: u64) -> Result<i64, Failure> {
+        let what = || self.link.corrupt("a number is beyond 2^63".to_owned());
+        i64::try_from(number).map_err(|_| what().into())
+    }
+}
+
+/// Why nothing was projected.
+enum Stop {
+    Deposed(Vec<PartitionId>),
+    Failed(Failure),
+}
+
+impl From<Failure> for Stop {
+    fn from(failure: Failure) -> Stop {
+        Stop::Failed(failure)
+    }
+}
+
+impl Projector for PostgresProjector {
+    fn project(&mut self, records: &[(Arc<Record>, Hash)]) -> Result<(), ProjectError> {
+        let ends = Ends::of(records, || self.link.place().to_owned())?;
+        let write = || self.write(&ends, Changes::of(records, self.service));
+        let done = match write() {
+            // The table of a day was dropped by whoever is a day ahead.
+            Err(Stop::Failed(failure)) if failure.code() == Some(&SqlState::UNDEFINED_TABLE) => {
+                write()
+            }
+            done => done,
+        };
+        done.map_err(|stop| match stop {
+            Stop::Deposed(partitions) => ProjectError::Deposed(partitions),
+            Stop::Failed(failure) => self.link.told(failure).into(),
+        })
+    }
+
+    fn watermark(&mut self, partition: PartitionId) -> Result<Chain, EngineError> {
+        Reading::plain(&self.link, &self.reads).mark(partition)
+    }
+}
+
+impl Marks {
+    fn of(ends: &Ends) -> Marks {
+        let mut marks = Marks::default();
+        let number = |it: u64| i64::try_from(it).unwrap_or(-1); // No mark is there.
+        for (partition, (before, after)) in &ends.partitions {
+            marks.partitions.push(partition.0.into());
+            marks.seqs_before.push(number(before.seq.0));
+            marks.hashes_before.push(before.hash.0.to_vec());
+            marks.seqs.push(number(after.seq.0));
+            marks.hashes.push(after.hash.0.to_vec());
+            marks.times.push(after.time.0);
+        }
+        marks
+    }
+}
+
+impl External {
+    fn of(balances: &BTreeMap<(PartitionId, Currency), i128>) -> External {
+        let mut external = External::default();
+        for ((partition, currency), balance) in balances {
+            external.partitions.push(partition.0.into());
+            external.currencies.push(currency.code().to_string());
+            external.balances.push(balance.to_string());
+        }
+        external
+    }
+}
+
+impl States {
+    fn push(&mut self, partition: PartitionId, state: AccountState, version: i64) {
+        self.partitions.push(partition.0.into());
+        self.ids.push(state.id.as_str().to_owned());
+        self.currencies.push(state.currency.code().to_string());
+        self.statuses.push((state.status as u8).into());
+        self.posted.push(state.posted);
+        self.held.push(state.held);
+        self.overdraft_limits.push(state.overdraft_limit);
+        self.versions.push(version);
+        self.created.push(state.created_at.0);
+        self.updated.push(state.updated_at.0);
+        self.metadata.push(state.metadata.into());
+    }
+}
+
+/// The first postings as one block, and how many they are.
+fn block_of(postings: &[Posted<'_>]) -> (usize, Vec<u8>) {
+    let mut data = Vec::new();
+    let mut taken = 0;
+    for posted in postings.iter().take(block::BLOCK_POSTINGS_MAX) {
+        block::encode(posted, &mut data);
+        taken += 1;
+        if block::BLOCK_BYTES_MAX <= data.len() {
+            break;
+        }
+    }
+    (taken, data)
+}
+
+fn count<T>(rows: &[T]) -> u64 {
+    u64::try_from(rows.len()).expect("a count fits 64 bits")
+}

@@ -1,0 +1,129 @@
+//! One reader thread's end of the engine: one state of everything for each call.
+
+use crate::{
+    engine::{KeyPlace, LOAD_TAIL_RECORDS_MAX, Loaded, Reader},
+    error::EngineError,
+    history, listing, near,
+    postgres::{
+        Doors,
+        failure::Failure,
+        keys,
+        limits::Purpose,
+        link::Link,
+        projector::PostgresProjector,
+        reading::{Reading, Reads},
+    },
+    records::Records,
+    tail,
+    views::Views,
+};
+use ledger::Record;
+use tokio_postgres::error::SqlState;
+use wire::{
+    AccountId, AccountState, KeyHash, PartitionId, Posting, Seq, ServiceTag, Timestamp,
+    query::{Books, History, Listing},
+};
+
+pub(crate) struct PostgresReader {
+    doors: Doors,
+    link: Link,
+    reads: Reads,
+    service: ServiceTag,
+}
+
+impl PostgresReader {
+    pub(crate) fn open(doors: &Doors) -> Result<PostgresReader, EngineError> {
+        let reads = Reads::of(&doors.schema);
+        let (doors, service) = (doors.clone(), doors.service);
+        Ok(PostgresReader { link: doors.link(Purpose::Read)?, doors, reads, service })
+    }
+
+    fn begin(&self) -> Result<Reading<'_>, EngineError> {
+        Reading::begin(&self.link, &self.reads)
+    }
+
+    /// Projects what is more than a new owner should get at once.
+    fn catch_up(&self, partition: PartitionId) -> Result<(), EngineError> {
+        let journal = Reading::plain(&self.link, &self.reads);
+        let fence = journal.fence(partition)?.chain;
+        let watermark = journal.mark(partition)?;
+        let (from, to) = (watermark.seq.0, fence.seq.0);
+        if to.saturating_sub(from) <= LOAD_TAIL_RECORDS_MAX {
+            return Ok(());
+        }
+        tracing::info!(partition = partition.0, from, to, "catching up");
+        let mut projector = PostgresProjector::open(&self.doors)?;
+        projector.leave_out_keys_before(fence.time);
+        tail::catch_up(&journal, partition, fence.seq, &mut projector)
+    }
+}
+
+impl Reader for PostgresReader {
+    fn load(&mut self, partition: PartitionId, recent_from: Seq) -> Result<Loaded, EngineError> {
+        self.catch_up(partition)?;
+        let state = self.begin()?;
+        tail::load(&state, &state, partition, recent_from)
+    }
+
+    fn recent(&mut self, partition: PartitionId, from: Seq) -> Result<Vec<Record>, EngineError> {
+        tail::recent(&self.begin()?, partition, from)
+    }
+
+    fn accounts(
+        &mut self,
+        ids: &[(PartitionId, AccountId)],
+    ) -> Result<Vec<Option<AccountState>>, EngineError> {
+        Reading::plain(&self.link, &self.reads).accounts(ids)
+    }
+
+    fn keys(
+        &mut self,
+        keys: &[(PartitionId, KeyHash)],
+    ) -> Result<Vec<Option<KeyPlace>>, EngineError> {
+        let find = || keys::find(&self.link, &self.doors.schema, keys);
+        let found = match find() {
+            // The oldest day was dropped between two looks.
+            Err(Failure::Refused(it)) if it.code == SqlState::UNDEFINED_TABLE => find(),
+            found => found,
+        };
+        found.map_err(|failure| self.link.told(failure))
+    }
+
+    fn keys_near(
+        &mut self,
+        keys: &[(PartitionId, KeyHash, Timestamp)],
+    ) -> Result<Vec<Option<KeyPlace>>, EngineError> {
+        if keys.is_empty() {
+            return Ok(Vec::new());
+        }
+        near::find(&self.begin()?, keys)
+    }
+
+    fn record(&mut self, partition: PartitionId, seq: Seq) -> Result<Option<Record>, EngineError> {
+        let journal = Reading::plain(&self.link, &self.reads);
+        Ok(journal.record(partition, seq)?.map(|(record, _)| record))
+    }
+
+    fn history(
+        &mut self,
+        partition: PartitionId,
+        history: &History,
+    ) -> Result<(Vec<Posting>, bool), EngineError> {
+        let state = self.begin()?;
+        history::page(&state, &state, self.service, partition, history)
+    }
+
+    fn list(
+        &mut self,
+        partitions: &[PartitionId],
+        listing: &Listing,
+    ) -> Result<(Vec<AccountState>, bool), EngineError> {
+        let state = self.begin()?;
+        listing::page(&state, &state, self.service, partitions, listing)
+    }
+
+    fn books(&mut self, partitions: &[PartitionId]) -> Result<Vec<Books>, EngineError> {
+        let state = self.begin()?;
+        listing::books(&state, &state, self.service, partitions)
+    }
+}

@@ -1,0 +1,152 @@
+//! The suite on PostgreSQL, and what that engine promises besides. Where PostgreSQL is not
+//! installed each test says that it is skipped, and passes.
+
+use crate::{
+    cluster::{Cluster, cluster},
+    support::{Branch, SERVICE, fresh},
+};
+use engine::{
+    Engine, EngineError, EngineUrl, Settings, postgres::Postgres, url::PostgresUrl, verify::verify,
+};
+use stdx::Rng;
+
+/// A database of its own in this process's cluster, removed with it.
+pub(crate) struct PostgresRig {
+    pub(crate) cluster: &'static Cluster,
+    pub(crate) database: String,
+    pub(crate) partitions: u16,
+}
+
+impl PostgresRig {
+    pub(crate) fn new() -> Option<PostgresRig> {
+        Some(PostgresRig::within(cluster()?))
+    }
+
+    pub(crate) fn within(cluster: &'static Cluster) -> PostgresRig {
+        let database = cluster.create(&format!("rig_{}", fresh()));
+        PostgresRig { cluster, database, partitions: 4 }
+    }
+
+    pub(crate) fn url(&self) -> PostgresUrl {
+        match EngineUrl::parse(&self.cluster.url(&self.database)) {
+            Ok(EngineUrl::Postgres(url)) => url,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub(crate) fn settings(&self, node: &str) -> Settings {
+        settings(node, self.partitions)
+    }
+
+    /// What statements on the rig's schema give.
+    pub(crate) fn sql(&self, sql: &str) -> String {
+        self.cluster.psql(&self.database, &format!("SET search_path = tollgate_{SERVICE}; {sql}"))
+    }
+
+    pub(crate) fn join(&self, settings: &Settings) -> Result<Postgres, EngineError> {
+        Postgres::open(&self.url(), settings)
+    }
+}
+
+pub(crate) fn settings(node: &str, partitions: u16) -> Settings {
+    let random = Rng::new(fresh() + (u64::from(std::process::id()) << 32)).next();
+    // Each node its own address, as if each had bound it.
+    let port = u16::try_from(10_000 + random % 50_000).unwrap();
+    Settings {
+        service: SERVICE.to_string(),
+        partitions,
+        place: 0,
+        node: node.to_string(),
+        trunk: ([127, 0, 0, 1], port).into(),
+        node_id: random,
+        incarnation: u128::from(random),
+    }
+}
+
+impl crate::support::Rig for PostgresRig {
+    fn open(&self, node: &str) -> Result<Box<dyn Engine>, EngineError> {
+        Ok(Box::new(self.join(&self.settings(node))?))
+    }
+}
+
+crate::suite::suite!(PostgresRig::new();
+    a_batch_is_let_in_once,
+    the_fence_compares_epoch_number_and_hash,
+    a_new_tenure_fences_the_old,
+    a_partition_has_one_owner,
+    what_is_given_is_for_its_successor_alone,
+    a_survey_shows_who_is_there_and_who_has_what,
+    the_rows_follow_the_fence,
+    a_name_is_borne_once,
+    what_was_acknowledged_is_there_again,
+    the_recent_past_is_loaded_and_no_more,
+    a_deposed_projector_writes_nothing,
+    reads_are_what_the_owner_has,
+    pages_are_stable_while_entries_arrive,
+    filters_choose,
+    a_page_ends_at_a_mebibyte,
+    keys_of_clients_are_found,
+    keys_are_dropped_by_the_day,
+    a_wrong_clock_costs_no_key,
+    a_minted_key_is_found_around_its_time,
+    two_nodes_commit_side_by_side,
+);
+
+/// What verify says of partition 0 after this was done to the tables; nothing is put back.
+fn problems(rig: &PostgresRig, sql: &str) -> Vec<String> {
+    rig.sql(sql);
+    let report = verify(&EngineUrl::Postgres(rig.url()), SERVICE, |_| ()).unwrap();
+    report.partitions.into_iter().next().unwrap().problems
+}
+
+#[test]
+fn verify_finds_what_was_changed_and_nothing_else() {
+    let Some(rig) = PostgresRig::new() else { return };
+    let mut branch = Branch::new(&rig);
+    branch.whatever(&mut Rng::new(5), 20);
+    branch.project();
+    branch.whatever(&mut Rng::new(6), 10);
+    let report = verify(&EngineUrl::Postgres(rig.url()), SERVICE, |_| ()).unwrap();
+    assert!(report.is_sound(), "{report:?}");
+    for (found, teller) in report.partitions.iter().zip(&branch.tellers) {
+        assert_eq!((found.head, found.watermark), (teller.partition.chain(), wire::Seq(20)));
+        assert_eq!(found.transactions_count, teller.postings.len() as u64);
+    }
+    let first = "(SELECT min(number) FROM accounts WHERE partition = 0)";
+    let block = "(SELECT min(account) FROM blocks JOIN accounts ON account = number
+                  WHERE partition = 0)";
+    for (change, back) in [
+        (
+            format!("UPDATE accounts SET posted = posted + 1 WHERE number = {first}"),
+            format!("UPDATE accounts SET posted = posted - 1 WHERE number = {first}"),
+        ),
+        (
+            format!("UPDATE blocks SET count = count + 1 WHERE account = {block}"),
+            format!("UPDATE blocks SET count = count - 1 WHERE account = {block}"),
+        ),
+        (
+            "UPDATE external SET balance = balance + 1 WHERE partition = 0".to_owned(),
+            "UPDATE external SET balance = balance - 1 WHERE partition = 0".to_owned(),
+        ),
+        (
+            "UPDATE part SET time = time + 1 WHERE part_id = 0".to_owned(),
+            "UPDATE part SET time = time - 1 WHERE part_id = 0".to_owned(),
+        ),
+        (
+            "UPDATE journal SET record = set_byte(record, 99, 255 - get_byte(record, 99))
+             WHERE partition = 0 AND seq = 25"
+                .to_owned(),
+            "UPDATE journal SET record = set_byte(record, 99, 255 - get_byte(record, 99))
+             WHERE partition = 0 AND seq = 25"
+                .to_owned(),
+        ),
+        ("INSERT INTO blocks VALUES (9999, 1, 1, 0, 0, 0, '')".to_owned(), String::new()),
+    ] {
+        assert_ne!(problems(&rig, &change), Vec::<String>::new(), "{change}");
+        if !back.is_empty() {
+            assert_eq!(problems(&rig, &back), Vec::<String>::new(), "{back}");
+        }
+    }
+    let none = verify(&EngineUrl::Postgres(rig.url()), "nobody", |_| ()).unwrap_err();
+    assert_eq!(none.0.kind, engine::Kind::Mismatch);
+}
