@@ -30,7 +30,8 @@ use wire::{
     limits,
 };
 
-const VERSION: u8 = 2;
+/// What a record's bytes begin with; those of another version are not read.
+pub const VERSION: u8 = 2;
 /// Currencies of one partition that a record may name: the ISO table has fewer than 200.
 const CURRENCIES_MAX: usize = 1_024;
 

@@ -37,7 +37,8 @@ const NAME_BYTES_MAX: usize = 63;
 const MIGRATIONS: [&str; 1] = ["
     CREATE TABLE @meta (
         format_version integer NOT NULL, service text NOT NULL, partitions integer NOT NULL,
-        hash_version integer NOT NULL, place integer NOT NULL, incarnation text NOT NULL
+        hash_version integer NOT NULL, record_version integer NOT NULL, place integer NOT NULL,
+        incarnation text NOT NULL
     );
     CREATE TABLE @node (
         node_id bigint PRIMARY KEY, name text NOT NULL, trunk text NOT NULL, host text NOT NULL,
@@ -89,6 +90,11 @@ const TUNING: [&str; 2] = [
     "ALTER TABLE @blocks ALTER COLUMN postings SET STORAGE EXTERNAL",
 ];
 
+/// Of the bytes of a record.
+fn record_version() -> i32 {
+    ledger::record::VERSION.into()
+}
+
 /// The schema of a service: each has one of its own in the database.
 #[derive(Clone, Debug)]
 pub(crate) struct Schema {
@@ -134,6 +140,7 @@ pub(crate) struct Meta {
     pub(crate) service: String,
     partitions: i32,
     hash_version: i32,
+    record_version: i32,
     place: i32,
 }
 
@@ -228,12 +235,13 @@ fn fill(link: &Link, schema: &Schema, settings: &Settings) -> Result<(), Failure
     let partitions = i32::from(settings.partitions);
     let incarnation = format!("{:032x}", settings.incarnation);
     link.execute(
-        &schema.sql("INSERT INTO @meta VALUES ($1, $2, $3, $4, $5, $6)"),
+        &schema.sql("INSERT INTO @meta VALUES ($1, $2, $3, $4, $5, $6, $7)"),
         &[
             param(&FORMAT_VERSION),
             param(&settings.service),
             param(&partitions),
             param(&HASH_VERSION),
+            param(&record_version()),
             param(&i32::from(settings.place)),
             param(&incarnation),
         ],
@@ -263,7 +271,8 @@ fn tune(link: &Link, schema: &Schema) {
 
 /// Reads the `meta` row.
 pub(crate) fn read(link: &Link, schema: &Schema) -> Result<Meta, EngineError> {
-    let select = "SELECT format_version, service, partitions, hash_version, place FROM @meta";
+    let select = "SELECT format_version, service, partitions, hash_version, record_version, place
+                  FROM @meta";
     let read = || -> Result<Option<Meta>, Failure> {
         let rows = link.query(&schema.sql(select), &[])?;
         let Some(row) = rows.first() else { return Ok(None) };
@@ -272,7 +281,8 @@ pub(crate) fn read(link: &Link, schema: &Schema) -> Result<Meta, EngineError> {
             service: link.get(row, 1)?,
             partitions: link.get(row, 2)?,
             hash_version: link.get(row, 3)?,
-            place: link.get(row, 4)?,
+            record_version: link.get(row, 4)?,
+            place: link.get(row, 5)?,
         }))
     };
     let found = read().map_err(|failure| failure.told(link.place()))?;
@@ -294,7 +304,8 @@ impl Meta {
     /// Refuses a format that this program cannot read.
     pub(crate) fn check_format(&self, place: &str) -> Result<(), EngineError> {
         same(place, "format version", self.format_version, FORMAT_VERSION)?;
-        same(place, "hash version", self.hash_version, HASH_VERSION)
+        same(place, "hash version", self.hash_version, HASH_VERSION)?;
+        same(place, "record version", self.record_version, record_version())
     }
 }
 
