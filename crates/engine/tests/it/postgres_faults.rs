@@ -461,23 +461,42 @@ fn child_file(parent: u32) -> std::path::PathBuf {
 }
 
 #[test]
-fn an_owner_that_is_stopped_is_taken_over_when_its_time_is_over() {
-    let Some(rig) = PostgresRig::new() else { return };
-    let engine = crate::support::Rig::open(&rig, "a-2").unwrap();
-    let file = child_file(std::process::id());
-    std::fs::write(&file, rig.cluster.url(&rig.database)).unwrap();
-    let name = "postgres_faults::a_child_that_is_stopped";
-    let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", name, "--ignored"])
-        .stdout(Stdio::null())
-        .spawn()
-        .unwrap();
-    let mut registry = engine.registry().unwrap();
-    let mut owner = || registry.survey().unwrap().holdings[0].owner;
-    wait_for("the child owns it", || owner().is_some());
-    wait_for("it is to be had", || !take(&*engine, &[P0]).is_empty());
-    let pid = rustix::process::Pid::from_child(&child);
-    rustix::process::kill_process(pid, rustix::process::Signal::CONT).unwrap();
-    assert!(child.wait().unwrap().success());
-    std::fs::remove_file(file).unwrap();
+fn an_owner_that_is_stopped_is_taken_over() {
+    // When its time is over; or sooner, when somebody has evidence that it is dead.
+    for has_evidence in [false, true] {
+        let Some(rig) = PostgresRig::new() else { return };
+        let engine = crate::support::Rig::open(&rig, "a-2").unwrap();
+        let file = child_file(std::process::id());
+        std::fs::write(&file, rig.cluster.url(&rig.database)).unwrap();
+        let name = "postgres_faults::a_child_that_is_stopped";
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", name, "--ignored"])
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut registry = engine.registry().unwrap();
+        let mut owner = None;
+        wait_for("the child owns it", || {
+            owner = registry.survey().unwrap().holdings[0].owner;
+            owner.is_some()
+        });
+        let owner = owner.unwrap();
+        assert_eq!(take(&*engine, &[P0]), []);
+        assert!(!registry.declare_gone(owner).unwrap(), "nobody suspects it yet");
+        if has_evidence {
+            wait_for("it is suspected", || {
+                registry.survey().unwrap();
+                registry.suspects().iter().any(|(id, _)| *id == owner)
+            });
+            assert!(registry.declare_gone(owner).unwrap());
+            assert!(!registry.declare_gone(owner).unwrap(), "twice");
+            assert_eq!(take(&*engine, &[P0]).len(), 1);
+        } else {
+            wait_for("it is to be had", || !take(&*engine, &[P0]).is_empty());
+        }
+        let pid = rustix::process::Pid::from_child(&child);
+        rustix::process::kill_process(pid, rustix::process::Signal::CONT).unwrap();
+        assert!(child.wait().unwrap().success());
+        std::fs::remove_file(file).unwrap();
+    }
 }
