@@ -33,6 +33,7 @@ use committer::PostgresCommitter;
 use confirmer::PostgresConfirmer;
 use limits::Purpose;
 use link::Link;
+use net::clock;
 use projector::PostgresProjector;
 use pulse::Pulse;
 use reader::PostgresReader;
@@ -108,6 +109,7 @@ impl Postgres {
         schema::create_or_check(&link, &doors.schema, settings)?;
         member::join(&link, &doors.schema, settings, doors.node_id)?;
         let shared = Arc::new(Shared::default());
+        shared.renewed(clock::now());
         let pulse =
             Pulse::start(doors.link(Purpose::Pulse)?, &doors.schema, doors.node_id, &shared)?;
         Ok(Postgres { doors, shared, _pulse: pulse })

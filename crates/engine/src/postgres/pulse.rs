@@ -113,6 +113,8 @@ impl Beating {
         if std::mem::replace(&mut self.is_told, false) {
             tracing::info!("the node's lease is renewed again");
         }
+        // Counted from before it was asked for.
+        self.shared.renewed(now);
         if !is_there {
             tracing::error!("this node was declared gone: it was silent for too long");
             self.shared.depose();

@@ -17,6 +17,7 @@ use crate::{
     },
 };
 use lease::{Holding, Member, NodeId, Sign, Survey};
+use net::clock;
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 use wire::{Epoch, PartitionId};
 
@@ -131,6 +132,7 @@ impl PostgresRegistry {
     fn members(&mut self) -> Result<Option<Vec<Member>>, Failure> {
         let rows = self.link.query(&self.statements.members, &[])?;
         let (mut members, mut suspects) = (Vec::with_capacity(rows.len()), BTreeMap::new());
+        let is_steady = self.shared.is_steady(clock::now());
         let mut am_there = false;
         for row in &rows {
             let node_id: i64 = self.link.get(row, 0)?;
@@ -142,7 +144,7 @@ impl PostgresRegistry {
             let (is_me, id) = (node_id == self.node_id, NodeId(node_id.unsigned_abs()));
             am_there |= is_me && !is_gone;
             let sign = match () {
-                () if is_gone || (is_over && !is_me) => Sign::Dead,
+                () if is_gone || (is_over && is_steady && !is_me) => Sign::Dead,
                 () if is_me || age < QUIET_AFTER => Sign::Lively,
                 () => Sign::Quiet,
             };

@@ -1,5 +1,6 @@
 //! What the ends of one node's engine tell each other.
 
+use crate::postgres::limits::{LOCK_DELAY, TTL};
 use std::{
     sync::{
         Condvar, Mutex, MutexGuard, PoisonError,
@@ -17,6 +18,10 @@ pub(crate) struct Shared {
     is_leaving: AtomicBool,
     /// When the oldest unfinished commit began, in nanoseconds and 1; 0 when there is none.
     commit: AtomicU64,
+    /// When this node's lease was last renewed, and since when it has been without a gap, in
+    /// nanoseconds.
+    renewed: AtomicU64,
+    steady_since: AtomicU64,
     /// The bell was rung and nobody has heard it yet.
     rung: Mutex<bool>,
     ringing: Condvar,
@@ -60,6 +65,22 @@ impl Shared {
         }
     }
 
+    /// This node's lease is renewed.
+    pub(crate) fn renewed(&self, now: Moment) {
+        let last = self.renewed.swap(now.as_nanos(), Ordering::Relaxed);
+        if nanos(TTL) < now.as_nanos().saturating_sub(last) {
+            self.steady_since.store(now.as_nanos(), Ordering::Relaxed);
+        }
+    }
+
+    /// Whether this node may judge others by their leases. After the database was away nobody has
+    /// renewed anything, and whoever comes first is not to depose all others; nor is one that was
+    /// paused itself.
+    pub(crate) fn is_steady(&self, now: Moment) -> bool {
+        let ago = |at: &AtomicU64| now.as_nanos().saturating_sub(at.load(Ordering::Relaxed));
+        ago(&self.renewed) <= nanos(TTL) && nanos(TTL + LOCK_DELAY) <= ago(&self.steady_since)
+    }
+
     pub(crate) fn ring(&self) {
         *self.rung() = true;
         self.ringing.notify_all();
@@ -77,9 +98,27 @@ impl Shared {
     }
 }
 
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_gap_of_its_own_makes_a_node_judge_nobody_for_a_while() {
+        let shared = Shared::default();
+        let at = |seconds| Moment::ZERO + Duration::from_secs(seconds);
+        (100..110).for_each(|second| shared.renewed(at(second)));
+        assert!(shared.is_steady(at(110)));
+        assert!(!shared.is_steady(at(113)), "it has not been renewed itself");
+        shared.renewed(at(120));
+        assert!(!shared.is_steady(at(120)));
+        (121..124).for_each(|second| shared.renewed(at(second)));
+        assert!(!shared.is_steady(at(123)));
+        assert!(shared.is_steady(at(124)));
+    }
 
     #[test]
     fn the_oldest_commit_counts_until_it_has_ended() {
