@@ -14,6 +14,7 @@ mod history;
 mod http;
 mod kills;
 mod load;
+mod metrics;
 mod mission;
 mod operations;
 mod reload;

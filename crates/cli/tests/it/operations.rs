@@ -1,6 +1,6 @@
 //! What an operator does: look, kill, start, drain; and accounts from the terminal.
 
-use crate::tree::Tree;
+use crate::{metrics, tree::Tree};
 use serde_json::Value;
 use std::{fs, os::unix::fs::MetadataExt, path::Path, thread};
 
@@ -28,6 +28,15 @@ fn the_tree_is_seen_broken_and_mended_from_the_terminal() {
         ]
     );
     assert!(tree.ok(&["status"]).contains("gateway-2"));
+    metrics::are_as_documented(
+        &tree,
+        &[
+            ("edge", &["endpoints", "balancer"]),
+            ("gateway-1", &["endpoints", "gateway"]),
+            ("a-1", &["account"]),
+            ("monitor", &["monitor"]),
+        ],
+    );
 
     // Kill: down, and stays down; killing it again changes nothing.
     tree.ok(&["node", "a-1", "kill"]);

@@ -2,6 +2,7 @@
 
 use crate::{
     http::Client,
+    metrics,
     tree::{Tree, free_addr},
 };
 use std::{
@@ -133,6 +134,13 @@ fn a_tree_leads_to_other_services_by_route_and_by_balancer() {
     let services = [service("one"), service("two")];
     let [aside, chat] = [free_addr(), free_addr()];
     let tree = Tree::of("upstreams", |edge| topology(edge, [aside, chat], services));
+    metrics::are_as_documented(
+        &tree,
+        &[
+            ("gateway-1", &["endpoints", "gateway", "HTTP services"]),
+            ("behind", &["endpoints", "HTTP services"]),
+        ],
+    );
     let mut client = tree.client();
     // Through the edge, a layer and the gateway's route.
     let answer = client.get("/rates/eur?day=1").unwrap();
