@@ -23,16 +23,20 @@ def binary():
 
 
 class Tree:
-    """`tollgate up` on free ports; ends with the `with` block, and its folder goes."""
+    """`tollgate up` on free ports, or of a file of that text; ends with the `with` block, and its folder goes."""
 
-    def __init__(self, flags=()):
-        self.flags = list(flags)
+    def __init__(self, flags=(), config=None):
+        self.flags, self.config = list(flags), config
 
     def __enter__(self):
         self.binary, self.folder = binary(), tempfile.mkdtemp(prefix="tollgate-bench-")
         self.data, log = f"{self.folder}/tree", open(f"{self.folder}/up.log", "w")
-        ports = ["--edge", "127.0.0.1:0", "--monitor", "127.0.0.1:0"]
-        self.up = subprocess.Popen([self.binary, "up", "--data", self.data, *ports, *self.flags], stdout=log, stderr=log)
+        how = ["--edge", "127.0.0.1:0", "--monitor", "127.0.0.1:0"]
+        if self.config is not None:
+            how = ["--config", f"{self.folder}/tree.toml"]
+            with open(how[1], "w") as file:
+                file.write(self.config)
+        self.up = subprocess.Popen([self.binary, "up", "--data", self.data, *how, *self.flags], stdout=log, stderr=log)
         deadline = time.monotonic() + 60
         while "curl" not in open(f"{self.folder}/up.log").read():
             if self.up.poll() is not None or deadline < time.monotonic():
