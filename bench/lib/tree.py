@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -20,6 +21,12 @@ def binary():
         return os.environ["TOLLGATE"]
     subprocess.check_call(["cargo", "build", "--release", "--quiet", "-p", "cli"], cwd=ROOT)
     return f"{ROOT}/target/release/tollgate"
+
+
+def free_port():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
 
 
 class Tree:
