@@ -122,6 +122,36 @@ fn a_dead_node_is_told_of_once_and_its_return_once() {
     assert!(receiver.letters.try_recv().is_err(), "one notice for one node");
 }
 
+#[test]
+fn a_node_whose_commits_hang_says_so_though_it_lives() {
+    let receiver = Receiver::listen();
+    let notify = format!("http://{}/hook", receiver.addr);
+    let tree = Tree::up_with("hanging-commit", &["--notify", &notify]);
+    let mut client = tree.client();
+    let account = client.post("/v1/a/accounts", r#"{"id":"x","currency":"EUR"}"#).unwrap();
+    assert_eq!(account.status, 201);
+    tree.until("everybody beats", |tree| {
+        ["a-1", "a-2", "b-1"].iter().all(|it| watched(tree, it) == "up")
+    });
+    let pids = tree.pids();
+    // Whoever writes the journal waits in this queue: nobody gets a turn while it is held.
+    let queue = fs::File::open(tree.data.join("a/journal.queue")).unwrap();
+    queue.lock().unwrap();
+    let credit = thread::spawn(move || {
+        client.post("/v1/a/accounts/x/credit", r#"{"amount":5,"currency":"EUR"}"#)
+    });
+    let (event, names) = receiver.next(&tree);
+    assert_eq!(event, "opened");
+    assert!(names.len() == 1 && names[0].starts_with("a-"), "{names:?}");
+    assert_eq!(watched(&tree, &names[0]), "sick");
+    assert_eq!(tree.pids(), pids, "it lives");
+    drop(queue);
+    assert_eq!(receiver.next(&tree), ("resolved".to_owned(), names));
+    // It was not executed before the deadline, or after it: the client was told that it is not known.
+    let answer = credit.join().unwrap().unwrap();
+    assert!([201, 504].contains(&answer.status), "{}", answer.status);
+}
+
 /// More than one request a second over the last four at the edge.
 const RULE: &str = "
 [[rules]]
