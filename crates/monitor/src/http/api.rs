@@ -183,10 +183,35 @@ fn incidents(node: &Rc<Node>, query: &Query) -> Answer {
     match found {
         Ok(found) => {
             let data: Vec<Value> = found.iter().map(|it| view::incident(node, it)).collect();
+            if query.get("format") == Some("csv") {
+                return page(200, "text/csv", table(&data));
+            }
             json_answer(200, &json!({"data": data}))
         }
         Err(err) => unreadable(&err),
     }
+}
+
+/// Incidents as CSV (RFC 4180).
+fn table(incidents: &[Value]) -> String {
+    const FIELDS: [&str; 7] = ["id", "state", "kind", "name", "opened_at", "resolved_at", "reason"];
+    let mut out = FIELDS.join(",") + "\r\n";
+    for it in incidents {
+        let fields = FIELDS.map(|field| csv_field(it[field].as_str().unwrap_or("")));
+        out.push_str(&fields.join(","));
+        out.push_str("\r\n");
+    }
+    out
+}
+
+/// Quoted where it has to be; what a spreadsheet would take for a formula is made text.
+fn csv_field(text: &str) -> String {
+    let text = match text.as_bytes().first() {
+        Some(b'=' | b'+' | b'-' | b'@') => format!("'{text}"),
+        Some(_) | None => text.to_owned(),
+    };
+    let is_plain = !text.contains([',', '"', '\r', '\n']);
+    if is_plain { text } else { format!("\"{}\"", text.replace('"', "\"\"")) }
 }
 
 fn one_incident(node: &Rc<Node>, id: &str) -> Answer {

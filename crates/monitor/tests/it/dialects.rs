@@ -164,3 +164,50 @@ fn only_who_has_the_key_changes_anything() {
     // The node has never beaten: the page does not say that all is well.
     assert!(page.contains("a-1") && page.contains("<title>Nothing is up"), "{page}");
 }
+
+#[test]
+fn the_description_is_of_calls_that_there_are() {
+    let monitor = Monitor::start("openapi", &["a-1"], &["command:/bin/true".to_owned()]);
+    let ping = format!("/ping/{PING_KEY}/backup");
+    assert_eq!(monitor.call("GET", &format!("{ping}/7?create=1"), "").0, 201);
+    monitor.until("it is an incident", |it| {
+        !it.json("/v1/incidents?state=open")["data"].as_array().unwrap().is_empty()
+    });
+    let silence = r#"{"pattern":"x","by":"kim","reason":"test","for_s":60}"#;
+    let silence = monitor.call("POST", "/v1/silences", silence).1;
+    let silence: Value = serde_json::from_str(&silence).unwrap();
+    // Another job is beaten for, so that the incident stays.
+    let other = format!("/ping/{PING_KEY}/other?create=1");
+    assert_eq!(monitor.call("GET", &other, "").0, 201);
+    let uuid = monitor.json("/v1/checks/other")["id"].as_str().unwrap().to_owned();
+    let filled = |path: &str| {
+        path.replace("{check}", "backup")
+            .replace("{incident}", "i-1")
+            .replace("{silence}", &silence["id"].to_string())
+            .replace("{channel}", "c-0")
+            .replace("{uuid}", &uuid)
+            .replace("{key}", PING_KEY)
+            .replace("{slug}", "other")
+    };
+    let description = monitor.json("/openapi.json");
+    for (path, operations) in description["paths"].as_object().unwrap() {
+        for (method, operation) in operations.as_object().unwrap() {
+            let body = match (method.as_str(), path.as_str()) {
+                ("post", "/v1/incidents/{incident}/ack") => r#"{"by":"kim"}"#,
+                ("post", "/v1/silences") => {
+                    r#"{"pattern":"y","by":"kim","reason":"test","for_s":60}"#
+                }
+                _ => "",
+            };
+            let (method, there) = (method.to_ascii_uppercase(), filled(path));
+            if operation["security"].is_array() {
+                let status = monitor.try_call(&method, &there, &[], body).unwrap().0;
+                assert_eq!(status, 401, "{method} {there} without a key");
+            }
+            let (status, text) = monitor.call(&method, &there, body);
+            assert!((200..300).contains(&status), "{method} {there}: {status} {text}");
+        }
+    }
+    let csv = monitor.call("GET", "/v1/incidents?format=csv", "").1;
+    assert!(csv.lines().nth(1).is_some_and(|it| it.starts_with("i-1,")), "{csv}");
+}

@@ -1,0 +1,124 @@
+//! The description of the API for programs: `/openapi.json`, OpenAPI 3.1.
+//!
+//! One table of calls; a test makes each of them against a running monitor.
+
+use super::{Answer, json_answer};
+use serde_json::{Map, Value, json};
+
+/// One call.
+#[derive(Clone, Copy, Debug)]
+struct Call {
+    method: &'static str,
+    path: &'static str,
+    summary: &'static str,
+    /// Whoever makes it shows the API key.
+    has_key: bool,
+    /// What may stand in the query.
+    query: &'static [&'static str],
+    /// Fields of the body, `?` after those that may be left out.
+    body: &'static [&'static str],
+}
+
+const fn read(path: &'static str, summary: &'static str, query: &'static [&'static str]) -> Call {
+    Call { method: "get", path, summary, has_key: false, query, body: &[] }
+}
+
+const fn change(
+    method: &'static str,
+    path: &'static str,
+    summary: &'static str,
+    body: &'static [&'static str],
+) -> Call {
+    Call { method, path, summary, has_key: true, query: &[], body }
+}
+
+const CALLS: [Call; 31] = [
+    read("/v1/overview", "States, open incidents, nodes, jobs, channels", &[]),
+    read("/v1/checks", "Every check", &[]),
+    read("/v1/checks/{check}", "A check with its changes", &[]),
+    read(
+        "/v1/availability/{check}",
+        "Up, down, unknown and away over time",
+        &["hours", "target_ppm", "format"],
+    ),
+    read("/v1/incidents", "Incidents, newest first", &["state", "limit", "format"]),
+    read("/v1/incidents/{incident}", "An incident with its letters", &[]),
+    change("post", "/v1/incidents/{incident}/ack", "Take care of it", &["by", "note?", "for_s?"]),
+    read("/v1/silences", "Silences in force", &[]),
+    read("/v1/silences/preview", "What a pattern matches now", &["pattern"]),
+    change("post", "/v1/silences", "Keep quiet", &["pattern", "by", "reason", "for_s"]),
+    change("delete", "/v1/silences/{silence}", "End a silence", &[]),
+    read("/v1/rules", "The rules over the numbers of nodes", &[]),
+    read("/v1/channels", "Channels and how they do", &[]),
+    read("/v1/channels/{channel}", "A channel with its letters and every attempt", &[]),
+    change("post", "/v1/channels/{channel}/test", "Send a test", &[]),
+    change("get", "/v1/webhook-secret", "What webhooks are signed with", &[]),
+    read("/v1/letters", "What was sent", &["limit"]),
+    read("/v1/changes", "What changed", &["limit"]),
+    read("/badge/{check}", "A badge (SVG)", &[]),
+    read("/status.json", "The state of everything, for everybody", &[]),
+    read("/ping/{uuid}", "A beat of a job, as Healthchecks takes it", &["rid"]),
+    read("/ping/{key}/{slug}", "A beat of a job by its slug", &["create", "rid"]),
+    read("/api/v2/alerts", "What is wrong, as Alertmanager lists it", &["filter"]),
+    read("/api/v2/silences", "Silences, as Alertmanager lists them", &["filter"]),
+    read("/api/v2/status", "That somebody is there, as Alertmanager says it", &[]),
+    change("get", "/api/v3/checks/", "Jobs, as Healthchecks lists them", &[]),
+    change(
+        "post",
+        "/api/v3/checks/",
+        "Enter a job, or change it",
+        &["name?", "slug?", "tags?", "timeout?", "grace?", "schedule?", "tz?", "unique?"],
+    ),
+    change("get", "/api/v3/checks/{uuid}", "A job", &[]),
+    change("get", "/api/v3/checks/{uuid}/pings/", "Its last beats", &[]),
+    change("get", "/api/v3/checks/{uuid}/flips/", "Its changes", &[]),
+    change("get", "/api/v3/badges/", "The badges of every tag", &[]),
+];
+
+/// `GET /openapi.json`.
+pub(super) fn description() -> Answer {
+    let mut paths: Map<String, Value> = Map::new();
+    for call in CALLS {
+        let path = paths.entry(call.path).or_insert_with(|| json!({}));
+        path[call.method] = operation(&call);
+    }
+    let schemes = json!({
+        "bearer": {"type": "http", "scheme": "bearer"},
+        "key": {"type": "apiKey", "in": "header", "name": "X-Api-Key"},
+    });
+    json_answer(
+        200,
+        &json!({
+            "openapi": "3.1.0",
+            "info": {"title": "Tollgate monitor", "version": env!("CARGO_PKG_VERSION")},
+            "paths": paths,
+            "components": {"securitySchemes": schemes},
+        }),
+    )
+}
+
+fn operation(call: &Call) -> Value {
+    let parts = call.path.split('/').filter_map(|it| it.strip_prefix('{')?.strip_suffix('}'));
+    let text = json!({"type": "string"});
+    let inside =
+        parts.map(|it| json!({"name": it, "in": "path", "required": true, "schema": text}));
+    let query = call.query.iter().map(|it| json!({"name": it, "in": "query", "schema": text}));
+    let mut out = json!({
+        "summary": call.summary,
+        "parameters": inside.chain(query).collect::<Vec<_>>(),
+        "responses": {"200": {"description": "as the summary says"}},
+    });
+    if call.has_key {
+        out["security"] = json!([{"bearer": []}, {"key": []}]);
+        out["responses"]["401"] = json!({"description": "the API key is wanted"});
+    }
+    if !call.body.is_empty() {
+        let is_optional = |it: &&&str| it.ends_with('?');
+        let required: Vec<&&str> = call.body.iter().filter(|it| !is_optional(it)).collect();
+        let fields = call.body.iter().map(|it| (it.trim_end_matches('?').to_owned(), json!({})));
+        let fields: Map<String, Value> = fields.collect();
+        let schema = json!({"type": "object", "properties": fields, "required": required});
+        out["requestBody"] = json!({"content": {"application/json": {"schema": schema}}});
+    }
+    out
+}
