@@ -96,7 +96,7 @@ impl Url {
     }
 
     /// Host and port as a request names them: without the port that the scheme stands for.
-    fn authority(&self) -> String {
+    pub(crate) fn authority(&self) -> String {
         let host = match self.host.contains(':') {
             true => format!("[{}]", self.host),
             false => self.host.clone(),

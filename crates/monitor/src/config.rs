@@ -1,6 +1,9 @@
 //! What a monitor runs on. To hold one is proof that the topology file was sound.
 
-use crate::{channel::Target, core::rule::Rule};
+use crate::{
+    channel::{Target, Url},
+    core::rule::Rule,
+};
 use net::{node::NodeConfig, tls::ClientTls};
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -32,6 +35,10 @@ pub struct MonitorConfig {
     /// How long a letter may wait before the fallback gets it as well, and how long a channel may
     /// fail before the others are told.
     pub undelivered_max: Duration,
+    /// Names of the monitors that tell people as long as one of them is there: this one stands by.
+    pub before: Vec<String>,
+    /// Who watches this monitor from outside the tree.
+    pub beat_to: Option<Url>,
     /// What a person shows who changes something.
     pub api_key: String,
     /// What stands in the addresses of beats by slug.

@@ -18,4 +18,5 @@ pub mod schedule;
 pub mod severity;
 pub mod silence;
 pub mod stamp;
+pub mod standby;
 pub mod tree;

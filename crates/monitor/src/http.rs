@@ -4,6 +4,7 @@ mod alertmanager;
 mod api;
 mod input;
 mod manage;
+mod openapi;
 mod others;
 mod page;
 mod ping;
@@ -61,6 +62,7 @@ impl Front {
             ["ping", ref rest @ ..] => ping::ping(node, asked, &query, rest).await,
             ["v1", ref rest @ ..] => api::answer(node, asked, &query, rest),
             ["badge", name] => public::badge(node, name),
+            ["openapi.json"] => openapi::description(),
             ["status.json"] => public::status(node),
             ["api", "push", token] => others::kuma(node, asked, &query, token).await,
             ["api", "v1", "endpoints", key, "external"] => {

@@ -6,6 +6,7 @@ mod enter;
 mod hear;
 mod judge;
 mod open;
+mod peers;
 mod status;
 mod tell;
 
@@ -28,6 +29,7 @@ use crate::{
         notice::Notice,
         outbox::{Letter, LetterId, Queue},
         rule::referee::Referee,
+        standby::Standby,
     },
     http::Front,
     store::{History, Row, Store},
@@ -48,6 +50,7 @@ use std::{
     sync::Arc,
     time::Duration,
 };
+use stdx::Moment;
 use tokio::{sync::oneshot, task::spawn_local, time::MissedTickBehavior};
 
 /// How often the monitor notes that it lives: what it misses after a sudden death.
@@ -76,6 +79,10 @@ pub(crate) struct Node {
     pub(crate) referee: RefCell<Referee>,
     pub(crate) desk: RefCell<Desk>,
     pub(crate) channels: RefCell<Vec<Channel>>,
+    /// Whether this monitor or another tells people.
+    pub(crate) standby: RefCell<Standby>,
+    /// When it last beat to the outside.
+    beaten_at: Cell<Option<Moment>>,
     /// Incidents of which the fallback channel was told.
     fell_back: RefCell<BTreeSet<IncidentId>>,
     pub(crate) history: History,
@@ -178,6 +185,7 @@ impl Node {
         let mut filed = Vec::new();
         self.desk.borrow_mut().tick(now, &mut filed);
         self.file(filed, &mut rows);
+        self.look_for_peers(now, &mut rows);
         self.fall_back(now, &mut rows);
         if ALIVE_EVERY <= now.moment.since(self.alive_at.get().moment) {
             self.alive_at.set(now);
@@ -194,6 +202,7 @@ impl Node {
         self.tracker_rows(&mut rows);
         self.keep(rows);
         self.send_letters(now.moment);
+        self.beat_outside(now);
         self.count();
     }
 
@@ -236,7 +245,7 @@ impl Node {
         for it in filed {
             match it {
                 Filed::Incident(it) => rows.push(Row::Incident(it)),
-                Filed::Notice(notice) => self.spread(&notice, rows),
+                Filed::Notice(notice) => self.spread(notice, rows),
             }
         }
     }

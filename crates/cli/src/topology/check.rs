@@ -271,7 +271,7 @@ impl Check<'_> {
         }
         Some(Monitor {
             http: it.http.good()?.value,
-            beat: it.beat,
+            beat: it.beat.clone(),
             notify: told_all.iter().map(|it| it.value.clone()).collect(),
             smtp: it.smtp.good().map(|it| it.value.clone()),
             smtp_password: it.smtp_password.good().map(|it| base.join(&it.value)),

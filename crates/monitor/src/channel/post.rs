@@ -150,7 +150,8 @@ pub(super) async fn pagerduty(to: To<'_>, key: &str, message: &Message) -> Sent 
         &json!({
             "routing_key": key,
             "event_action": action,
-            "dedup_key": format!("{}/{}", message.tree, message.incident),
+            // Not the incident's number, which is another one with another monitor.
+            "dedup_key": format!("{}/{}", message.tree, message.node),
             "payload": {
                 "summary": message.title(),
                 "severity": severity,

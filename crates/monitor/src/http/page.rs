@@ -362,6 +362,13 @@ fn channels(out: &mut String, view: &Value) {
             sign("warn")
         );
     }
+    if view["tells"] == false {
+        add!(
+            out,
+            "<p>{} Another monitor tells people as long as it is there.</p>",
+            sign("stopped")
+        );
+    }
     add!(out, "<ul class=\"channels\">");
     for it in channels {
         let state = if it["sick"] == true { "sick" } else { "up" };

@@ -182,6 +182,7 @@ pub(super) fn overview(node: &Node) -> Value {
         "nodes": nodes,
         "jobs": jobs,
         "channels": channels(node),
+        "tells": node.standby.borrow().is_active(),
     })
 }
 

@@ -56,7 +56,16 @@ pub(super) fn enter(
 
 impl Node {
     /// Puts a notice into the queue of everybody who is to hear it.
-    pub(super) fn spread(&self, notice: &Notice, rows: &mut Vec<Row>) {
+    pub(super) fn spread(&self, notice: Notice, rows: &mut Vec<Row>) {
+        // Another monitor may be the one to tell.
+        let to_tell = self.standby.borrow_mut().take(notice);
+        if let Some(notice) = to_tell {
+            self.tell_all(&notice, rows);
+        }
+    }
+
+    /// The same, by this monitor.
+    pub(super) fn tell_all(&self, notice: &Notice, rows: &mut Vec<Row>) {
         let fallback = self.fallback();
         let about = self.channel_of(notice);
         let fell = self.fell_back.borrow().contains(&notice.incident);

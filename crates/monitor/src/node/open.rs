@@ -10,6 +10,7 @@ use crate::{
         detector::Detector,
         outbox::Queue,
         rule::referee::{KeptTracker, Referee},
+        standby::Standby,
         tree::Tree,
     },
     store::{Loaded, Row, Store, StoreError},
@@ -65,6 +66,11 @@ impl Node {
         let node = Rc::new(Node {
             url,
             channels: RefCell::new(channels.collect()),
+            standby: RefCell::new(Standby::new(
+                config.before.is_empty(),
+                config.every + config.grace,
+            )),
+            beaten_at: Cell::new(None),
             fell_back: RefCell::new(channels::fell_back(&config, &loaded.told)),
             book: RefCell::new(book),
             detector: RefCell::new(Detector::new(now.moment)),

@@ -5,5 +5,6 @@
 mod channels;
 mod delivery;
 mod dialects;
+mod peers;
 mod sim;
 mod wire;

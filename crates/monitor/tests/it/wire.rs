@@ -86,6 +86,8 @@ impl Monitor {
             tls,
             mail_tls: None,
             fallback: None,
+            before: Vec::new(),
+            beat_to: None,
             undelivered_max: Duration::from_millis(500),
             node: NodeConfig {
                 name: "monitor".into(),

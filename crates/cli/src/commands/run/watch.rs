@@ -9,7 +9,7 @@ use crate::{
     },
 };
 use monitor::{
-    channel::{MailServer, Target},
+    channel::{MailServer, Target, Url},
     config::{ChannelConfig, MonitorConfig, WatchedNode},
 };
 use net::{
@@ -52,6 +52,12 @@ fn monitors(tree: &Topology) -> impl Iterator<Item = &Monitor> {
         Role::Monitor(monitor) => Some(monitor),
         Role::Balancer { .. } | Role::Gateway { .. } | Role::Account { .. } => None,
     })
+}
+
+/// The monitors that come before this one in the file: as long as one of them is there, it tells.
+fn before(tree: &Topology, role: &Monitor) -> Vec<String> {
+    let monitors = tree.nodes.iter().filter(|it| it.role.name() == RoleName::Monitor);
+    monitors.take_while(|it| !is_own(role, it)).map(|it| it.name.clone()).collect()
 }
 
 /// A monitor does not watch itself: it could not tell anybody.
@@ -110,6 +116,9 @@ pub(super) fn monitor(
     let mail_tls = is_mail_tls.then(|| ClientTls::load(role.ca.as_deref(), Spoken::Smtp));
     let mail_tls = mail_tls.transpose();
     let is_tls = channels.iter().any(|it| it.target.is_tls());
+    let beat_to = role.beat.to.as_deref().map(Url::parse).transpose();
+    let beat_to = beat_to.map_err(|want| CliError::failed(format!("beat.to: want {want}")))?;
+    let is_tls = is_tls || beat_to.as_ref().is_some_and(|it| it.tls);
     let tls = is_tls.then(|| ClientTls::load(role.ca.as_deref(), Spoken::Http1)).transpose();
     Ok(MonitorConfig {
         node,
@@ -125,6 +134,8 @@ pub(super) fn monitor(
         mail_tls: mail_tls.map_err(|error| CliError::failed(format!("smtp: TLS: {error}")))?,
         fallback,
         undelivered_max: role.fallback_after,
+        before: before(tree, role),
+        beat_to,
         api_key: read_key(&tree.api_key)?,
         ping_key: read_key(&tree.ping_key)?,
         is_fresh: false,
