@@ -8,7 +8,7 @@ use crate::{knocker::Knocker, load, status::Status, threads::Report};
 use engine::{
     Bell, Claim, Engine, EngineError, Kind, Reader, Registry, Tenure, engine::RECENT_SECONDS,
 };
-use lease::{Deed, Heir, News, NodeId, Order, Survey};
+use lease::{Deed, Heir, News, NodeId, Order, Sign, Survey};
 use ledger::Record;
 use net::{clock, ids};
 use std::{
@@ -26,6 +26,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 const DAMAGED_REST: Duration = Duration::from_secs(30);
 /// How long after the engine has refused a take, as on a full disk, before the next one.
 const REFUSED_REST: Duration = Duration::from_secs(1);
+/// How long after the engine was out of reach others have to show that they live.
+const SIGHT_GRACE: Duration = Duration::from_millis(1_500);
 /// Records that are read ahead in all; those of one more partition may come on top.
 const AHEAD_RECORDS_MAX: usize = 200_000;
 /// Looks in a row that may fail for want of an engine on this machine, before the node ends: half
@@ -96,7 +98,16 @@ pub(crate) struct Steward {
     /// The engine can be out of reach for a while, and come back.
     may_be_away: bool,
     blind_looks: u32,
+    /// Since when the last blindness is over.
+    sight_since: Option<Moment>,
     knocker: Knocker,
+}
+
+/// While nobody could reach the engine nobody could show there that he lives, either.
+fn doubt_deaths(survey: &mut Survey) {
+    for member in survey.members.iter_mut().filter(|it| it.sign == Sign::Dead) {
+        member.sign = Sign::Quiet;
+    }
 }
 
 /// Why the thread ends.
@@ -138,6 +149,7 @@ impl Steward {
             has_emptied: false,
             may_be_away,
             blind_looks: 0,
+            sight_since: None,
             knocker: Knocker::default(),
         };
         Ok((steward, Words { sender, bell }))
@@ -165,7 +177,7 @@ impl Steward {
                 Err(mpsc::TryRecvError::Disconnected) => return Err(End::Unheard),
             }
         }
-        let survey = match self.registry.survey() {
+        let mut survey = match self.registry.survey() {
             Ok(survey) => survey,
             // What is owned is served on as far as the engine lets it.
             Err(error) if error.kind == Kind::Unavailable && self.may_look_again() => {
@@ -177,7 +189,13 @@ impl Steward {
             }
             Err(error) => return Err(error.into()),
         };
-        self.blind_looks = 0;
+        if 0 < std::mem::take(&mut self.blind_looks) {
+            tracing::info!("it is seen again who owns what");
+            self.sight_since = Some(clock::now());
+        }
+        if self.sight_since.is_some_and(|since| clock::now() < since + SIGHT_GRACE) {
+            doubt_deaths(&mut survey);
+        }
         self.learn_names(&survey);
         let name = |id| self.names.get(&id).cloned();
         self.knocker.knock(self.registry.as_mut(), name);
