@@ -7,7 +7,9 @@ client's first request that ended after it: whoever's partition has no owner wai
 
 import http.client, json, os, signal, subprocess, sys, threading, time
 
-tollgate, data, edge, runs = sys.argv[1:4] + [int(sys.argv[4])]
+tollgate, data, edge, runs, engine = sys.argv[1:4] + [int(sys.argv[4]), sys.argv[5]]
+# On one machine a death is known at once; elsewhere a lease has to be late first, and nobody answer at the door.
+KILL_GOAL = "1,000 ms" if engine == "sqlite" else "5,000 ms"
 key = open(f"{data}/admin.key").read().strip()
 headers = {"Authorization": "Bearer " + key, "Content-Type": "application/json"}
 DIGITS = "0123456789abcdefghjkmnpqrstvwxyz"
@@ -66,6 +68,7 @@ class Client(threading.Thread):
                 if status == 201:
                     break
                 assert status in (503, 504), status
+                time.sleep(0.005)
             now = time.monotonic()
             self.booked += 1
             with self.lock:
@@ -99,7 +102,7 @@ time.sleep(2)
 settle()
 print(f"{len({client.partition for client in clients})} of 16 partitions have clients", flush=True)
 
-for name, sent, goal in [("owner killed (kill -9)", signal.SIGKILL, "1,000 ms"), ("owner stopped (SIGSTOP)", signal.SIGSTOP, "5,500 ms")]:
+for name, sent, goal in [("owner killed (kill -9)", signal.SIGKILL, KILL_GOAL), ("owner stopped (SIGSTOP)", signal.SIGSTOP, "5,500 ms")]:
     times = []
     for run in range(runs):
         settle()
@@ -108,6 +111,10 @@ for name, sent, goal in [("owner killed (kill -9)", signal.SIGKILL, "1,000 ms"),
         moment = time.monotonic()
         os.kill(victim, sent)
         times.append(gap(clients, moment))
+        try:
+            os.kill(victim, signal.SIGCONT)  # Where nobody could end it, it finds out that it was deposed.
+        except ProcessLookupError:
+            pass
     tell(name, times, goal)
 
 settle()

@@ -1,4 +1,7 @@
-"""A PostgreSQL cluster of its own in a temporary folder, durable as it comes: fsync and synchronous_commit stay on."""
+"""A PostgreSQL cluster of its own in a temporary folder, durable as it comes: fsync and synchronous_commit stay on.
+
+    python3 bench/lib/postgres.py COMMAND…      runs the command beside one, with its URL in ENGINE
+"""
 
 import glob
 import os
@@ -6,6 +9,7 @@ import pwd
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 
@@ -82,3 +86,9 @@ class Cluster:
         """Runs statements; what they gave, one line a row."""
         command = [program("psql"), self.url, "-qAtX", "-v", "ON_ERROR_STOP=1", "-c", text]
         return subprocess.check_output(command, text=True)
+
+
+if __name__ == "__main__":
+    with Cluster() as cluster:
+        code = subprocess.call(sys.argv[1:], env={**os.environ, "ENGINE": cluster.url})
+    sys.exit(code)
