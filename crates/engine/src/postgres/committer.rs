@@ -109,7 +109,7 @@ impl PostgresCommitter {
             param(&self.node_id),
         ];
         self.link.forget_warnings();
-        let rows = self.link.query(&self.write, &params)?;
+        let rows = self.link.query_prepared(&self.write, &params)?;
         if self.link.has_warned() {
             // As when somebody cancels the wait for a standby: it is committed, and may be lost.
             return Err(Failure::Broken("the database warned of the commit".to_owned()));

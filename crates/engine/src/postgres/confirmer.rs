@@ -44,7 +44,7 @@ impl PostgresConfirmer {
         let epochs: Vec<i64> = held.iter().map(|(_, it)| epoch(*it)).collect();
         let params = [param(&self.node_id), param(&part_ids), param(&epochs)];
         self.link.forget_warnings();
-        let rows = self.link.query(&self.confirm, &params)?;
+        let rows = self.link.query_prepared(&self.confirm, &params)?;
         if self.link.has_warned() {
             return Err(Failure::Broken("the database warned of the confirmation".to_owned()));
         }

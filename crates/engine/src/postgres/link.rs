@@ -1,8 +1,8 @@
 //! A connection to the database, and the runtime that drives it: calls block until they are
 //! answered, or until their time is over.
 //!
-//! Nothing of a session is relied on but its time-outs and, where they are to be had, its prepared
-//! statements: behind a pooler that gives each transaction another session, statements go without.
+//! Nothing of a session is relied on but its time-outs and, for two statements, that they were
+//! prepared: behind a pooler that gives each transaction another session, they go without.
 
 use crate::{
     error::{EngineError, Kind},
@@ -143,10 +143,30 @@ impl Link {
     /// One statement's rows.
     pub(crate) fn query(&self, sql: &str, params: &[Param<'_>]) -> Result<Vec<Row>, Failure> {
         self.connect()?;
+        let live = self.live.borrow();
+        let Some(live) = &*live else { return Err(gone()) };
+        let done = self.wait(live.client.query_typed(sql, params));
+        self.settle(live, done)
+    }
+
+    /// The same of a statement that is worth being planned once.
+    ///
+    /// Its name is the session's, and a pooler may have dealt that to another node, whose statement
+    /// of this name is then what is executed. So it has to be one that compares this node's number,
+    /// with parameters of types that no other such statement has: it does nothing for anybody else.
+    pub(crate) fn query_prepared(
+        &self,
+        sql: &str,
+        params: &[Param<'_>],
+    ) -> Result<Vec<Row>, Failure> {
+        if self.is_pooled.get() {
+            return self.query(sql, params);
+        }
+        self.connect()?;
         let done = self.asked(sql, params);
         match done {
-            // Nothing was done: the statement it names is not there.
-            Err(failure) if self.has_lost_statements(&failure) => self.asked(sql, params),
+            // Nothing was done: the statement it names is not there, or is another.
+            Err(failure) if self.has_lost_statements(&failure) => self.query(sql, params),
             done => done,
         }
     }
@@ -283,12 +303,6 @@ impl Link {
     }
 
     fn asked(&self, sql: &str, params: &[Param<'_>]) -> Result<Vec<Row>, Failure> {
-        if self.is_pooled.get() {
-            let live = self.live.borrow();
-            let Some(live) = &*live else { return Err(gone()) };
-            let done = self.wait(live.client.query_typed(sql, params));
-            return self.settle(live, done);
-        }
         let statement = self.statement(sql, params)?;
         let live = self.live.borrow();
         let Some(live) = &*live else { return Err(gone()) };
@@ -315,7 +329,11 @@ impl Link {
     }
 
     fn has_lost_statements(&self, failure: &Failure) -> bool {
-        let lost = [SqlState::INVALID_SQL_STATEMENT_NAME, SqlState::DUPLICATE_PSTATEMENT];
+        let lost = [
+            SqlState::INVALID_SQL_STATEMENT_NAME,
+            SqlState::DUPLICATE_PSTATEMENT,
+            SqlState::PROTOCOL_VIOLATION,
+        ];
         let has_lost = failure.code().is_some_and(|code| lost.contains(code));
         if has_lost && !self.is_pooled.replace(true) {
             tracing::info!(place = self.place, "a pooler deals out sessions: nothing is prepared");
