@@ -13,8 +13,9 @@ pub struct AccountConfig {
     pub service: String,
     /// Partitions of that service in all, 1 to 4096.
     pub partitions: u16,
-    /// Where the accounts are kept.
-    pub engine: EngineUrl,
+    /// Where the accounts are kept: partition *p* in the engine at place *p* modulo their number. At
+    /// least one.
+    pub engines: Vec<EngineUrl>,
     /// The service's nodes in the order of the topology file: partitions are dealt in turn.
     pub roster: Vec<Arc<str>>,
 }

@@ -12,12 +12,14 @@ pub mod gathering;
 pub mod lookup;
 
 mod commits;
+mod front;
 mod history;
 mod intake;
 mod knocker;
 mod load;
 mod node;
 mod post;
+mod round;
 mod status;
 mod steward;
 mod threads;

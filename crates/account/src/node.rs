@@ -1,35 +1,36 @@
-//! The shell of an account node: one thread that carries calls between trunk and executor, and
-//! jobs and reports between the executor and the threads that may block.
+//! The shell of an account node: one thread that carries calls between trunk and executors, and
+//! jobs and reports between each executor and the threads that may block on its engine.
 
 use crate::{
     AccountConfig,
     commits::Commit,
     executor::{ACCOUNTS_MAX, Ended, Ending, Executor, Way},
+    front::{Common, Front, Party},
     gathering::Asker,
-    intake::Intake,
     load::Taken,
     post::Post,
     status::Status,
     steward::{Seat, Word, Words},
     threads::{self, Jobs, Projection, Report, Threads},
 };
-use balance::Arrival;
-use engine::{Engine, EngineError, Settings};
+use engine::{Engine, EngineError, EngineUrl, Place, Settings};
 use net::{
     admin::Admin,
     announce, clock,
     control::{Control, Reload},
     ids,
     shutdown::Shutdown,
-    trunk::{Handler, Identity, ReplyTo, Server},
+    trunk::{Handler, Identity, Server},
     worker::{Door, Listening, Worker},
 };
 use std::{
     cell::{Cell, RefCell},
     collections::BTreeMap,
+    future::poll_fn,
     io,
     rc::Rc,
     sync::Arc,
+    task::Poll,
     time::Duration,
 };
 use stdx::Moment;
@@ -37,11 +38,7 @@ use tokio::{
     sync::{Notify, mpsc},
     task,
 };
-use wire::{
-    Call, Reply, ServiceTag,
-    call::Failure,
-    frame::{RequestRef, ResponseRef, Target},
-};
+use wire::{Call, PartitionId, Reply};
 
 /// Serves until `shutdown`, then drains. An error ends the process with exit code 1: whatever was
 /// in flight has an unknown outcome, and the next process reads from disk what became of it.
@@ -71,20 +68,34 @@ async fn serve(
     control: &Control<AccountConfig>,
     details: &str,
 ) -> io::Result<()> {
-    let service = ServiceTag::of(&config.service);
-    let engine = open(config).map_err(io::Error::other)?;
-    let (reports, mut inbox) = mpsc::unbounded_channel();
-    let (name, roster) = (Arc::clone(&config.node.name), config.roster.clone());
-    let seat = Seat { name, roster, status: Arc::clone(status) };
-    let started = threads::start(engine.as_ref(), service, seat, &reports);
-    let (jobs, threads) = started.map_err(io::Error::other)?;
-    drop(reports); // The threads hold the rest: when all have ended, so does the inbox.
-    status.set_words(jobs.leases.clone());
+    let common = Rc::new(Common::new(config, status));
+    // They are left when this ends, not before.
+    let engines = open(config).map_err(io::Error::other)?;
+    let (mut nodes, mut inboxes, mut threads) = (Vec::new(), Vec::new(), Vec::new());
+    for (place, engine) in engines.iter().enumerate() {
+        let (reports, inbox) = mpsc::unbounded_channel();
+        let seat = Seat {
+            name: Arc::clone(&config.node.name),
+            roster: config.roster.clone(),
+            status: Arc::clone(status),
+            place: (place, engines.len()),
+        };
+        let started = threads::start(engine.as_ref(), common.service, seat, &reports);
+        let (jobs, started) = started.map_err(io::Error::other)?;
+        // The threads hold the other ends: when all have ended, so does the inbox.
+        nodes.push(Rc::new(Node::new(&common, place, jobs)));
+        inboxes.push(inbox);
+        threads.push(started);
+    }
+    let words: Vec<Words> = nodes.iter().filter_map(|node| node.words()).collect();
+    status.set_words(words.clone());
 
-    let node = Rc::new(Node::new(config, service, jobs, Arc::clone(status)));
-    let server = Server::new(Identity::of(&config.node), Rc::clone(&node) as Rc<dyn Handler>);
-    node.settle(&mut inbox, &server).await.map_err(io::Error::other)?;
-    let reporter = Rc::clone(&node);
+    let front = Rc::new(Front { nodes: nodes.clone() });
+    let server = Server::new(Identity::of(&config.node), front as Rc<dyn Handler>);
+    for (node, inbox) in nodes.iter().zip(&mut inboxes) {
+        node.settle(inbox, &server).await.map_err(io::Error::other)?;
+    }
+    let reporter = Rc::clone(&common);
     server.set_load(Rc::new(move || reporter.intake.report()));
     announce::ready(&config.node.name, details)?;
     status.set_ready(true);
@@ -93,16 +104,17 @@ async fn serve(
     let post = Post {
         server: server.clone(),
         drain_max: Rc::clone(&drain_max),
-        emptied: Rc::clone(&node.emptied),
+        emptied: Rc::clone(&common.emptied),
         is_leaving: Rc::default(),
-        words: node.words(),
+        words,
     };
     drop(task::spawn_local(control.orders(worker.index).obey(post)));
-    let pump = task::spawn_local(Rc::clone(&node).pump(server.clone()));
+    let pumps = nodes.iter().map(|node| task::spawn_local(Rc::clone(node).pump(server.clone())));
+    let pumps: Vec<_> = pumps.collect();
     let mut shutdown = worker.shutdown.clone();
     let failed = tokio::select! {
         () = shutdown.requested() => None,
-        why = node.carry(&mut inbox, &server) => Some(why),
+        why = carry_all(&nodes, &mut inboxes, &server) => Some(why),
         () = accept(&mut worker, &server) => None,
     };
     if let Some(why) = failed {
@@ -111,12 +123,52 @@ async fn serve(
     status.set_ready(false);
     control.ending();
     let drained = tokio::select! {
-        () = node.leave_and_drain(&server, drain_max.get()) => Ok(()),
-        why = node.carry(&mut inbox, &server) => Err(io::Error::other(why)),
+        () = leave_and_drain(&nodes, &common, &server, drain_max.get()) => Ok(()),
+        why = carry_all(&nodes, &mut inboxes, &server) => Err(io::Error::other(why)),
     };
-    pump.abort();
+    pumps.iter().for_each(task::JoinHandle::abort);
     drained?;
-    finish(&node, threads, inbox).await
+    for ((node, threads), inbox) in nodes.iter().zip(threads).zip(inboxes) {
+        finish(node, threads, inbox).await?;
+    }
+    Ok(())
+}
+
+/// Takes in what all threads report, until one of them cannot go on: then, why.
+async fn carry_all(
+    nodes: &[Rc<Node>],
+    inboxes: &mut [mpsc::UnboundedReceiver<Report>],
+    server: &Server,
+) -> String {
+    let carriers = nodes.iter().zip(inboxes).map(|(node, inbox)| node.carry(inbox, server));
+    let mut carriers: Vec<_> = carriers.map(Box::pin).collect();
+    poll_fn(|context| {
+        let ended = carriers.iter_mut().map(|it| it.as_mut().poll(context));
+        ended.into_iter().find(Poll::is_ready).unwrap_or(Poll::Pending)
+    })
+    .await
+}
+
+/// Gives all partitions to others, if there are any, then lets the peers go.
+async fn leave_and_drain(
+    nodes: &[Rc<Node>],
+    common: &Common,
+    server: &Server,
+    drain_max: Duration,
+) {
+    let begun = clock::now();
+    for words in nodes.iter().filter_map(|node| node.words()) {
+        words.tell(Word::Leaving(true));
+    }
+    let emptied = async {
+        while !common.emptied.get() {
+            common.stirred_empty.notified().await;
+        }
+    };
+    if tokio::time::timeout(drain_max / 2, emptied).await.is_err() {
+        tracing::warn!("not all partitions were given: they are taken when this node ends");
+    }
+    server.drain(drain_max.saturating_sub(clock::now().since(begun))).await;
 }
 
 async fn accept(worker: &mut Worker, server: &Server) {
@@ -144,31 +196,29 @@ async fn finish(
     threads.join()
 }
 
-fn open(config: &AccountConfig) -> Result<Box<dyn Engine>, EngineError> {
-    let settings = Settings {
-        service: config.service.clone(),
-        partitions: config.partitions,
-        place: 0,
-        node: config.node.name.to_string(),
-        trunk: config.trunk,
-        node_id: ids::boot_id(),
-        incarnation: (u128::from(ids::boot_id()) << 64) | u128::from(ids::boot_id()),
+fn open(config: &AccountConfig) -> Result<Vec<Box<dyn Engine>>, EngineError> {
+    let of = config.engines.len();
+    let open = |(at, url): (usize, &EngineUrl)| {
+        let settings = Settings {
+            service: config.service.clone(),
+            partitions: config.partitions,
+            place: Place::new(at, of),
+            node: config.node.name.to_string(),
+            trunk: config.trunk,
+            node_id: ids::boot_id(),
+            incarnation: (u128::from(ids::boot_id()) << 64) | u128::from(ids::boot_id()),
+        };
+        engine::open(url, &settings)
     };
-    engine::open(&config.engine, &settings)
+    config.engines.iter().enumerate().map(open).collect()
 }
 
-/// One call's way back.
-#[derive(Debug)]
-struct Caller {
-    reply: ReplyTo,
-    arrival: Arrival,
-}
-
-struct Node {
-    name: Arc<str>,
-    service: String,
-    intake: Intake,
-    executor: RefCell<Executor<Caller>>,
+/// The executor over one engine, and its shell.
+pub(crate) struct Node {
+    pub(crate) common: Rc<Common>,
+    /// The engine's among those of the service.
+    place: usize,
+    executor: RefCell<Executor<Party>>,
     /// `None` once the node is about to end.
     jobs: RefCell<Option<Jobs>>,
     /// Told when the executor may have something to give.
@@ -176,68 +226,43 @@ struct Node {
     /// The commit thread waits for its turn, or writes.
     commit_busy: Cell<bool>,
     /// Callers of the look-ups that are under way; one set of look-ups runs at a time.
-    looking_up: RefCell<Option<Vec<Asker<Caller>>>>,
-    /// It leaves, and has nothing left that anybody could take over.
-    emptied: Rc<Cell<bool>>,
-    /// Told when that changes.
-    stirred_empty: Notify,
-    asked: RefCell<BTreeMap<u64, Caller>>,
+    looking_up: RefCell<Option<Vec<Asker<Party>>>>,
+    asked: RefCell<BTreeMap<u64, Party>>,
     question_next: Cell<u64>,
-    /// Reused for every answer's bytes.
-    bytes: RefCell<Vec<u8>>,
-    answers: RefCell<Vec<(Caller, Reply)>>,
-    status: Arc<Status>,
-}
-
-impl Handler for Node {
-    fn request(&self, request: RequestRef<'_>, reply: ReplyTo) {
-        let now = clock::now();
-        let Some(arrival) = self.intake.admit(now) else {
-            return self.send(reply, &Reply::Failed(Failure::Overloaded));
-        };
-        let caller = Caller { reply, arrival };
-        let Target::Ledger { service, partition, partitions } = request.target else {
-            return self.answer(now, caller, &Reply::Failed(Failure::Malformed));
-        };
-        let call = match Call::decode(request.body) {
-            Ok(call) if service == self.service => call,
-            Ok(_) => return self.answer(now, caller, &Reply::Failed(Failure::Malformed)),
-            Err(flaw) => {
-                tracing::warn!(%flaw, "a call makes no sense");
-                return self.answer(now, caller, &Reply::Failed(Failure::Malformed));
-            }
-        };
-        let time_left = Duration::from_millis(request.deadline_ms.into());
-        let place = (partition, partitions);
-        self.executor.borrow_mut().arrive(caller, now, time_left, place, call);
-        self.stirred.notify_one();
-    }
+    answers: RefCell<Vec<(Party, Reply)>>,
 }
 
 impl Node {
-    fn new(config: &AccountConfig, service: ServiceTag, jobs: Jobs, status: Arc<Status>) -> Node {
-        let mut executor = Executor::new(service, config.partitions, ACCOUNTS_MAX);
-        executor.only_if(|caller: &Caller| caller.reply.is_wanted());
+    fn new(common: &Rc<Common>, place: usize, jobs: Jobs) -> Node {
+        let mut executor = Executor::new(common.service, common.partitions, ACCOUNTS_MAX);
+        executor.only_if(Party::is_wanted);
         if jobs.confirms.is_some() {
             executor.confirm_reads();
         }
         Node {
-            name: Arc::clone(&config.node.name),
-            service: config.service.clone(),
-            intake: Intake::new(),
+            common: Rc::clone(common),
+            place,
             executor: RefCell::new(executor),
             jobs: RefCell::new(Some(jobs)),
             stirred: Notify::new(),
             commit_busy: Cell::new(false),
             looking_up: RefCell::default(),
-            emptied: Rc::default(),
-            stirred_empty: Notify::new(),
             asked: RefCell::default(),
             question_next: Cell::new(0),
-            bytes: RefCell::default(),
             answers: RefCell::default(),
-            status,
         }
+    }
+
+    pub(crate) fn arrive(
+        &self,
+        asker: Party,
+        now: Moment,
+        time_left: Duration,
+        place: (PartitionId, u16),
+        call: Call,
+    ) {
+        self.executor.borrow_mut().arrive(asker, now, time_left, place, call);
+        self.stirred.notify_one();
     }
 
     /// Takes in what the lease thread brings first: what is at home here.
@@ -260,29 +285,12 @@ impl Node {
         }
     }
 
-    /// Gives all partitions to others, if there are any, then lets the peers go.
-    async fn leave_and_drain(&self, server: &Server, drain_max: Duration) {
-        let begun = clock::now();
-        if let Some(words) = self.words() {
-            words.tell(Word::Leaving(true));
-            let emptied = async {
-                while !self.emptied.get() {
-                    self.stirred_empty.notified().await;
-                }
-            };
-            if tokio::time::timeout(drain_max / 2, emptied).await.is_err() {
-                tracing::warn!("not all partitions were given: they are taken when this node ends");
-            }
-        }
-        server.drain(drain_max.saturating_sub(clock::now().since(begun))).await;
-    }
-
     /// The way to the lease thread, while there is one.
     fn words(&self) -> Option<Words> {
         self.jobs.borrow().as_ref().map(|jobs| jobs.leases.clone())
     }
 
-    fn own(&self, executor: &mut Executor<Caller>, taken: Taken) {
+    fn own(&self, executor: &mut Executor<Party>, taken: Taken) {
         let Taken { partition, unprojected } = taken;
         let commands = unprojected.iter().map(|(record, _)| record.items.len()).sum();
         let (id, epoch, seq) = (partition.id().0, partition.epoch().0, partition.chain().seq.0);
@@ -296,8 +304,10 @@ impl Node {
 
     fn tell_owned(&self, server: &Server) {
         let executor = self.executor.borrow();
-        server.set_owner_map(executor.owned());
-        self.status.set_owned(executor.partitions());
+        let mut owned = self.common.owned.borrow_mut();
+        owned[self.place] = executor.owned();
+        server.set_owner_map(owned.concat());
+        self.common.status.set_owned(self.place, executor.partitions());
     }
 
     /// Gives the executor's jobs and answers out whenever there may be some. Everybody who is
@@ -348,7 +358,7 @@ impl Node {
             }
             Report::Ended(endings) => {
                 self.commit_busy.set(false);
-                self.status.commit_ended();
+                self.common.status.commit_ended(self.place);
                 let records = executor.ended(&endings);
                 if endings.contains(&Ending::Fenced) {
                     tracing::error!("another node owns a partition of ours: it is given up");
@@ -368,25 +378,22 @@ impl Node {
             }
             Report::Answered(number, reply) => {
                 executor.question_answered();
-                let caller = self.asked.borrow_mut().remove(&number);
-                if let Some(caller) = caller {
+                let asker = self.asked.borrow_mut().remove(&number);
+                if let Some(asker) = asker {
                     // How long a history takes says nothing of commands.
-                    self.intake.answered(clock::now(), caller.arrival, false);
-                    self.send(caller.reply, &reply);
+                    self.answer(clock::now(), asker, reply, false);
                 }
             }
             Report::Projected(marks, commands) => {
                 executor.projected(&marks, commands);
-                self.status.set_owned(executor.partitions());
+                self.common.status.set_owned(self.place, executor.partitions());
             }
             Report::Taken(taken) => self.own(&mut executor, taken),
             Report::Close(partition, epoch) => executor.close(partition, epoch),
             Report::Settled => (),
             Report::Emptied(is_empty) => {
-                self.emptied.set(is_empty);
-                self.stirred_empty.notify_one();
                 // Whoever comes with something all the same had better look elsewhere.
-                server.turn_away(is_empty);
+                server.turn_away(self.common.set_empty(self.place, is_empty));
             }
             Report::Fatal(why) => return Err(why),
         }
@@ -405,7 +412,7 @@ impl Node {
         // A thread that has ended takes no job, and has said why.
         if !self.commit_busy.get() && executor.has_ready() {
             self.commit_busy.set(true);
-            self.status.commit_began(clock::now());
+            self.common.status.commit_began(self.place, clock::now());
             drop(jobs.commits.send(Commit::Turn));
         }
         if self.looking_up.borrow().is_none()
@@ -425,32 +432,33 @@ impl Node {
             }
             jobs.leases.tell(Word::Ended(partition, epoch));
         }
-        for (caller, deadline, question) in executor.take_questions() {
+        for (asker, deadline, question) in executor.take_questions() {
             let number = self.question_next.get();
             self.question_next.set(number + 1);
-            self.asked.borrow_mut().insert(number, caller);
+            self.asked.borrow_mut().insert(number, asker);
             drop(jobs.questions.send((number, deadline, question)));
         }
         let mut answers = self.answers.borrow_mut();
         executor.take_answers(&mut answers);
         let now = clock::now();
-        for (caller, reply) in answers.drain(..) {
-            self.answer(now, caller, &reply);
+        for (asker, reply) in answers.drain(..) {
+            self.answer(now, asker, reply, true);
         }
-        self.status.update(&executor, self.intake.shed_count());
+        self.common.status.update(self.place, &executor, self.common.intake.shed_count());
     }
 
-    fn answer(&self, now: Moment, caller: Caller, reply: &Reply) {
+    /// `is_short`: how long it took says something of how much fits.
+    fn answer(&self, now: Moment, asker: Party, reply: Reply, is_short: bool) {
+        let (caller, reply) = match asker {
+            Party::One(caller) => (caller, reply),
+            Party::Many(round) => match round.add(reply) {
+                Some(all) => all,
+                None => return,
+            },
+        };
         // How long a batch takes says nothing of single commands.
-        let counts = !matches!(reply, Reply::Failed(_) | Reply::Batch(_));
-        self.intake.answered(now, caller.arrival, counts);
-        self.send(caller.reply, reply);
-    }
-
-    fn send(&self, to: ReplyTo, reply: &Reply) {
-        let mut bytes = self.bytes.borrow_mut();
-        bytes.clear();
-        reply.encode(&mut bytes);
-        to.send(ResponseRef::new(200, &self.name, &bytes));
+        let counts = is_short && !matches!(reply, Reply::Failed(_) | Reply::Batch(_));
+        self.common.intake.answered(now, caller.arrival, counts);
+        self.common.send(caller.reply, &reply);
     }
 }

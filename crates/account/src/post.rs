@@ -19,15 +19,13 @@ pub(crate) struct Post {
     pub(crate) emptied: Rc<Cell<bool>>,
     /// By order.
     pub(crate) is_leaving: Rc<Cell<bool>>,
-    /// The way to the lease thread.
-    pub(crate) words: Option<Words>,
+    /// The ways to the lease threads.
+    pub(crate) words: Vec<Words>,
 }
 
 impl Post {
-    fn tell(&self, word: Word) {
-        if let Some(words) = &self.words {
-            words.tell(word);
-        }
+    fn tell(&self, word: &Word) {
+        self.words.iter().for_each(|words| words.tell(word.clone()));
     }
 }
 
@@ -36,11 +34,11 @@ impl control::Post<AccountConfig> for Post {
         match order {
             Order::Config(config) => {
                 self.drain_max.set(config.node.drain_max);
-                self.tell(Word::Roster(config.roster.clone()));
+                self.tell(&Word::Roster(config.roster.clone()));
             }
             Order::Draining(on) => {
                 self.server.retire(*on);
-                self.tell(Word::Leaving(*on));
+                self.tell(&Word::Leaving(*on));
                 self.is_leaving.set(*on);
             }
             Order::Endpoint(_) | Order::Look => (), // It has no endpoints.

@@ -34,6 +34,20 @@ pub(crate) struct Status {
     service: String,
     partitions: u16,
     ready: Counter,
+    /// Calls that were not let in at all.
+    not_let_in: Counter,
+    /// Of each engine's executor.
+    engines: Vec<Numbers>,
+    /// Written when a partition comes or goes, and with each projection: never on a request's path.
+    owned: Mutex<Vec<Row>>,
+    moves: Mutex<VecDeque<Move>>,
+    /// The way to each engine's lease thread, once there is one.
+    words: OnceLock<Vec<Words>>,
+}
+
+/// What the executor over one engine has done, and how it is.
+#[derive(Debug, Default)]
+struct Numbers {
     commands: Counter,
     queries: Counter,
     shed: Counter,
@@ -46,11 +60,6 @@ pub(crate) struct Status {
     commit_since: Counter,
     /// Since when the engine has been away, as `commit_since`; 0 while it is there.
     away_since: Counter,
-    /// Written when a partition comes or goes, and with each projection: never on a request's path.
-    owned: Mutex<Vec<Row>>,
-    moves: Mutex<VecDeque<Move>>,
-    /// The way to the lease thread, once there is one.
-    words: OnceLock<Words>,
 }
 
 /// Moves of partitions that are remembered.
@@ -88,15 +97,8 @@ impl Status {
             service: config.service.clone(),
             partitions: config.partitions,
             ready: Counter::default(),
-            commands: Counter::default(),
-            queries: Counter::default(),
-            shed: Counter::default(),
-            batches: Counter::default(),
-            records: Counter::default(),
-            waiting: Counter::default(),
-            unprojected: Counter::default(),
-            commit_since: Counter::default(),
-            away_since: Counter::default(),
+            not_let_in: Counter::default(),
+            engines: config.engines.iter().map(|_| Numbers::default()).collect(),
             owned: Mutex::default(),
             moves: Mutex::default(),
             words: OnceLock::new(),
@@ -107,21 +109,24 @@ impl Status {
         self.ready.set(u64::from(ready));
     }
 
-    pub(crate) fn set_words(&self, words: Words) {
-        // Set once: a process has one lease thread.
+    pub(crate) fn set_words(&self, words: Vec<Words>) {
+        // Set once: a process has one lease thread for each engine.
         drop(self.words.set(words));
     }
 
-    /// What is owned, and how far each journal and its views are.
-    pub(crate) fn set_owned<'a>(&self, owned: impl Iterator<Item = &'a Partition>) {
+    /// What is owned in the engine at this place, and how far each journal and its views are.
+    pub(crate) fn set_owned<'a>(&self, place: usize, owned: impl Iterator<Item = &'a Partition>) {
         let mut rows = self.owned();
-        let (before, now) = (std::mem::take(&mut *rows), clock::now());
+        let now = clock::now();
+        let is_its = |row: &mut Row| usize::from(row.partition.0) % self.engines.len() == place;
+        let before: Vec<Row> = rows.extract_if(.., is_its).collect();
         rows.extend(owned.map(|it| {
             let (partition, epoch) = (it.id(), it.epoch());
             let known = before.iter().find(|row| (row.partition, row.epoch) == (partition, epoch));
             let since = known.map_or(now, |row| row.since);
             Row { partition, epoch, since, head: it.chain().seq, projected: it.watermark() }
         }));
+        rows.sort_unstable_by_key(|row| row.partition);
     }
 
     /// Remembers that a partition was `taken`, or `given` to `peer`.
@@ -138,25 +143,40 @@ impl Status {
         moves.push_front(Move { at, partition, epoch, what, peer });
     }
 
-    pub(crate) fn update<T>(&self, executor: &Executor<T>, not_let_in: u64) {
-        let counters = &executor.counters;
-        self.commands.set(counters.commands);
-        self.queries.set(counters.queries);
-        self.shed.set(counters.shed + not_let_in);
-        self.batches.set(counters.batches);
-        self.records.set(counters.records);
-        self.waiting.set(executor.waiting_count() as u64);
-        self.unprojected.set(executor.unprojected_count() as u64);
-        self.away_since.set(executor.away_since().map_or(0, |since| since.as_nanos().max(1)));
+    pub(crate) fn update<T>(&self, place: usize, executor: &Executor<T>, not_let_in: u64) {
+        let (counters, it) = (&executor.counters, &self.engines[place]);
+        it.commands.set(counters.commands);
+        it.queries.set(counters.queries);
+        it.shed.set(counters.shed);
+        it.batches.set(counters.batches);
+        it.records.set(counters.records);
+        it.waiting.set(executor.waiting_count() as u64);
+        it.unprojected.set(executor.unprojected_count() as u64);
+        it.away_since.set(executor.away_since().map_or(0, |since| since.as_nanos().max(1)));
+        self.not_let_in.set(not_let_in);
+    }
+
+    /// Over all engines.
+    fn sum(&self, of: impl Fn(&Numbers) -> &Counter) -> u64 {
+        self.engines.iter().map(|it| of(it).get()).sum()
+    }
+
+    /// Of the engine where it is the most.
+    fn most(&self, of: impl Fn(&Numbers) -> u64) -> u64 {
+        self.engines.iter().map(of).max().unwrap_or(0)
+    }
+
+    fn shed(&self) -> u64 {
+        self.sum(|it| &it.shed) + self.not_let_in.get()
     }
 
     /// A batch waits for its turn at the engine, or is being written.
-    pub(crate) fn commit_began(&self, now: Moment) {
-        self.commit_since.set(now.as_nanos().max(1));
+    pub(crate) fn commit_began(&self, place: usize, now: Moment) {
+        self.engines[place].commit_since.set(now.as_nanos().max(1));
     }
 
-    pub(crate) fn commit_ended(&self) {
-        self.commit_since.set(0);
+    pub(crate) fn commit_ended(&self, place: usize) {
+        self.engines[place].commit_since.set(0);
     }
 
     fn owned(&self) -> MutexGuard<'_, Vec<Row>> {
@@ -189,39 +209,55 @@ impl Source for Status {
 
     /// A node whose commits hang is not well, however lively the rest of it is.
     fn checks(&self, now: Moment, out: &mut Vec<SelfCheck>) {
-        let age = age_ms(&self.commit_since, now);
+        let age = self.most(|it| age_ms(&it.commit_since, now));
         out.push(SelfCheck::limit("commit", age, COMMIT_WARN_MS, COMMIT_FAIL_MS, "ms unfinished"));
-        let away = age_ms(&self.away_since, now);
+        let away = self.most(|it| age_ms(&it.away_since, now));
         let given_up = u64::try_from(PATIENCE.as_millis()).unwrap_or(u64::MAX);
         out.push(SelfCheck::limit("engine", away, 1, given_up, "ms out of reach"));
         let share = |count: u64, most: usize| count * 100 / (most as u64);
-        let waiting = share(self.waiting.get(), WAITING_MAX);
+        let waiting = share(self.most(|it| it.waiting.get()), WAITING_MAX);
         out.push(SelfCheck::limit("queue", waiting, QUEUE_WARN, QUEUE_FAIL, "% full"));
-        let behind = share(self.unprojected.get(), UNPROJECTED_MAX);
+        let behind = share(self.most(|it| it.unprojected.get()), UNPROJECTED_MAX);
         out.push(SelfCheck::limit("views", behind, VIEWS_WARN, u64::MAX, "% of the lag allowed"));
     }
 
     fn metrics(&self, out: &mut Exposition) {
         let owned = self.owned().len() as u64;
-        out.counter("account_commands_total", "Commands received.", &[(&[], self.commands.get())]);
-        out.counter("account_queries_total", "Queries received.", &[(&[], self.queries.get())]);
         out.counter(
-            "account_shed_total",
-            "Calls refused as overloaded.",
-            &[(&[], self.shed.get())],
+            "account_commands_total",
+            "Commands received.",
+            &[(&[], self.sum(|it| &it.commands))],
         );
-        out.counter("account_batches_total", "Engine transactions.", &[(&[], self.batches.get())]);
-        out.counter("account_records_total", "Journal records.", &[(&[], self.records.get())]);
-        out.gauge("account_waiting", "Calls not answered yet.", &[(&[], self.waiting.get())]);
+        out.counter(
+            "account_queries_total",
+            "Queries received.",
+            &[(&[], self.sum(|it| &it.queries))],
+        );
+        out.counter("account_shed_total", "Calls refused as overloaded.", &[(&[], self.shed())]);
+        out.counter(
+            "account_batches_total",
+            "Engine transactions.",
+            &[(&[], self.sum(|it| &it.batches))],
+        );
+        out.counter(
+            "account_records_total",
+            "Journal records.",
+            &[(&[], self.sum(|it| &it.records))],
+        );
+        out.gauge(
+            "account_waiting",
+            "Calls not answered yet.",
+            &[(&[], self.sum(|it| &it.waiting))],
+        );
         out.gauge(
             "account_unprojected",
             "Commands not in the views yet.",
-            &[(&[], self.unprojected.get())],
+            &[(&[], self.sum(|it| &it.unprojected))],
         );
         out.gauge(
             "account_engine_away_ms",
             "How long the engine has been out of reach; 0 while it is there.",
-            &[(&[], age_ms(&self.away_since, clock::now()))],
+            &[(&[], self.most(|it| age_ms(&it.away_since, clock::now())))],
         );
         out.gauge("account_partitions", "Partitions owned.", &[(&[], owned)]);
     }
@@ -258,14 +294,14 @@ impl Source for Status {
             self.service,
             self.partitions,
             self.ready.get() == 1,
-            self.commands.get() + self.queries.get(),
-            self.commands.get(),
-            self.queries.get(),
-            self.batches.get(),
-            self.records.get(),
-            self.shed.get(),
-            self.waiting.get(),
-            self.unprojected.get(),
+            self.sum(|it| &it.commands) + self.sum(|it| &it.queries),
+            self.sum(|it| &it.commands),
+            self.sum(|it| &it.queries),
+            self.sum(|it| &it.batches),
+            self.sum(|it| &it.records),
+            self.shed(),
+            self.sum(|it| &it.waiting),
+            self.sum(|it| &it.unprojected),
             partitions.join(","),
             moves.join(","),
         )
@@ -288,7 +324,9 @@ impl Source for Status {
         if let Some(node) = node.filter(|node| !is_name(node)) {
             return Some(Err(format!("no node is called {node:?}")));
         }
-        let Some(words) = self.words.get() else {
+        let all = self.words.get();
+        let words = all.and_then(|all| all.get(usize::from(partition.0) % all.len().max(1)));
+        let Some(words) = words else {
             return Some(Err("the node is not ready yet".to_owned()));
         };
         words.tell(Word::Pin(partition, node.map(Into::into)));

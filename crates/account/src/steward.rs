@@ -41,6 +41,9 @@ pub(crate) struct Seat {
     /// The service's nodes in the order of the topology file.
     pub(crate) roster: Vec<Arc<str>>,
     pub(crate) status: Arc<Status>,
+    /// The engine's place among those of the service, and how many there are: a partition whose
+    /// number leaves another remainder is another engine's.
+    pub(crate) place: (usize, usize),
 }
 
 /// What the lease thread is told.
@@ -101,6 +104,7 @@ pub(crate) struct Steward {
     /// Since when the last blindness is over.
     sight_since: Option<Moment>,
     knocker: Knocker,
+    place: (usize, usize),
 }
 
 /// While nobody could reach the engine nobody could show there that he lives, either.
@@ -151,6 +155,7 @@ impl Steward {
             blind_looks: 0,
             sight_since: None,
             knocker: Knocker::default(),
+            place: seat.place,
         };
         Ok((steward, Words { sender, bell }))
     }
@@ -189,6 +194,8 @@ impl Steward {
             }
             Err(error) => return Err(error.into()),
         };
+        let (at, of) = self.place;
+        survey.holdings.retain(|it| usize::from(it.partition.0) % of.max(1) == at);
         if 0 < std::mem::take(&mut self.blind_looks) {
             tracing::info!("it is seen again who owns what");
             self.sight_since = Some(clock::now());

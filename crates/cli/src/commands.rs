@@ -15,7 +15,7 @@ mod status;
 mod top;
 mod verify;
 
-pub(crate) use run::{keep_private, refuse_unbuilt};
+pub(crate) use run::keep_private;
 
 use crate::{
     args::{Cli, Command},

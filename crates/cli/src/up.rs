@@ -14,7 +14,7 @@ mod supervisor;
 
 use crate::{
     args,
-    commands::{Outcome, keep_private, load_topology, refuse_unbuilt},
+    commands::{Outcome, keep_private, load_topology},
     data::{Data, ensure_key, read_key},
     error::CliError,
     terminal::{Paint, say, say_json, tell},
@@ -45,9 +45,6 @@ pub(crate) fn up(args: &args::Up, data: &Path) -> Outcome {
     let data = Data::at(data);
     let given = args.config.as_deref().map(|path| load_topology(path).map(|tree| (path, tree)));
     let given = given.transpose()?;
-    if let Some((_, tree)) = &given {
-        refuse_unbuilt(tree)?;
-    }
     let lock = folder::take(&data)?;
     let failed = |error: io::Error| CliError::io("cannot prepare the tree", &error);
     let mut ports = Ports::new().map_err(failed)?;

@@ -20,8 +20,8 @@ pub struct Settings {
     pub service: String,
     /// Partitions of the service in all, fixed when it was created.
     pub partitions: u16,
-    /// Place of this engine in the service's list of engines; 0 when there is only one.
-    pub place: u16,
+    /// Which of the service's engines this is.
+    pub place: Place,
     /// Name of the node that opens it; two live nodes of one name are refused.
     pub node: String,
     /// Where the node listens for the trunk, bound before the engine is opened: a node of the same
@@ -32,6 +32,39 @@ pub struct Settings {
     pub node_id: u64,
     /// Fresh random bits, used only when this call is what creates the engine's data.
     pub incarnation: u128,
+}
+
+/// An engine's place in the list of a service's engines: it keeps the partitions whose number,
+/// divided by how many engines there are, leaves this remainder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    at: u16,
+    of: u16,
+}
+
+impl Place {
+    /// The only engine.
+    pub const ALONE: Place = Place { at: 0, of: 1 };
+
+    /// The engine at `at`, from 0, of `of`.
+    ///
+    /// # Panics
+    /// When there is no such place, or there are more engines than partitions.
+    pub fn new(at: usize, of: usize) -> Place {
+        assert!(at < of && of <= usize::from(wire::limits::PARTITIONS_MAX));
+        let number = |it| u16::try_from(it).expect("there are fewer than 2^16 partitions");
+        Place { at: number(at), of: number(of) }
+    }
+
+    /// As one number, which an engine keeps: that of the only engine is 0.
+    pub(crate) fn code(self) -> i32 {
+        i32::from(self.at) | i32::from(self.of - 1) << u16::BITS
+    }
+
+    /// A number that an engine has kept, as people count.
+    pub(crate) fn shown(code: i64) -> String {
+        format!("{} of {}", (code & 0xffff) + 1, (code >> u16::BITS) + 1)
+    }
 }
 
 /// One node's membership of one service's engine. Dropping it is leaving: another may then take

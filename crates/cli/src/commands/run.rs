@@ -90,30 +90,6 @@ pub(super) fn unknown_node(name: &str, tree: &Topology) -> CliError {
         .hint(format!("the nodes are {}", names.join(", ")))
 }
 
-/// Why this tree cannot be run by this version, if it cannot.
-pub(crate) fn refuse_unbuilt(tree: &Topology) -> Result<(), CliError> {
-    for service in &tree.services {
-        if let ServiceKind::Account { engines, .. } = &service.kind {
-            one_engine(&service.name, engines)?;
-        }
-    }
-    Ok(())
-}
-
-/// A service's one engine.
-pub(super) fn one_engine<'a>(
-    service: &str,
-    engines: &'a [EngineUrl],
-) -> Result<&'a EngineUrl, CliError> {
-    match engines {
-        [engine] => Ok(engine),
-        [] | [_, ..] => Err(CliError::failed(format!(
-            "service {service}: a service on several engines is not built yet"
-        ))
-        .hint("name one engine: sqlite:FOLDER or postgres://…")),
-    }
-}
-
 /// The configuration of a node's role.
 enum Config {
     Monitor(MonitorConfig),
@@ -126,7 +102,6 @@ enum Config {
 
 impl Config {
     fn of(tree: &Topology, node: &Node) -> Result<Config, CliError> {
-        refuse_unbuilt(tree)?;
         let cluster_key = read_key(&tree.cluster_key)?;
         let base = NodeConfig {
             name: node.name.as_str().into(),
@@ -319,14 +294,14 @@ fn account_node(
     let Some(ServiceKind::Account { engines, partitions }) = kind else {
         unreachable!("a checked account node has an account service");
     };
-    let engine = one_engine(service, engines)?.clone();
+
     let roster = tree.nodes_of(service).map(|(node, _)| node.name.as_str().into()).collect();
     Ok(AccountConfig {
         node,
         trunk,
         service: service.to_owned(),
         partitions: *partitions,
-        engine,
+        engines: engines.clone(),
         roster,
     })
 }

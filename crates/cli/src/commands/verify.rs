@@ -1,6 +1,6 @@
 //! `tollgate verify`: the books of every account service, derived again from the journal.
 
-use super::{Outcome, amount::decimal, load_topology, progress::Bar, run::one_engine};
+use super::{Outcome, amount::decimal, load_topology, progress::Bar};
 use crate::{
     args,
     data::Data,
@@ -95,26 +95,50 @@ fn verify_service(name: &str, engines: &[EngineUrl], partitions: u16) -> Service
         error: Some(error),
         partitions: Vec::new(),
     };
-    let engine = match one_engine(name, engines) {
-        Ok(engine) => engine,
-        Err(error) => return unverified(error.to_string()),
-    };
+    let mut whole = Report { service: name.to_owned(), partitions: Vec::new() };
     let mut bar = Bar::new();
-    let label = format!("service {name}");
-    let report = engine::verify::verify(engine, name, |it| {
-        let (part, whole) = share(it);
-        bar.tell(&label, part, whole);
-    });
-    drop(bar);
-    match report {
-        Ok(report) if report.partitions.len() != usize::from(partitions) => {
-            let found = report.partitions.len();
+    for (place, engine) in engines.iter().enumerate() {
+        let label = match engines.len() {
+            1 => format!("service {name}"),
+            count => format!("service {name}, engine {} of {count}", place + 1),
+        };
+        let report = engine::verify::verify(engine, name, |it| {
+            let (part, whole) = share(it);
+            bar.tell(&label, part, whole);
+        });
+        let report = match report {
+            Ok(report) => report,
+            Err(error) => return unverified(error.to_string()),
+        };
+        let found = report.partitions.len();
+        if found != usize::from(partitions) {
             let what = format!("the engine has {found} partitions, the topology {partitions}");
-            Service { sound: false, error: Some(what), ..service(report) }
+            return Service { sound: false, error: Some(what), ..service(report) };
         }
-        Ok(report) => service(report),
-        Err(error) => unverified(error.to_string()),
+        whole.partitions.extend(kept(report.partitions, place, engines));
     }
+    whole.partitions.sort_by_key(|it| it.partition);
+    service(whole)
+}
+
+/// What an engine has to say of its own partitions. Of the others it has nothing but empty rows.
+fn kept(
+    reports: Vec<PartitionReport>,
+    place: usize,
+    engines: &[EngineUrl],
+) -> impl Iterator<Item = PartitionReport> {
+    let count = engines.len().max(1);
+    let shown = engines[place].to_string();
+    reports.into_iter().filter_map(move |mut it| {
+        if usize::from(it.partition.0) % count == place {
+            return Some(it);
+        }
+        if it.head.seq == wire::Seq(0) {
+            return None;
+        }
+        it.problems.push(format!("has records in {shown}, which does not keep it"));
+        Some(it)
+    })
 }
 
 /// How far it is, all partitions counted alike: their lengths are not known beforehand.

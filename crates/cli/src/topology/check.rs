@@ -98,8 +98,12 @@ impl Check<'_> {
                 if engines.value.is_empty() {
                     self.complaints.unfit(engines, "at least one engine");
                 }
-                let engines = engines.value.iter().map(|it| rooted(&it.value, base)).collect();
                 let partitions = it.partitions.value_or(PARTITIONS_DEFAULT);
+                if usize::from(partitions) < engines.value.len() {
+                    let want = format!("at most {partitions} engines, one for each partition");
+                    self.complaints.unfit(engines, &want);
+                }
+                let engines = engines.value.iter().map(|it| rooted(&it.value, base)).collect();
                 ServiceKind::Account { engines, partitions }
             }
             (true, false) => {

@@ -9,7 +9,6 @@ use super::{
     supervisor::{Supervisor, runnable},
 };
 use crate::{
-    commands::refuse_unbuilt,
     control::{Answer, NodeReload, ReloadOrder},
     error::CliError,
     ops,
@@ -121,7 +120,6 @@ impl Supervisor {
     /// starts from now on.
     fn check(&self, names: &[String]) -> Result<Topology, CliError> {
         let fresh = in_force::keep(&self.config, &self.data)?;
-        refuse_unbuilt(&fresh)?;
         let mut restarts = Vec::new();
         for (_, name) in self.present() {
             let is_meant = names.is_empty() || names.iter().any(|it| it == name);

@@ -56,22 +56,6 @@ fn a_data_folder_in_use_is_refused_with_its_holder() {
 }
 
 #[test]
-fn what_is_not_built_yet_is_refused_before_anything_is_made() {
-    let folder = Folder::new("up-unbuilt");
-    folder.write(
-        "tree.toml",
-        "name = \"x\"\n[services.a]\nengine = [\"sqlite:1\", \"sqlite:2\"]\n[[nodes]]\n\
-         name = \"a-1\"\nrole = \"account\"\nservice = \"a\"\ntrunk = \"127.0.0.1:1\"\n",
-    );
-    folder.tollgate(["up", "--config", "tree.toml"]).fails(
-        1,
-        "error: service a: a service on several engines is not built yet\n\n\
-         hint: name one engine: sqlite:FOLDER or postgres://…\n",
-    );
-    assert_eq!(folder.entries(""), ["tree.toml"]);
-}
-
-#[test]
 fn a_node_that_ends_at_once_ends_the_start_with_its_log() {
     let folder = Folder::new("up-hopeless");
     fs::create_dir(folder.path.join("no-key")).unwrap();

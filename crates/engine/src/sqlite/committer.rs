@@ -239,7 +239,7 @@ pub(crate) fn is_failing_disk(error: &rusqlite::Error) -> bool {
 mod tests {
     use super::*;
     use crate::{
-        engine::{Claim, Engine, Settings},
+        engine::{Claim, Engine, Place, Settings},
         sqlite::Sqlite,
     };
     use ledger::{Hash, Header};
@@ -267,7 +267,7 @@ mod tests {
         let settings = Settings {
             service: "a".to_string(),
             partitions: 2,
-            place: 0,
+            place: Place::ALONE,
             node: "a-1".to_string(),
             trunk: ([127, 0, 0, 1], 7301).into(),
             node_id: 2,

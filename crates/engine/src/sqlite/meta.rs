@@ -9,7 +9,7 @@
 //! ```
 
 use crate::{
-    engine::Settings,
+    engine::{Place, Settings},
     error::{EngineError, Kind},
     sqlite::files::{Files, corrupt, disk, sql},
 };
@@ -104,7 +104,7 @@ fn create(
             settings.service,
             settings.partitions,
             HASH_VERSION,
-            settings.place,
+            settings.place.code(),
             format!("{:032x}", settings.incarnation),
             device,
             inode,
@@ -159,7 +159,8 @@ fn check(files: &Files, meta: &Meta, settings: &Settings) -> Result<(), EngineEr
     meta.check_format(files)?;
     same(files, "service", meta.service.as_str(), settings.service.as_str())?;
     same(files, "partitions", meta.partitions, i64::from(settings.partitions))?;
-    same(files, "place among the service's engines", meta.place, i64::from(settings.place))?;
+    let place = "place among the service's engines";
+    same(files, place, Place::shown(meta.place), Place::shown(settings.place.code().into()))?;
     let (device, inode) = identity(files)?;
     if (&meta.device, &meta.inode) != (&device, &inode) {
         let what = format!(

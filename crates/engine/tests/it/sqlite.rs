@@ -3,7 +3,7 @@
 use crate::support::{
     Branch, P0, P1, Rig, SqliteRig, Teller, commit, copy_folder, id, open, post, take,
 };
-use engine::{Engine, Kind, Settings, sqlite::Sqlite};
+use engine::{Engine, Kind, Place, Settings, sqlite::Sqlite};
 use lease::Sign;
 use rusqlite::params;
 use stdx::Rng;
@@ -40,7 +40,8 @@ fn other_settings_are_refused() {
     let others = [
         Settings { service: "b".to_string(), ..good.clone() },
         Settings { partitions: 8, ..good.clone() },
-        Settings { place: 1, ..good.clone() },
+        Settings { place: Place::new(0, 2), ..good.clone() },
+        Settings { place: Place::new(1, 2), ..good.clone() },
         Settings { partitions: 0, ..good.clone() },
     ];
     for settings in others {

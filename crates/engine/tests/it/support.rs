@@ -1,7 +1,8 @@
 //! An engine to test, and somebody who writes honest journals into it.
 
 use engine::{
-    Claim, Committer, Engine, EngineError, Fate, Projector, Settings, Tenure, Write, sqlite::Sqlite,
+    Claim, Committer, Engine, EngineError, Fate, Place, Projector, Settings, Tenure, Write,
+    sqlite::Sqlite,
 };
 use ledger::{Chain, Hash, Partition, Record};
 use std::{
@@ -61,7 +62,7 @@ impl SqliteRig {
         Settings {
             service: SERVICE.to_string(),
             partitions: self.partitions,
-            place: 0,
+            place: Place::ALONE,
             node: node.to_string(),
             trunk: ([127, 0, 0, 1], 7301).into(),
             node_id: random,
