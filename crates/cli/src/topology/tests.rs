@@ -200,11 +200,6 @@ fn services_and_routes_fit_each_other() {
     );
     check_with("\"sqlite:data/b\"", "[\"postgres://one\", \"postgres://two\"]", "");
     check_with(
-        "engine = \"sqlite:data/b\"",
-        "partitions = 1\nengine = [\"postgres://one\", \"postgres://two\"]",
-        "TOLD",
-    );
-    check_with(
         "deadline = \"5s\"",
         "deadline = \"31s\"",
         "25: nodes[edge].deadline = \"31s\": want at most 30s, as long as a key is waited for\n",

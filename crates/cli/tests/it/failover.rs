@@ -8,17 +8,17 @@ use serde_json::Value;
 const SOME: usize = 200;
 
 /// The owners of the partitions of service `a`, in order.
-fn owners(tree: &Tree) -> Vec<String> {
+pub(crate) fn owners(tree: &Tree) -> Vec<String> {
     let told: Value = serde_json::from_str(&tree.ok(&["partitions", "--json"])).unwrap();
     let of_a = told["partitions"].as_array().unwrap().iter().filter(|it| it["service"] == "a");
     of_a.map(|it| it["owner"].as_str().unwrap_or("-").to_owned()).collect()
 }
 
-fn all_are_at(tree: &Tree, name: &str) -> bool {
+pub(crate) fn all_are_at(tree: &Tree, name: &str) -> bool {
     owners(tree).iter().all(|it| it == name)
 }
 
-fn homes() -> Vec<&'static str> {
+pub(crate) fn homes() -> Vec<&'static str> {
     ["a-1", "a-2"].into_iter().cycle().take(16).collect()
 }
 

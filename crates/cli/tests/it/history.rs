@@ -17,6 +17,7 @@ use std::{
         mpsc,
     },
     thread,
+    time::Duration,
 };
 
 /// One request that was decided.
@@ -139,7 +140,9 @@ fn judge_order(done: &[&Done]) -> Result<(), String> {
 const CLIENTS: usize = 8;
 const ACCOUNTS: usize = 16;
 /// Times that a client repeats one request at the most.
-const ATTEMPTS_MAX: usize = 100;
+const ATTEMPTS_MAX: usize = 1_000;
+/// A client that is told to come back later does.
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// Debits, credits and reads of service `a` while `work` is done, recorded; what is not decided is
 /// repeated under its key until it is.
@@ -251,7 +254,8 @@ fn repeated(mut send: impl FnMut() -> Answer) -> Answer {
         let answer = send();
         match answer.status {
             200 | 201 | 409 => return answer,
-            503 | 504 => (),
+            503 => thread::sleep(PAUSE),
+            504 => (),
             _ => panic!("{answer:?}"),
         }
     }

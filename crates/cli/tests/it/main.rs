@@ -17,6 +17,7 @@ mod load;
 mod metrics;
 mod mission;
 mod operations;
+mod postgres;
 mod reload;
 mod rotation;
 mod sync;

@@ -15,7 +15,7 @@
 //! on its page and in no index.
 
 use crate::{
-    engine::Settings,
+    engine::{Place, Settings},
     error::{EngineError, Kind},
     postgres::{
         failure::Failure,
@@ -242,7 +242,7 @@ fn fill(link: &Link, schema: &Schema, settings: &Settings) -> Result<(), Failure
             param(&partitions),
             param(&HASH_VERSION),
             param(&record_version()),
-            param(&i32::from(settings.place)),
+            param(&settings.place.code()),
             param(&incarnation),
         ],
     )?;
@@ -313,7 +313,9 @@ fn check(place: &str, meta: &Meta, settings: &Settings) -> Result<(), EngineErro
     meta.check_format(place)?;
     same(place, "service", meta.service.as_str(), settings.service.as_str())?;
     same(place, "partitions", meta.partitions, i32::from(settings.partitions))?;
-    same(place, "place among the service's engines", meta.place, i32::from(settings.place))
+    let (stored, wanted) = (i64::from(meta.place), i64::from(settings.place.code()));
+    let name = "place among the service's engines";
+    same(place, name, Place::shown(stored), Place::shown(wanted))
 }
 
 fn same<T: PartialEq + std::fmt::Debug>(

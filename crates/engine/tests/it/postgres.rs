@@ -55,7 +55,7 @@ pub(crate) fn settings(node: &str, partitions: u16) -> Settings {
     Settings {
         service: SERVICE.to_string(),
         partitions,
-        place: 0,
+        place: engine::Place::ALONE,
         node: node.to_string(),
         trunk: ([127, 0, 0, 1], port).into(),
         node_id: random,
