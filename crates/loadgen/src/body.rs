@@ -22,6 +22,30 @@ struct TransactionBody<'a> {
 }
 
 #[derive(Deserialize)]
+struct OutcomesBody<'a> {
+    #[serde(borrow)]
+    outcomes: Vec<OutcomeBody<'a>>,
+}
+
+#[derive(Deserialize)]
+struct OutcomeBody<'a> {
+    status: u16,
+    #[serde(borrow, default)]
+    transaction: Option<TransactionBody<'a>>,
+    #[serde(borrow, default)]
+    code: Option<Cow<'a, str>>,
+}
+
+/// What a batch says of one of its items.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Outcome {
+    pub(crate) status: u16,
+    /// Of a success, and of this item's account.
+    pub(crate) entry: Option<Entry>,
+    pub(crate) code: Option<Code>,
+}
+
+#[derive(Deserialize)]
 struct BalanceBody<'a> {
     #[serde(borrow)]
     account: Cow<'a, str>,
@@ -67,6 +91,25 @@ pub(crate) fn identity(id: &str) -> Identity {
 /// A transaction of `account`; `None` when the body is none or of another account.
 pub(crate) fn transaction(body: &[u8], account: &str) -> Option<Entry> {
     entry(&serde_json::from_slice(body).ok()?, account)
+}
+
+/// The outcomes of a batch of items on `accounts`, in their order; `None` when they are not as many.
+pub(crate) fn outcomes(
+    body: &[u8],
+    accounts: impl ExactSizeIterator<Item = String>,
+) -> Option<Vec<Outcome>> {
+    let body: OutcomesBody<'_> = serde_json::from_slice(body).ok()?;
+    let read = |(it, account): (&OutcomeBody<'_>, String)| Outcome {
+        status: it.status,
+        entry: it.transaction.as_ref().and_then(|it| entry(it, &account)),
+        code: it.code.as_deref().and_then(named),
+    };
+    (body.outcomes.len() == accounts.len())
+        .then(|| body.outcomes.iter().zip(accounts).map(read).collect())
+}
+
+fn named(text: &str) -> Option<Code> {
+    Code::ALL.into_iter().find(|it| it.text() == text)
 }
 
 fn entry(body: &TransactionBody<'_>, account: &str) -> Option<Entry> {
@@ -115,7 +158,7 @@ pub(crate) fn trial(body: &[u8]) -> Option<(bool, Vec<TrialLine>)> {
 /// The code of a refusal; `None` when it has none that is in the list.
 pub(crate) fn code(body: &[u8]) -> Option<Code> {
     let body: ProblemBody<'_> = serde_json::from_slice(body).ok()?;
-    Code::ALL.into_iter().find(|it| it.text() == body.code)
+    named(&body.code)
 }
 
 #[cfg(test)]
@@ -141,6 +184,20 @@ mod tests {
         let more = format!(r#"{{"data":[{ROW}],"has_more":true,"next_cursor":"c"}}"#);
         assert_eq!(page(more.as_bytes(), "x"), Some((vec![row()], Some("c".to_owned()))));
         assert_eq!(code(br#"{"type":"x","code":"overloaded"}"#), Some(Code::Overloaded));
+    }
+
+    #[test]
+    fn outcomes_are_read_item_by_item() {
+        let no = r#"{"key":"k/1","status":409,"code":"insufficient_funds","detail":"x"}"#;
+        let text =
+            format!(r#"{{"outcomes":[{{"key":"k/0","status":201,"transaction":{ROW}}},{no}]}}"#);
+        let ids = |ids: [&str; 2]| ids.map(str::to_owned).into_iter();
+        let read = outcomes(text.as_bytes(), ids(["x", "y"])).unwrap();
+        assert_eq!((read[0].status, read[0].entry), (201, Some(row())));
+        assert_eq!((read[1].status, read[1].code), (409, Some(Code::InsufficientFunds)));
+        let other = outcomes(text.as_bytes(), ids(["y", "x"])).unwrap();
+        assert_eq!(other[0].entry, None, "of another account");
+        assert_eq!(outcomes(text.as_bytes(), ["x".to_owned()].into_iter()), None);
     }
 
     #[test]

@@ -85,6 +85,36 @@ impl Letters {
         }
     }
 
+    /// Debits and credits of accounts of one service.
+    pub(crate) fn batch(&self, out: &mut Vec<u8>, ops: &[Op], key: &Key) {
+        let Some(first) = ops.first() else { return };
+        let (service, run) = (self.service(first.account), &self.run);
+        let mut body = Vec::with_capacity(ops.len() * 96);
+        body.extend_from_slice(b"{\"transactions\":[");
+        for (at, op) in ops.iter().enumerate() {
+            let comma = if at == 0 { "" } else { "," };
+            let kind = if op.deed == Deed::Credit { "credit" } else { "debit" };
+            let Op { account, amount, .. } = op;
+            put(
+                &mut body,
+                format_args!(
+                    "{comma}{{\"account\":\"bench-{run}-{account}\",\"kind\":\"{kind}\",\
+                     \"amount\":{amount},\"currency\":\"EUR\"}}"
+                ),
+            );
+        }
+        body.extend_from_slice(b"]}");
+        put(out, format_args!("POST /v1/{service}/batch"));
+        out.extend_from_slice(&self.head);
+        self.key_header(out, key);
+        let length = body.len();
+        put(
+            out,
+            format_args!("Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n"),
+        );
+        out.extend_from_slice(&body);
+    }
+
     fn key_header(&self, out: &mut Vec<u8>, key: &Key) {
         match key {
             Key::Ours(thread, number) => {
@@ -182,6 +212,19 @@ mod tests {
                 )
             );
         }
+    }
+
+    #[test]
+    fn a_batch_goes_to_the_service_of_its_accounts() {
+        let op = |account| Op { account, deed: Deed::Debit, amount: 5 };
+        let text = written(|letters, out| letters.batch(out, &[op(1), op(3)], &Key::Ours(0, 7)));
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with("POST /v1/b/batch HTTP/1.1\r\n"), "{head}");
+        assert!(head.contains("\r\nIdempotency-Key: r-0-7\r\n"), "{head}");
+        assert!(head.ends_with(&format!("Content-Length: {}", body.len())), "{head}");
+        let body: serde_json::Value = serde_json::from_str(body).unwrap();
+        let second = &body["transactions"][1];
+        assert_eq!((&second["account"], &second["amount"]), (&"bench-r-3".into(), &5.into()));
     }
 
     #[test]

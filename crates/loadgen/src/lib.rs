@@ -7,6 +7,7 @@
 
 mod answer;
 pub mod audit;
+mod batch;
 mod body;
 mod books;
 mod driver;

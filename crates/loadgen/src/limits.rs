@@ -10,6 +10,8 @@ pub const THREADS_MAX: usize = 64;
 pub const ACCOUNTS_MAX: u32 = 10_000_000;
 /// Operations a second that a plan may ask for.
 pub const RATE_MAX: u32 = 10_000_000;
+/// Transactions of one batch: what the API takes.
+pub const BATCH_MAX: u32 = 8_192;
 /// Acknowledged operations that are kept for the audit, over all threads: some 72 bytes each.
 /// Above it reads are forgotten first, then the histories of every second account, and so on; the
 /// balances of all accounts are audited in any case.

@@ -11,6 +11,8 @@ use crate::{
 #[derive(Clone, Debug)]
 pub(crate) struct Doubt {
     pub(crate) op: Op,
+    /// The whole of a batch, `op` its first; empty of any other write.
+    pub(crate) batch: Box<[Op]>,
     pub(crate) key: Key,
     pub(crate) sent: stdx::Moment,
 }
@@ -130,12 +132,11 @@ impl Log {
 
     /// What is in doubt, for the auditor.
     pub(crate) fn unknown(&self) -> Vec<Unknown> {
-        let unknown = |it: &Doubt| Unknown {
-            account: it.op.account,
-            deed: it.op.deed,
-            amount: i64::from(it.op.amount),
-        };
-        self.doubts.iter().map(unknown).collect()
+        let unknown =
+            |it: &Op| Unknown { account: it.account, deed: it.deed, amount: i64::from(it.amount) };
+        let alone = |it: &&Doubt| it.batch.is_empty();
+        let single = self.doubts.iter().filter(alone).map(|it| &it.op);
+        single.chain(self.doubts.iter().flat_map(|it| &it.batch)).map(unknown).collect()
     }
 }
 

@@ -1,7 +1,7 @@
 //! What a run is to do.
 
 use crate::{
-    limits::{ACCOUNTS_MAX, CONNECTIONS_MAX, RATE_MAX, THREADS_MAX, WINDOW_MIN},
+    limits::{ACCOUNTS_MAX, BATCH_MAX, CONNECTIONS_MAX, RATE_MAX, THREADS_MAX, WINDOW_MIN},
     work::Workload,
 };
 use std::{net::SocketAddr, time::Duration};
@@ -18,7 +18,7 @@ pub struct Target {
 /// When an operation begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pace {
-    /// So many a second, whether or not those before have been answered. Latency counts from the
+    /// So many requests a second, whether or not those before have been answered. Latency counts from the
     /// moment an operation was due, so a stall of the tree is charged to all that it delayed.
     Open(u32),
     /// On every connection as soon as the one before is answered: finds the peak, and hides stalls.
@@ -50,6 +50,8 @@ pub struct Plan {
     /// Length of the windows of the time series.
     pub window: Duration,
     pub workload: Workload,
+    /// Transactions of one request of [`Workload::Batch`]; each is an operation.
+    pub batch: u32,
     pub services: Vec<String>,
     /// Accounts over all services.
     pub accounts: u32,
@@ -80,6 +82,9 @@ impl Plan {
         }
         if !(1..=ACCOUNTS_MAX).contains(&self.accounts) {
             return Some(format!("accounts: want 1 to {ACCOUNTS_MAX}"));
+        }
+        if !(1..=BATCH_MAX).contains(&self.batch) {
+            return Some(format!("batch: want 1 to {BATCH_MAX}"));
         }
         if matches!(self.pace, Pace::Open(rate) if !(1..=RATE_MAX).contains(&rate)) {
             return Some(format!("rate: want 1 to {RATE_MAX} a second"));

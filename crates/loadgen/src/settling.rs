@@ -2,6 +2,7 @@
 
 use crate::{
     audit::Write,
+    batch::Judged,
     body,
     errand::{After, Errands},
     letter::{Key, Letters},
@@ -39,6 +40,30 @@ impl<'a> Settling<'a> {
     }
 }
 
+impl Settling<'_> {
+    /// All of a batch must be known before any of it is.
+    fn batch(&mut self, doubt: Doubt, now: Moment, body: &[u8]) -> After<Doubt> {
+        let ids = doubt.batch.iter().map(|op| self.letters.account(op.account));
+        let Some(outcomes) = body::outcomes(body, ids) else { return After::Again(doubt) };
+        let judged: Vec<Judged> =
+            doubt.batch.iter().zip(&outcomes).map(|(op, it)| Judged::of(op, it)).collect();
+        if judged.iter().any(|it| matches!(it, Judged::NotNow | Judged::Unsure)) {
+            return After::Again(doubt);
+        }
+        for (op, judged) in doubt.batch.iter().zip(judged) {
+            match judged {
+                Judged::Done(entry) => {
+                    let (account, sent, answered) = (op.account, doubt.sent, now);
+                    self.log.wrote(Write { account, entry, sent, answered });
+                    self.executed += 1;
+                }
+                Judged::Refused | Judged::NotNow | Judged::Unsure => self.refused += 1,
+            }
+        }
+        After::Done
+    }
+}
+
 impl Errands for Settling<'_> {
     type Errand = Doubt;
 
@@ -47,11 +72,17 @@ impl Errands for Settling<'_> {
     }
 
     fn write(&self, doubt: &Doubt, out: &mut Vec<u8>) {
-        self.letters.op(out, doubt.op, &doubt.key);
+        match &*doubt.batch {
+            [] => self.letters.op(out, doubt.op, &doubt.key),
+            ops => self.letters.batch(out, ops, &doubt.key),
+        }
     }
 
     fn answered(&mut self, doubt: Doubt, now: Moment, status: u16, body: &[u8]) -> After<Doubt> {
         let Doubt { op, sent, .. } = &doubt;
+        if status < 300 && !doubt.batch.is_empty() {
+            return self.batch(doubt, now, body);
+        }
         if status < 300 {
             let id = self.letters.account(op.account);
             let entry = body::transaction(body, &id)

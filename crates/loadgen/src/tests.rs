@@ -19,6 +19,7 @@ pub(crate) fn plan(addr: &str) -> Plan {
         warm_up: Duration::ZERO,
         window: Duration::from_secs(1),
         workload: Workload::Debits,
+        batch: 1,
         services: vec!["a".to_owned(), "b".to_owned()],
         accounts: 4,
         keys: Keys::Client,

@@ -26,17 +26,20 @@ pub enum Workload {
     Mixed,
     /// Debits, the account of rank k with a weight of 1/k^0.99.
     Zipf,
+    /// As `Debits`, many in one request to one service.
+    Batch,
 }
 
 impl Workload {
     /// All of them.
-    pub const ALL: [Workload; 6] = [
+    pub const ALL: [Workload; 7] = [
         Workload::Debits,
         Workload::Credits,
         Workload::Hot,
         Workload::Reads,
         Workload::Mixed,
         Workload::Zipf,
+        Workload::Batch,
     ];
 
     /// As it is written on the command line.
@@ -48,6 +51,7 @@ impl Workload {
             Workload::Reads => "reads",
             Workload::Mixed => "mixed",
             Workload::Zipf => "zipf",
+            Workload::Batch => "batch",
         }
     }
 }
@@ -99,7 +103,8 @@ impl Chooser {
             | Workload::Credits
             | Workload::Hot
             | Workload::Reads
-            | Workload::Mixed => Arc::default(),
+            | Workload::Mixed
+            | Workload::Batch => Arc::default(),
         };
         let accounts = usize::try_from(accounts).expect("accounts fit memory");
         Chooser { rng: Rng::new(seed), workload, accounts, ranks }
@@ -114,12 +119,14 @@ impl Chooser {
         let account = match self.workload {
             Workload::Hot => 0,
             Workload::Zipf => self.ranked(),
-            Workload::Debits | Workload::Credits | Workload::Reads | Workload::Mixed => {
-                self.rng.below(self.accounts)
-            }
+            Workload::Debits
+            | Workload::Credits
+            | Workload::Reads
+            | Workload::Mixed
+            | Workload::Batch => self.rng.below(self.accounts),
         };
         let deed = match self.workload {
-            Workload::Debits | Workload::Hot | Workload::Zipf => Deed::Debit,
+            Workload::Debits | Workload::Hot | Workload::Zipf | Workload::Batch => Deed::Debit,
             Workload::Credits => Deed::Credit,
             Workload::Reads => Deed::Read,
             Workload::Mixed if self.rng.below(MIXED_WRITE_EVERY) == 0 => Deed::Debit,
@@ -134,6 +141,21 @@ impl Chooser {
             deed,
             amount: u32::try_from(amount).expect("a small number"),
         }
+    }
+
+    /// `count` operations on accounts of one service, of which there are `services`: account by
+    /// account they take turns.
+    pub(crate) fn batch(&mut self, count: u32, services: usize) -> Box<[Op]> {
+        let services = u32::try_from(services).expect("a handful of services");
+        let service = self.next().account % services;
+        let accounts = u32::try_from(self.accounts).expect("at most 2^32 accounts");
+        let mut of_service = || {
+            let op = self.next();
+            let account = op.account - op.account % services + service;
+            // The last turn may not have reached this service.
+            Op { account: if accounts <= account { service } else { account }, ..op }
+        };
+        (0..count).map(|_| of_service()).collect()
     }
 
     fn ranked(&mut self) -> usize {
@@ -196,11 +218,23 @@ mod tests {
     }
 
     #[test]
+    fn a_batch_is_of_one_service() {
+        let mut chooser = Chooser::new(Workload::Batch, 5, 7);
+        let batches: Vec<_> = (0..50).map(|_| chooser.batch(20, 2)).collect();
+        for batch in &batches {
+            let service = batch[0].account % 2;
+            assert!(batch.iter().all(|op| op.account % 2 == service && op.account < 5));
+        }
+        assert!(batches.iter().any(|it| it[0].account % 2 == 0));
+        assert!(batches.iter().any(|it| it[0].account % 2 == 1));
+    }
+
+    #[test]
     fn workloads_are_read_as_they_are_written() {
         for workload in Workload::ALL {
             assert_eq!(workload.text().parse(), Ok(workload));
         }
         let complaint = "other".parse::<Workload>().unwrap_err();
-        assert_eq!(complaint, "want one of debits, credits, hot, reads, mixed, zipf");
+        assert_eq!(complaint, "want one of debits, credits, hot, reads, mixed, zipf, batch");
     }
 }

@@ -31,9 +31,13 @@ pub(crate) struct Bench {
     /// Length of the windows of the time series
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = duration::parse)]
     pub(crate) window: Duration,
-    /// debits, credits, hot (one account), reads, mixed (4 reads for a debit), zipf (skewed debits)
+    /// debits, credits, hot (one account), reads, mixed (4 reads for a debit), zipf (skewed debits),
+    /// batch (many debits in a request)
     #[arg(long, value_name = "NAME", default_value = "debits", value_parser = Workload::from_str)]
     pub(crate) workload: Workload,
+    /// Debits in one request of the workload batch, each of them an operation
+    #[arg(long, value_name = "N", default_value_t = 1_000)]
+    pub(crate) batch: u32,
     /// Accounts over all services; each run opens its own
     #[arg(long, value_name = "N", default_value_t = 1_000)]
     pub(crate) accounts: u32,

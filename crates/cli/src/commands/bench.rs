@@ -67,6 +67,7 @@ fn plan(args: &Bench, data: &Path) -> Result<Plan, CliError> {
         warm_up: args.warm_up,
         window: args.window,
         workload: args.workload,
+        batch: args.batch,
         services: args.service.clone(),
         accounts: args.accounts,
         keys: match args.keys {

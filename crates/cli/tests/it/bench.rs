@@ -11,10 +11,21 @@ use std::{
 
 #[test]
 fn a_run_with_a_kill_in_it_ends_with_books_that_are_right() {
-    let tree = Tree::up("bench");
+    survives_kills("bench", "--rate 200 --workload mixed");
+}
+
+#[test]
+fn batches_with_a_kill_among_them_end_with_books_that_are_right() {
+    survives_kills("bench-batch", "--rate 20 --workload batch --batch 40");
+}
+
+fn survives_kills(name: &str, load: &str) {
+    let tree = Tree::up(name);
     let page = tree.data.join("report.html");
-    let arguments = "bench --rate 200 --duration 2s --warm-up 0s --window 100ms --accounts 20 \
-                     --service a,b --workload mixed --lines --html";
+    let arguments = format!(
+        "bench {load} --duration 2s --warm-up 0s --window 100ms --accounts 20 --service a,b \
+         --lines --html"
+    );
     let arguments: Vec<&str> =
         arguments.split_whitespace().chain([page.to_str().unwrap()]).collect();
     let mut bench = tree.command(&arguments).stdout(Stdio::piped()).spawn().unwrap();

@@ -24,6 +24,7 @@ fn plan(service: &Service) -> Plan {
         warm_up: Duration::ZERO,
         window: Duration::from_millis(100),
         workload: Workload::Mixed,
+        batch: 1,
         services: vec!["a".to_owned(), "b".to_owned()],
         accounts: 5,
         keys: Keys::Client,
