@@ -1,40 +1,38 @@
 //! The only way into the journal: one transaction for all partitions of a batch, at the turnstile.
 //!
-//! The shape of the journal was measured once through on a quiet machine of 2 cores, with an ext4
-//! disk; each commit with 1 or 8 records of 1,500 bytes, checkpointed at 4 MB (commits a second,
-//! p99; bytes of database per byte of record, and WAL, with 8):
+//! The journal is appended to, and only every so many rows has a partition an entry in an index
+//! (`PLACE_SPAN`): a key that begins with the partition, and an index of every record as well, puts
+//! the records of a batch on as many pages as it has partitions, each of which is written whole,
+//! twice. Two processes in turn, six of eight partitions a commit, records of 400 bytes, a shared
+//! machine of 2 cores with an ext4 disk (a sketch of the same SQL; medians of two runs):
 //!
 //! ```text
-//! key                          page    1 record          8 records         size   WAL
-//! partition << 40 | seq        4,096   4,398   462 µs    1,861   2,752 µs  1.37   4.3 MB
-//! partition << 40 | seq        8,192   4,307   504       1,769   2,041     1.09   4.4
-//! partition << 40 | seq       16,384   3,699 1,380       1,608   1,747     1.14   4.5
-//! rowid, UNIQUE (part, seq)    4,096   5,630   364       2,376   4,008     1.38   4.2
-//! rowid, UNIQUE (part, seq)    8,192   4,720   451       2,502   2,179     1.10   4.3
-//! rowid, UNIQUE (part, seq)   16,384   3,752 1,177       2,261   1,612     1.10   4.3
+//! index            page    commits/s   CPU     a commit p50   p99
+//! every record     8,192   1,826       317 µs  383 µs         1,734 µs
+//! every record     4,096   1,982       289     333            2,362
+//! every 8th        8,192   2,238       259     303            1,183
+//! every 8th        4,096   2,558       235     263            1,110
+//! every 64th       4,096   2,585       232     264            1,069
+//! none             4,096   2,562       231     265            1,081
 //! ```
-//!
-//! Repeats beside other builds kept that order of keys with 8 records; between pages of 4 and 8 KiB
-//! the commits a second went either way, by a tenth. A key that begins with the partition puts the
-//! records of a batch on as many pages, each of which is written whole; appended, they share pages.
-//! Pages of 8 KiB keep a fifth of the disk and have the shorter p99 with 8 records.
 
 use crate::{
     engine::{Committer, Fate, Write},
     error::{CommitError, EngineError, Kind},
     sqlite::{
         files::{Files, Mode, corrupt, sql},
-        meta::record_id,
+        meta::{PLACE_SPAN, record_id},
         turnstile::{Turn, Turnstile},
         wal::Wal,
     },
 };
 use rusqlite::{Connection, ErrorCode, params};
-use std::path::PathBuf;
+use std::{collections::BTreeMap, path::PathBuf};
+use wire::PartitionId;
 
 /// The journal is checkpointed when its WAL is this long: 4 MB, so that no checkpoint takes long,
 /// and yet each page of the database is written once for several commits.
-const WAL_PAGES_MAX: i32 = 500;
+const WAL_PAGES_MAX: i32 = 1_000;
 
 /// The commit thread's end of the engine.
 #[derive(Debug)]
@@ -46,6 +44,8 @@ pub(crate) struct SqliteCommitter {
     turn: Option<Turn>,
     wal: Wal,
     node_id: i64,
+    /// The row of each partition's last place, as far as this committer made it.
+    places: BTreeMap<PartitionId, i64>,
     /// Set by the failure after which nothing is tried again.
     dead: Option<EngineError>,
 }
@@ -56,7 +56,8 @@ impl SqliteCommitter {
         let mut connection = files.open_journal(Mode::Write)?;
         let wal = Wal::watch(&mut connection, WAL_PAGES_MAX).map_err(|error| sql(&path, &error))?;
         let turnstile = Turnstile::open(&files.folder, "journal")?;
-        Ok(SqliteCommitter { path, connection, turnstile, turn: None, wal, node_id, dead: None })
+        let (turn, places, dead) = (None, BTreeMap::new(), None);
+        Ok(SqliteCommitter { path, connection, turnstile, turn, wal, node_id, places, dead })
     }
 }
 
@@ -77,8 +78,11 @@ impl Committer for SqliteCommitter {
         if writes.is_empty() {
             return Ok(Vec::new());
         }
-        let decided = write_batch(&self.connection, self.node_id, writes)
-            .map_err(|failure| self.settle(failure));
+        let written = write_batch(&self.connection, self.node_id, writes, &mut self.places);
+        let decided = written.map_err(|failure| {
+            self.places.clear(); // Of a batch that is not there.
+            self.settle(failure)
+        });
         match decided {
             Ok(fates) => {
                 // The batch is durable whatever the checkpoint says, and is told so; what it says
@@ -122,6 +126,7 @@ fn write_batch(
     connection: &Connection,
     node_id: i64,
     writes: &[Write],
+    places: &mut BTreeMap<PartitionId, i64>,
 ) -> Result<Vec<Fate>, Failure> {
     let mut rows = Vec::with_capacity(writes.len());
     for write in writes {
@@ -129,7 +134,8 @@ fn write_batch(
             Failure::Unwritable(format!("{:?} is beyond what a row can bear", write.header))
         })?);
     }
-    let fates = write_rows(connection, node_id, &rows, writes).map_err(Failure::Before)?;
+    let fates = write_rows(connection, node_id, rows.iter().zip(writes), places);
+    let fates = fates.map_err(Failure::Before)?;
     let commit = || connection.prepare_cached("COMMIT")?.execute([]);
     commit().map_err(Failure::Commit)?;
     Ok(fates)
@@ -155,11 +161,11 @@ impl Row {
     }
 }
 
-fn write_rows(
+fn write_rows<'a>(
     connection: &Connection,
     node_id: i64,
-    rows: &[Row],
-    writes: &[Write],
+    rows: impl Iterator<Item = (&'a Row, &'a Write)>,
+    places: &mut BTreeMap<PartitionId, i64>,
 ) -> rusqlite::Result<Vec<Fate>> {
     connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
     let mut fence = connection.prepare_cached(
@@ -168,8 +174,9 @@ fn write_rows(
     )?;
     let mut insert = connection
         .prepare_cached("INSERT INTO journal (partition, seq, hash, record) VALUES (?, ?, ?, ?)")?;
-    let mut fates = Vec::with_capacity(writes.len());
-    for (row, write) in rows.iter().zip(writes) {
+    let mut place = connection.prepare_cached("INSERT INTO place VALUES (?, ?, ?)")?;
+    let mut fates = Vec::new();
+    for (row, write) in rows {
         let header = &write.header;
         let moved = fence.execute(params![
             row.seq,
@@ -183,6 +190,12 @@ fn write_rows(
         ])?;
         if moved == 1 {
             insert.execute(params![header.partition.0, row.seq, write.hash.0, write.record])?;
+            let number = connection.last_insert_rowid();
+            let last = places.get(&header.partition);
+            if last.is_none_or(|last| PLACE_SPAN <= number.saturating_sub(*last)) {
+                place.execute(params![header.partition.0, row.seq, number])?;
+                places.insert(header.partition, number);
+            }
             fates.push(Fate::Committed);
         } else {
             fates.push(Fate::Fenced);
@@ -243,7 +256,7 @@ mod tests {
         sqlite::Sqlite,
     };
     use ledger::{Hash, Header};
-    use wire::{Epoch, PartitionId, Seq, Timestamp};
+    use wire::{Epoch, Seq, Timestamp};
 
     /// A folder that is removed with the test.
     struct Folder(PathBuf);
@@ -298,8 +311,8 @@ mod tests {
     #[test]
     fn after_a_fatal_failure_nothing_is_tried() {
         let (_folder, _engine, mut committer) = opened("fatal");
-        // A row in the place of the next record: no honest engine has one.
-        let insert = "INSERT INTO journal (partition, seq, hash, record) VALUES (0, 1, x'', x'')";
+        // A place of the next record, which is not there: no honest engine has one.
+        let insert = "INSERT INTO place (partition, seq, number) VALUES (0, 1, 1)";
         committer.connection.execute(insert, []).unwrap();
         for _ in 0..2 {
             match committer.commit(&[write(1, Hash::NONE, 100)]) {

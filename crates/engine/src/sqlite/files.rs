@@ -21,7 +21,7 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 const STATEMENTS_MAX: usize = 64;
 
 /// Bytes of a page of the journal. See [`crate::sqlite::committer`] for the figures.
-const JOURNAL_PAGE_BYTES: i64 = 8_192;
+const JOURNAL_PAGE_BYTES: i64 = 4_096;
 /// Bytes of a page of the views, where a projection changes a row here and a row there: small, for
 /// each such page is written whole, twice.
 const VIEWS_PAGE_BYTES: i64 = 4_096;

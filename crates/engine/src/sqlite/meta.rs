@@ -6,6 +6,7 @@
 //! part     the fence: one row per partition, with its owner, epoch, and the end of its journal
 //! pin      where partitions were moved by hand
 //! journal  the records, in the order in which they were committed
+//! place    where in that order a partition's records are: see `PLACE_SPAN`
 //! ```
 
 use crate::{
@@ -17,8 +18,14 @@ use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, 
 use std::{fs, os::unix::fs::MetadataExt};
 use wire::{PartitionId, Seq, limits};
 
-/// Of the tables, the rows in them, and the records.
-const FORMAT_VERSION: i64 = 2;
+/// Of the tables, the rows in them, and the records. Version 2 had no places, and an index of all
+/// records.
+const FORMAT_VERSION: i64 = 3;
+/// A record's row is fewer than so many after one of its partition that has a place: the last one
+/// that is not behind the record. To find a record is to look up one place and to pass over so
+/// many rows at the most; an index of every record would change as many pages in every commit as
+/// there are partitions in it.
+pub(crate) const PLACE_SPAN: i64 = 128;
 /// Of the hash that places an account, `wire::AccountId::partition`.
 const HASH_VERSION: i64 = 1;
 /// Bits of a record's number below a partition's, where one number names both: as many as a
@@ -41,8 +48,21 @@ const SCHEMA: &str = "
     ) STRICT;
     CREATE TABLE journal (
         number INTEGER PRIMARY KEY, partition INTEGER NOT NULL, seq INTEGER NOT NULL,
-        hash BLOB NOT NULL, record BLOB NOT NULL, UNIQUE (partition, seq)
+        hash BLOB NOT NULL, record BLOB NOT NULL
     ) STRICT;
+";
+
+const SCHEMA_PLACES: &str = "
+    CREATE TABLE place (
+        partition INTEGER NOT NULL, seq INTEGER NOT NULL, number INTEGER NOT NULL,
+        PRIMARY KEY (partition, seq)
+    ) STRICT, WITHOUT ROWID;
+";
+
+/// Of a journal of version 2 every record gets a place.
+const FROM_VERSION_2: &str = "
+    INSERT INTO place SELECT partition, seq, number FROM journal ORDER BY partition, seq;
+    UPDATE meta SET format_version = 3;
 ";
 
 /// Came later: what has it not gets it.
@@ -79,6 +99,10 @@ pub(crate) fn create_or_check(
         create(&transaction, settings, &device, &inode).map_err(failed)?;
     }
     transaction.execute_batch(SCHEMA_PINS).map_err(failed)?;
+    if read(files, &transaction)?.format_version == 2 {
+        transaction.execute_batch(SCHEMA_PLACES).map_err(failed)?;
+        transaction.execute_batch(FROM_VERSION_2).map_err(failed)?;
+    }
     let meta = read(files, &transaction)?;
     transaction.commit().map_err(failed)?;
     check(files, &meta, settings)?;
@@ -97,6 +121,7 @@ fn create(
     inode: &str,
 ) -> rusqlite::Result<()> {
     transaction.execute_batch(SCHEMA)?;
+    transaction.execute_batch(SCHEMA_PLACES)?;
     transaction.execute(
         "INSERT INTO meta VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         params![

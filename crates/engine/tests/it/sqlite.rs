@@ -253,3 +253,68 @@ fn who_is_stopped_within_its_turn_holds_nobody_up_for_long() {
     let tenure = take(&*engine, &[P0])[0];
     assert_eq!((tenure.epoch, tenure.chain), (wire::Epoch(2), ledger::Chain::EMPTY));
 }
+
+/// Commits `count` records of partition 0, and one of partition 1 for every fortieth.
+fn commit_many(branch: &mut Branch, count: u32) {
+    for number in 0..count {
+        let mut writes = vec![branch.tellers[0].minted(vec![post("alice", PostKind::Credit, 1)])];
+        if number % 40 == 0 {
+            writes.push(branch.tellers[1].minted(vec![post("bob", PostKind::Credit, 1)]));
+        }
+        commit(&mut *branch.committer, &writes);
+    }
+}
+
+/// Every record of the tellers is found by its number, by a range, and at the end.
+fn check_records(branch: &Branch) {
+    let mut reader = branch.engine.reader().unwrap();
+    for teller in &branch.tellers {
+        let id = teller.partition.id();
+        for (record, _) in &teller.records {
+            assert_eq!(reader.record(id, record.header.seq).unwrap().unwrap(), **record);
+        }
+        let end = teller.partition.chain().seq;
+        assert_eq!(reader.record(id, end.next()).unwrap(), None);
+        let tail = reader.load(id, Seq(0)).unwrap().tail;
+        assert!(tail.iter().map(|(it, _)| it).eq(teller.records.iter().map(|(it, _)| &**it)));
+    }
+}
+
+#[test]
+fn records_are_found_between_their_places() {
+    let rig = SqliteRig::new();
+    let mut branch = Branch::new(&rig);
+    let opened = branch.tellers.iter_mut().map(|it| it.minted(vec![open("alice"), open("bob")]));
+    let opened: Vec<_> = opened.collect();
+    commit(&mut *branch.committer, &opened);
+    // A committer that knows no place makes one at once: near the last one, too.
+    for count in [200, 50, 1, 150] {
+        branch.committer = branch.engine.committer().unwrap();
+        commit_many(&mut branch, count);
+        check_records(&branch);
+    }
+    let count = |of: &str| -> i64 {
+        let select = format!("SELECT count(*) FROM {of} WHERE partition = 0");
+        rig.journal().query_row(&select, [], |row| row.get(0)).unwrap()
+    };
+    assert_eq!(count("journal"), 402);
+    assert!(count("place") < 10, "{} places", count("place"));
+}
+
+#[test]
+fn a_journal_without_places_gets_them() {
+    let rig = SqliteRig::new();
+    let mut branch = Branch::new(&rig);
+    branch.act(vec![open("alice"), open("bob")]);
+    let other = branch.tellers[1].minted(vec![open("alice"), open("bob")]);
+    commit(&mut *branch.committer, &[other]);
+    commit_many(&mut branch, 100);
+    let Branch { engine, committer, projector, tellers } = branch;
+    drop((engine, committer, projector));
+    let journal = rig.journal();
+    journal.execute_batch("DROP TABLE place; UPDATE meta SET format_version = 2").unwrap();
+    drop(journal);
+    let engine = rig.open("a-1").unwrap();
+    let (committer, projector) = (engine.committer().unwrap(), engine.projector().unwrap());
+    check_records(&Branch { engine, committer, projector, tellers });
+}
