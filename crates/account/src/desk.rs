@@ -202,7 +202,7 @@ impl<T> Desk<T> {
             }
             return;
         }
-        let waiting = Waiting { caller, deadline, command, forgotten: Seq(0) };
+        let waiting = Waiting { caller, deadline, command, forgotten: self.ledger.forgotten() };
         if self.is_ready(&waiting.command) {
             self.ready.push(Ready::One(waiting));
         } else {
@@ -225,9 +225,19 @@ impl<T> Desk<T> {
 
     fn is_ready(&self, command: &Command) -> bool {
         let account = command.action.account();
-        command.origin == KeyOrigin::Minted
+        self.is_known_new(command)
             && !matches!(self.ledger.account(account), Known::Unknown)
             && (self.lanes.is_empty() || !self.lanes.contains_key(account))
+    }
+
+    /// Whether the key need not be looked up: we minted it for this request, or the client's is
+    /// surely new.
+    fn is_known_new(&self, command: &Command) -> bool {
+        match command.origin {
+            KeyOrigin::Minted => true,
+            KeyOrigin::Client => self.ledger.is_surely_new(command.key),
+            KeyOrigin::Returned(_) => false,
+        }
     }
 
     fn park(&mut self, mut waiting: Waiting<T>, out: &mut Outbox<T>) {
@@ -236,13 +246,12 @@ impl<T> Desk<T> {
         self.ticket_next += 1;
         let Command { key, origin, .. } = waiting.command;
         let account = waiting.command.action.account().clone();
-        let key = match origin {
-            KeyOrigin::Minted => KeyState::New,
-            KeyOrigin::Client | KeyOrigin::Returned(_) => {
-                let (partition, account) = (self.ledger.id(), account.clone());
-                out.lookups.keys.push(KeyLookup { partition, account, ticket, key, origin });
-                KeyState::Asked
-            }
+        let key = if self.is_known_new(&waiting.command) {
+            KeyState::New
+        } else {
+            let (partition, account) = (self.ledger.id(), account.clone());
+            out.lookups.keys.push(KeyLookup { partition, account, ticket, key, origin });
+            KeyState::Asked
         };
         self.lane(account, out).queue.push_back(Parked { ticket, key, waiting });
     }
@@ -451,7 +460,9 @@ impl<T> Desk<T> {
                 let (from, to) = engine::mint_window(command.minted_at);
                 (from..=to).contains(&self.ledger.time(time))
             }
-            KeyOrigin::Client | KeyOrigin::Returned(_) => forgotten == self.ledger.forgotten(),
+            KeyOrigin::Client | KeyOrigin::Returned(_) => {
+                forgotten == self.ledger.forgotten() || self.is_known_new(command)
+            }
         }
     }
 

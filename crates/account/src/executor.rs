@@ -12,9 +12,10 @@ use crate::{
     desk::{Decided, Desk, Outbox},
     gathering::Asker,
     lookup::{Found, Lookups},
+    scan::Scan,
 };
 use contact::Contact;
-use engine::Write;
+use engine::{KeyMark, KeyScan, Write};
 use ledger::{Hash, Partition, Record, Unsound};
 use reads::{Asked, Reads};
 use std::{
@@ -53,6 +54,7 @@ pub struct Executor<T> {
     arriving: Vec<Partition>,
     /// Tenures that have ended here since somebody asked.
     ended: Vec<Ended>,
+    scan: Scan,
     /// The look-ups that were taken have not come back.
     is_looking_up: bool,
     /// What is owned has changed since somebody asked.
@@ -133,6 +135,7 @@ impl<T> Executor<T> {
             closing: BTreeSet::new(),
             arriving: Vec::new(),
             ended: Vec::new(),
+            scan: Scan::default(),
             is_looking_up: false,
             is_changed: false,
             out: Outbox::default(),
@@ -181,6 +184,7 @@ impl<T> Executor<T> {
                 self.arriving.push(partition);
                 continue;
             }
+            self.scan.arrived(partition.id(), !partition.has_all_keys());
             if let Some(old) = self.desks.insert(partition.id(), Desk::new(partition)) {
                 debug_assert!(!old.is_in_commit());
                 old.fenced(&mut self.out);
@@ -530,6 +534,29 @@ impl<T> Executor<T> {
         }
         self.admit_arriving();
         Ok(())
+    }
+
+    /// The next part of the views' keys to be read, if any is wanted: from this place on.
+    pub fn take_scan(&mut self) -> Option<Option<KeyMark>> {
+        self.scan.take()
+    }
+
+    /// A part of the views' keys has been read. An engine that does not read them so brings none,
+    /// and every key of a client is looked up.
+    pub fn scanned(&mut self, scan: Option<KeyScan>) {
+        let Some(KeyScan { keys, next }) = scan else { return };
+        for (partition, key, time) in keys {
+            if self.scan.is_for(partition)
+                && let Some(desk) = self.desks.get_mut(&partition)
+            {
+                desk.ledger.learn_key(key, time);
+            }
+        }
+        for partition in self.scan.read(next) {
+            if let Some(desk) = self.desks.get_mut(&partition) {
+                desk.ledger.learnt_all_keys();
+            }
+        }
     }
 
     /// Takes the look-ups that are wanted.

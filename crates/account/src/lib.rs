@@ -20,6 +20,7 @@ mod load;
 mod node;
 mod post;
 mod round;
+mod scan;
 mod status;
 mod steward;
 mod threads;

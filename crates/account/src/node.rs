@@ -11,7 +11,7 @@ use crate::{
     post::Post,
     status::Status,
     steward::{Seat, Word, Words},
-    threads::{self, Jobs, Projection, Report, Threads},
+    threads::{self, Jobs, Lookup, Projection, Report, Threads},
 };
 use engine::{Engine, EngineError, EngineUrl, Place, Settings};
 use net::{
@@ -227,6 +227,8 @@ pub(crate) struct Node {
     commit_busy: Cell<bool>,
     /// Callers of the look-ups that are under way; one set of look-ups runs at a time.
     looking_up: RefCell<Option<Vec<Asker<Party>>>>,
+    /// The last look-ups were such as commands wait for.
+    has_found: Cell<bool>,
     asked: RefCell<BTreeMap<u64, Party>>,
     question_next: Cell<u64>,
     answers: RefCell<Vec<(Party, Reply)>>,
@@ -247,6 +249,7 @@ impl Node {
             stirred: Notify::new(),
             commit_busy: Cell::new(false),
             looking_up: RefCell::default(),
+            has_found: Cell::default(),
             asked: RefCell::default(),
             question_next: Cell::new(0),
             answers: RefCell::default(),
@@ -376,6 +379,10 @@ impl Node {
                 let taken = executor.found(wanted, callers, found);
                 taken.map_err(|err| format!("the views are damaged: {}", err.0))?;
             }
+            Report::Scanned(scan) => {
+                self.looking_up.take();
+                executor.scanned(scan);
+            }
             Report::Answered(number, reply) => {
                 executor.question_answered();
                 let asker = self.asked.borrow_mut().remove(&number);
@@ -416,10 +423,10 @@ impl Node {
             drop(jobs.commits.send(Commit::Turn));
         }
         if self.looking_up.borrow().is_none()
-            && let Some((wanted, callers)) = executor.take_lookups()
+            && let Some((lookup, callers)) = self.next_lookup(&mut executor)
         {
             self.looking_up.replace(Some(callers));
-            drop(jobs.lookups.send(wanted));
+            drop(jobs.lookups.send(lookup));
         }
         if let Some(confirms) = &jobs.confirms
             && let Some(held) = executor.take_confirm(clock::now())
@@ -445,6 +452,22 @@ impl Node {
             self.answer(now, asker, reply, true);
         }
         self.common.status.update(self.place, &executor, self.common.intake.shed_count());
+    }
+
+    /// What the views are asked next: in turn what commands wait for and a part of all keys.
+    fn next_lookup(&self, executor: &mut Executor<Party>) -> Option<(Lookup, Vec<Asker<Party>>)> {
+        let scan = |from| (Lookup::Scan(from), Vec::new());
+        let is_turn_of_scan = self.has_found.take();
+        if is_turn_of_scan && let Some(from) = executor.take_scan() {
+            return Some(scan(from));
+        }
+        match executor.take_lookups() {
+            Some((wanted, callers)) => {
+                self.has_found.set(true);
+                Some((Lookup::Find(wanted), callers))
+            }
+            None => executor.take_scan().map(scan),
+        }
     }
 
     /// `is_short`: how long it took says something of how much fits.

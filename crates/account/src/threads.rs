@@ -13,7 +13,7 @@ use crate::{
     lookup::{self, Found, Lookups},
     steward::{self, Seat, Steward},
 };
-use engine::{Confirmer, Engine, EngineError, Kind, ProjectError, Projector};
+use engine::{Confirmer, Engine, EngineError, KeyMark, KeyScan, Kind, ProjectError, Projector};
 use ledger::{Chain, Hash, Header, Record};
 use net::clock;
 use std::{
@@ -33,6 +33,10 @@ const PROJECTION_EVERY: Duration = Duration::from_secs(1);
 /// Commands that are projected in one transaction, though they came sooner.
 const PROJECTION_COMMANDS: usize = 20_000;
 
+/// Keys that are read at a time for partitions that were taken over: some milliseconds, in which
+/// look-ups wait.
+const SCAN_KEYS: usize = 4_096;
+
 /// What the threads tell the executor's thread.
 #[derive(Debug)]
 pub(crate) enum Report {
@@ -46,6 +50,7 @@ pub(crate) enum Report {
     /// Which of the tenures asked for are ours; `None` when the engine did not answer.
     Confirmed(Option<Vec<bool>>),
     Found(Lookups<()>, Found),
+    Scanned(Option<KeyScan>),
     /// The answer to the question of this number.
     Answered(u64, Reply),
     /// These partitions are projected up to there, this many commands in all.
@@ -66,12 +71,20 @@ pub(crate) enum Report {
 #[derive(Debug)]
 pub(crate) struct Jobs {
     pub(crate) commits: mpsc::Sender<Commit>,
-    pub(crate) lookups: mpsc::Sender<Lookups<()>>,
+    pub(crate) lookups: mpsc::Sender<Lookup>,
     pub(crate) questions: mpsc::Sender<(u64, Moment, Question)>,
     pub(crate) projections: mpsc::Sender<Projection>,
     /// `None` where reads need no confirmation.
     pub(crate) confirms: Option<mpsc::Sender<Vec<(PartitionId, Epoch)>>>,
     pub(crate) leases: steward::Words,
+}
+
+/// What the views are asked.
+#[derive(Debug)]
+pub(crate) enum Lookup {
+    Find(Lookups<()>),
+    /// The next part of all keys.
+    Scan(Option<KeyMark>),
 }
 
 /// What the projector is told.
@@ -126,14 +139,22 @@ pub(crate) fn start(
     spawn(
         "lookup",
         Box::new(move || {
-            each(&lookup_jobs, &out, |wanted| {
-                let ask = || lookup::look_up(finder.as_mut(), service, &wanted);
+            each(&lookup_jobs, &out, |job| {
                 // If nobody hears it, the executor's thread has ended.
                 let away = || drop(out.send(Report::Away(Way::LookUp)));
-                Some(match Tries::until(&lookup_jobs, may_be_away, ask, away)? {
-                    Ok(found) => Report::Found(wanted, found),
-                    Err(err) => Report::Fatal(err.to_string()),
-                })
+                let done = match job {
+                    Lookup::Find(wanted) => {
+                        let ask = || lookup::look_up(finder.as_mut(), service, &wanted);
+                        let found = Tries::until(&lookup_jobs, may_be_away, ask, away)?;
+                        found.map(|found| Report::Found(wanted, found))
+                    }
+                    Lookup::Scan(from) => {
+                        let ask = || finder.scan_keys(from, SCAN_KEYS);
+                        let scan = Tries::until(&lookup_jobs, may_be_away, ask, away)?;
+                        scan.map(Report::Scanned)
+                    }
+                };
+                Some(done.unwrap_or_else(|err| Report::Fatal(err.to_string())))
             });
         }),
     );

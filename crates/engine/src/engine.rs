@@ -255,6 +255,19 @@ pub trait Reader: Send {
         keys: &[(PartitionId, KeyHash)],
     ) -> Result<Vec<Option<KeyPlace>>, EngineError>;
 
+    /// The next part of all keys that [`Reader::keys`] finds, of any partition, each with a time of
+    /// the day of its use. From the beginning without a mark, otherwise from there on; at most
+    /// `count_max`, and the mark for the next part unless this was the last one. Keys that are
+    /// projected during a pass may be left out of it. `None`: this engine does not read them so.
+    fn scan_keys(
+        &mut self,
+        from: Option<KeyMark>,
+        count_max: usize,
+    ) -> Result<Option<KeyScan>, EngineError> {
+        _ = (from, count_max);
+        Ok(None)
+    }
+
     /// Where keys in minted form, minted at these times, were first used: looks through the
     /// partition's records of their [`mint_window`]s, once for all whose windows overlap. In the
     /// order of `keys`.
@@ -311,6 +324,20 @@ pub struct KeyPlace {
     pub seq: Seq,
     /// Place in that record.
     pub index: u16,
+}
+
+/// How far a pass over all keys has come: the last key read, of this day since 1970.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeyMark {
+    pub day: i64,
+    pub key: KeyHash,
+}
+
+/// A part of all keys.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyScan {
+    pub keys: Vec<(PartitionId, KeyHash, Timestamp)>,
+    pub next: Option<KeyMark>,
 }
 
 /// Keeps the views up with the journal, for the partitions that its node owns.

@@ -22,8 +22,8 @@ mod views;
 
 pub use crate::{
     engine::{
-        Bell, Claim, Committer, Confirmer, Engine, Fate, KeyPlace, Loaded, Place, Projector,
-        Reader, Registry, Settings, Tenure, Write, mint_window,
+        Bell, Claim, Committer, Confirmer, Engine, Fate, KeyMark, KeyPlace, KeyScan, Loaded, Place,
+        Projector, Reader, Registry, Settings, Tenure, Write, mint_window,
     },
     error::{CommitError, EngineError, Kind, ProjectError},
     url::{EngineUrl, open},

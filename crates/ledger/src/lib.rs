@@ -8,6 +8,7 @@ pub mod audit;
 pub mod keys;
 pub mod partition;
 pub mod record;
+pub mod seen;
 
 mod accounts;
 mod overlay;

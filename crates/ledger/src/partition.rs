@@ -10,13 +10,14 @@ use crate::{
     overlay::{Books, Mismatch, Overlay},
     record::{Chain, Group, Hash, Header, Item, Record, Verdict},
     rules::{self, Unsound},
+    seen::Seen,
 };
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 use std::{fmt, hash::BuildHasher, ops::Range, sync::Arc};
 use wire::{
     AccountId, AccountState, Command, Currency, Epoch, KeyHash, PartitionId, Refusal, Refused, Seq,
-    ServiceTag, Timestamp, limits,
+    ServiceTag, Timestamp, command::KeyOrigin, limits,
 };
 
 /// A partition in its owner's memory: accounts in use, recent keys, external balances, and the
@@ -31,6 +32,8 @@ pub struct Partition {
     epoch_last: Epoch,
     books: Books,
     keys: Keys,
+    /// Keys of clients, in memory and in the views.
+    seen: Seen,
     /// The last record that the views have.
     watermark: Seq,
 }
@@ -111,7 +114,8 @@ impl Partition {
     ) -> Partition {
         let books = Books { external: external.into_iter().collect(), ..Books::default() };
         let (keys, epoch_last, watermark) = (Keys::default(), Epoch(0), chain.seq);
-        Partition { service, id, epoch, chain, epoch_last, books, keys, watermark }
+        let seen = Seen::new(chain.seq == Seq(0));
+        Partition { service, id, epoch, chain, epoch_last, books, keys, seen, watermark }
     }
 
     /// What memory knows of this account.
@@ -148,6 +152,28 @@ impl Partition {
     /// however long that took, whatever was journaled meanwhile is in memory.
     pub fn forgotten(&self) -> Seq {
         self.keys.forgotten()
+    }
+
+    /// Whether this client's key was certainly never used before, as far back as keys are kept:
+    /// neither the views nor any record since have it. A key of which this is false has to be
+    /// looked up.
+    pub fn is_surely_new(&self, key: KeyHash) -> bool {
+        self.seen.is_new(key)
+    }
+
+    /// Whether every key that the views have is known here; otherwise they are to be brought.
+    pub fn has_all_keys(&self) -> bool {
+        self.seen.is_whole()
+    }
+
+    /// Learns of a client's key that the views have, and when it was used.
+    pub fn learn_key(&mut self, key: KeyHash, time: Timestamp) {
+        self.seen.add(key, time);
+    }
+
+    /// Every key that the views had when the partition was loaded has been brought.
+    pub fn learnt_all_keys(&mut self) {
+        self.seen.complete();
     }
 
     /// Continues the chain with a journaled record, at start. Every account it names was admitted
@@ -439,6 +465,9 @@ impl Partition {
     fn learn_keys(&mut self, record: &Record) {
         let Header { seq, time, .. } = record.header;
         self.keys.insert(time, seq, key_entries(record));
+        for item in record.items.iter().filter(|item| item.origin != KeyOrigin::Minted) {
+            self.seen.add(item.key, time);
+        }
         self.keys.forget(time, self.watermark);
     }
 }

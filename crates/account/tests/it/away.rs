@@ -1,6 +1,6 @@
 //! An engine that cannot be reached, and a batch of which nobody knows whether it is durable.
 
-use crate::world::{PARTITIONS, World, keyed, minted};
+use crate::world::{PARTITIONS, World, minted, returned};
 use account::executor::{Ended, Ending, PATIENCE, Way};
 use std::time::Duration;
 use wire::{AccountId, Epoch, PartitionId};
@@ -48,7 +48,7 @@ fn nothing_is_told_of_a_batch_in_doubt_before_the_engine_says() {
         // Those who come now need not wait.
         world.arrive(31, minted(21, "debit alice 4500"));
         world.arrive(32, minted(32, "debit alice 1"));
-        world.arrive(33, keyed("cold", "debit alice 1"));
+        world.arrive(33, returned(50, "debit alice 1"));
         world.read(34, "alice");
         let answers = [31, 32, 33, 34].map(|caller| world.answer(caller));
         let away = "EngineUnavailable";
@@ -74,7 +74,7 @@ fn nothing_is_told_of_a_batch_in_doubt_before_the_engine_says() {
 fn who_waits_for_an_engine_that_is_away_for_long_is_told_so_and_the_next_at_once() {
     let (mut world, _) = confirming();
     world.arrive(21, minted(21, "debit alice 100"));
-    world.arrive(22, keyed("cold", "debit alice 100"));
+    world.arrive(22, returned(50, "debit alice 100"));
     world.executor.engine_away(Way::Commit, world.now);
     world.read(23, "alice");
     world.pass(PATIENCE / 2);
@@ -104,7 +104,7 @@ fn who_waits_for_an_engine_that_is_away_for_long_is_told_so_and_the_next_at_once
 fn a_short_absence_is_not_told_at_all() {
     let (mut world, _) = confirming();
     world.executor.engine_away(Way::LookUp, world.now);
-    world.arrive(21, keyed("cold", "debit alice 100"));
+    world.arrive(21, returned(50, "debit alice 100"));
     world.ask();
     world.pass(PATIENCE / 2);
     world.find();

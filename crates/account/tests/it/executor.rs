@@ -401,3 +401,33 @@ fn a_fenced_tenure_ends_and_its_neighbour_goes_on() {
     assert_eq!(world.executor.take_ended(), [ended]);
     assert_eq!(world.executor.owned(), [(PartitionId(1 - partition.0), Epoch(1))]);
 }
+
+#[test]
+fn a_clients_new_key_is_not_looked_up_once_all_keys_are_known() {
+    let mut world = alice_with_7500();
+    world.arrive(11, keyed("k", "debit alice 100"));
+    world.stage(); // Of a partition that begins here all keys are known.
+    world.end(Ending::Committed);
+    assert_eq!(world.answer(11), "7400");
+    world.project();
+    // Of one that was taken over they have to be brought; until then each is looked up.
+    world.take_over();
+    world.read(12, "alice");
+    world.settle();
+    world.arrive(13, keyed("l", "debit alice 100"));
+    world.stage();
+    assert_eq!(world.answer(13), "-");
+    world.settle();
+    assert_eq!(world.answer(13), "7300");
+    world.project();
+    while world.scan(1) {}
+    world.arrive(14, keyed("m", "debit alice 100"));
+    world.stage();
+    world.end(Ending::Committed);
+    assert_eq!(world.answer(14), "7200");
+    // What was used before is found as ever.
+    world.arrive(15, keyed("k", "debit alice 100"));
+    world.arrive(16, keyed("l", "debit alice 101"));
+    world.settle();
+    assert_eq!((world.answer(15), world.answer(16)), ("7400".into(), "key_reused".into()));
+}

@@ -5,9 +5,10 @@
 
 use crate::world::{World, keyed};
 use account::executor::Ending;
+use ledger::Chain;
 use std::{collections::BTreeMap, time::Duration};
 use stdx::Rng;
-use wire::{Command, Done, Outcome, Reply, Timestamp, call::Failure, command::KeyOrigin};
+use wire::{Command, Done, Outcome, Reply, Seq, Timestamp, call::Failure, command::KeyOrigin};
 
 const SEEDS: u64 = 48;
 const STEPS: usize = 1_500;
@@ -25,7 +26,10 @@ fn each_key_happens_once_and_the_money_adds_up() {
 
 fn run(seed: u64) {
     let mut rng = Rng::new(seed);
-    let mut world = World::new(rng.below(ACCOUNTS)); // Often fewer than there are.
+    // Of half of the worlds all keys are known, of the others only once they have been brought.
+    let before = Chain { seq: Seq(1), ..Chain::EMPTY };
+    let chain = if rng.below(2) == 0 { Chain::EMPTY } else { before };
+    let mut world = World::beginning(rng.below(ACCOUNTS), chain); // Often fewer than there are.
     let mut sent: BTreeMap<u32, (String, String)> = BTreeMap::new();
     for number in 0..ACCOUNTS {
         world.arrive(u32::try_from(number).unwrap(), keyed("open", &format!("open acc-{number}")));
@@ -37,7 +41,7 @@ fn run(seed: u64) {
     for _ in 0..STEPS {
         // Minutes pass in all: keys leave memory, and commands their deadline.
         world.now = world.now + Duration::from_millis(rng.below(400) as u64);
-        match rng.below(14) {
+        match rng.below(15) {
             0..=4 => {
                 // Few keys: many are repeats, some of them for another request.
                 let key = rng.below(KEYS);
@@ -63,6 +67,7 @@ fn run(seed: u64) {
             10 => world.find(),
             11 => world.stage(),
             12 => world.end(if rng.below(8) == 0 { Ending::Refused } else { Ending::Committed }),
+            13 => _ = world.scan(rng.below(20) + 1),
             _ => world.project(),
         }
     }

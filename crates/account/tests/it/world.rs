@@ -6,7 +6,7 @@ use account::{
     gathering::Asker,
     lookup::{Found, KeyLookup, Lookups, Stored},
 };
-use engine::Write;
+use engine::{KeyMark, KeyScan, Write};
 use ledger::{Chain, Hash, Header, Partition, Record, Verdict};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use stdx::Moment;
@@ -37,11 +37,15 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new(accounts_max: usize) -> World {
+        World::beginning(accounts_max, Chain::EMPTY)
+    }
+
+    /// A world that begins after this record, of which nothing is left but its number.
+    pub(crate) fn beginning(accounts_max: usize, chain: Chain) -> World {
         let service = service();
         let mut executor = Executor::new(service, PARTITIONS, accounts_max);
-        for id in 0..PARTITIONS {
-            let id = PartitionId(id);
-            executor.own(Partition::new(service, id, Epoch(1), Chain::EMPTY, Vec::new()), 0);
+        for id in (0..PARTITIONS).map(PartitionId) {
+            executor.own(Partition::new(service, id, Epoch(1), chain, Vec::new()), 0);
         }
         World {
             executor,
@@ -209,6 +213,18 @@ impl World {
         }
     }
 
+    /// Brings the next keys of the views, if any are wanted.
+    pub(crate) fn scan(&mut self, count: usize) -> bool {
+        let Some(from) = self.executor.take_scan() else { return false };
+        let rest = self.keys.iter().filter(|(key, _)| from.is_none_or(|it| it.key < **key));
+        let part = rest.take(count).map(|(key, place)| (place.0, *key, Timestamp(0)));
+        let keys: Vec<_> = part.collect();
+        let last = keys.last().filter(|_| keys.len() == count);
+        let next = last.map(|(_, key, _)| KeyMark { day: 0, key: *key });
+        self.executor.scanned(Some(KeyScan { keys, next }));
+        true
+    }
+
     /// Runs until nothing waits any more.
     pub(crate) fn settle(&mut self) {
         while 0 < self.executor.waiting_count() {
@@ -266,15 +282,25 @@ impl World {
             self.journal.insert(*place, record.clone());
         }
         for id in (0..PARTITIONS).map(PartitionId).filter(|id| !owned.contains(id)) {
-            let last = self.journal.iter().rfind(|((of, _), _)| *of == id);
-            let chain = last.map_or(Chain::EMPTY, |(_, record)| {
-                let mut bytes = Vec::new();
-                record.encode(&mut bytes);
-                let Header { seq, time, .. } = record.header;
-                Chain { seq, hash: Hash::of(&bytes), time }
-            });
-            self.executor.own(Partition::new(service(), id, epoch, chain, Vec::new()), 0);
+            self.take_office(id, epoch);
         }
+    }
+
+    /// The node dies, and its successor is in its place. Nothing waits, and the views have all.
+    pub(crate) fn take_over(&mut self) {
+        self.executor = Executor::new(service(), PARTITIONS, 1_000);
+        (0..PARTITIONS).for_each(|id| self.take_office(PartitionId(id), Epoch(2)));
+    }
+
+    fn take_office(&mut self, id: PartitionId, epoch: Epoch) {
+        let last = self.journal.iter().rfind(|((of, _), _)| *of == id);
+        let chain = last.map_or(Chain::EMPTY, |(_, record)| {
+            let mut bytes = Vec::new();
+            record.encode(&mut bytes);
+            let Header { seq, time, .. } = record.header;
+            Chain { seq, hash: Hash::of(&bytes), time }
+        });
+        self.executor.own(Partition::new(service(), id, epoch, chain, Vec::new()), 0);
     }
 
     /// Every record of the journal, in order.

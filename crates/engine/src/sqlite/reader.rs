@@ -4,7 +4,7 @@
 //! it: whatever was acknowledged before the read is then in the one or in the other.
 
 use crate::{
-    engine::{KeyPlace, LOAD_TAIL_RECORDS_MAX, Loaded, Reader},
+    engine::{KeyMark, KeyPlace, KeyScan, LOAD_TAIL_RECORDS_MAX, Loaded, Reader},
     error::EngineError,
     history, listing, near,
     records::Records,
@@ -20,7 +20,7 @@ use crate::{
     views::Views,
 };
 use ledger::Record;
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::{Connection, OptionalExtension, params};
 use std::path::PathBuf;
 use wire::{
     AccountId, AccountState, KeyHash, PartitionId, Posting, Seq, ServiceTag, Timestamp,
@@ -94,6 +94,29 @@ impl Reader for SqliteReader {
         keys.iter().map(find).collect()
     }
 
+    fn scan_keys(
+        &mut self,
+        from: Option<KeyMark>,
+        count_max: usize,
+    ) -> Result<Option<KeyScan>, EngineError> {
+        let snapshot = self.snapshot()?;
+        let snapshot = snapshot.connection();
+        let days = views::key_days(snapshot).map_err(|error| self.failed(&error))?;
+        // Newest first: a day that begins meanwhile has keys of this pass's time only.
+        let days = days.into_iter().filter(|day| from.is_none_or(|mark| *day <= mark.day));
+        let mut scan = KeyScan { keys: Vec::new(), next: None };
+        for day in days {
+            let after = from.filter(|mark| mark.day == day).map(|mark| mark.key);
+            let room = count_max - scan.keys.len();
+            self.keys_of_day(snapshot, day, after, room, &mut scan.keys)?;
+            if scan.keys.len() == count_max {
+                scan.next = scan.keys.last().map(|(_, key, _)| KeyMark { day, key: *key });
+                break;
+            }
+        }
+        Ok(Some(scan))
+    }
+
     fn keys_near(
         &mut self,
         keys: &[(PartitionId, KeyHash, Timestamp)],
@@ -148,6 +171,37 @@ impl SqliteReader {
         match record_place(record) {
             Some((found, seq)) if found == partition => Ok(Some(KeyPlace { seq, index })),
             _ => Err(corrupt(&self.path, "a key is in a partition that is not its account's")),
+        }
+    }
+
+    /// Adds at most `count_max` keys of a day to `keys`, in their order.
+    fn keys_of_day(
+        &self,
+        snapshot: &Connection,
+        day: i64,
+        after: Option<KeyHash>,
+        count_max: usize,
+        keys: &mut Vec<(PartitionId, KeyHash, Timestamp)>,
+    ) -> Result<(), EngineError> {
+        let (table, time) = (views::keys_table(day), views::day_start(day));
+        let select = format!("SELECT key, record FROM {table} WHERE key > ? ORDER BY key LIMIT ?");
+        let after = after.map(|key| views::key_bytes(key).to_vec()).unwrap_or_default();
+        let count_max = i64::try_from(count_max).unwrap_or(i64::MAX);
+        let mut read = || -> rusqlite::Result<bool> {
+            let mut statement = snapshot.prepare_cached(&select)?;
+            let mut rows = statement.query(params![after, count_max])?;
+            while let Some(row) = rows.next()? {
+                let key = views::key_of(row.get_ref(0)?.as_blob()?);
+                let Some((key, (partition, _))) = key.zip(record_place(row.get(1)?)) else {
+                    return Ok(false);
+                };
+                keys.push((partition, key, time));
+            }
+            Ok(true)
+        };
+        match read().map_err(|error| self.failed(&error))? {
+            true => Ok(()),
+            false => Err(corrupt(&self.path, "a key or its place is none")),
         }
     }
 

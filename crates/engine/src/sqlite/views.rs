@@ -185,6 +185,11 @@ pub(crate) fn day(time: Timestamp) -> i64 {
     time.0.div_euclid(DAY_MICROS)
 }
 
+/// When a day begins.
+pub(crate) fn day_start(day: i64) -> Timestamp {
+    Timestamp(day.saturating_mul(DAY_MICROS))
+}
+
 /// The table of keys of a day.
 pub(crate) fn keys_table(day: i64) -> String {
     format!("keys_{day}")
@@ -205,4 +210,9 @@ pub(crate) fn key_days(connection: &Connection) -> rusqlite::Result<Vec<i64>> {
 /// A key as it is stored: bytes that sort like the number.
 pub(crate) fn key_bytes(key: KeyHash) -> [u8; 16] {
     key.0.to_be_bytes()
+}
+
+/// A key of bytes that were stored; `None` for others.
+pub(crate) fn key_of(bytes: &[u8]) -> Option<KeyHash> {
+    Some(KeyHash(u128::from_be_bytes(bytes.try_into().ok()?)))
 }

@@ -1,13 +1,14 @@
 //! What the SQLite engine promises besides.
 
 use crate::support::{
-    Branch, P0, P1, Rig, SqliteRig, Teller, commit, copy_folder, id, open, post, take,
+    Branch, DAY, NOON, P0, P1, Rig, SqliteRig, Teller, command, commit, copy_folder, id, key, open,
+    post, take,
 };
 use engine::{Engine, Kind, Place, Settings, sqlite::Sqlite};
 use lease::Sign;
 use rusqlite::params;
 use stdx::Rng;
-use wire::{Kind as PostKind, Seq};
+use wire::{Kind as PostKind, Seq, Timestamp, command::KeyOrigin};
 
 crate::suite::suite!(Some(SqliteRig::new());
     a_batch_is_let_in_once,
@@ -317,4 +318,39 @@ fn a_journal_without_places_gets_them() {
     let engine = rig.open("a-1").unwrap();
     let (committer, projector) = (engine.committer().unwrap(), engine.projector().unwrap());
     check_records(&Branch { engine, committer, projector, tellers });
+}
+
+#[test]
+fn all_keys_are_read_in_parts() {
+    let rig = SqliteRig::new();
+    let mut branch = Branch::new(&rig);
+    branch.act(vec![open("alice")]);
+    let mut expected = Vec::new();
+    for (day, numbers) in [300..303, 310..315].into_iter().enumerate() {
+        for number in numbers {
+            let credit = command(KeyOrigin::Client, number, post("alice", PostKind::Credit, 1));
+            branch.command(vec![credit]);
+            expected.push((day, key(number)));
+        }
+        branch.project();
+        branch.tellers[0].now.0 += DAY;
+    }
+    let mut reader = branch.engine.reader().unwrap();
+    expected.sort_unstable();
+    for count_max in [1, 3, 4, 8, 100] {
+        let (mut found, mut from) = (Vec::new(), None);
+        loop {
+            let scan = reader.scan_keys(from, count_max).unwrap().unwrap();
+            assert!(scan.keys.len() <= count_max);
+            found.extend(scan.keys);
+            from = scan.next;
+            if from.is_none() {
+                break;
+            }
+        }
+        let day = |time: Timestamp| usize::try_from((time.0 - NOON.0).div_euclid(DAY) + 1).unwrap();
+        let mut found: Vec<_> = found.into_iter().map(|(_, key, at)| (day(at), key)).collect();
+        found.sort_unstable();
+        assert_eq!(found, expected, "{count_max} at a time");
+    }
 }
