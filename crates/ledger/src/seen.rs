@@ -159,14 +159,14 @@ mod tests {
 
     fn keys(from: u64, count: u64) -> impl Iterator<Item = KeyHash> {
         let hash = |number: u64| blake3::hash(&number.to_le_bytes());
-        (from..from + count).map(move |number| {
+        (from..).take(usize::try_from(count).unwrap()).map(move |number| {
             let bytes = *hash(number).as_bytes().first_chunk().expect("a hash has 32 bytes");
             KeyHash(u128::from_le_bytes(bytes))
         })
     }
 
     fn day(number: i64) -> Timestamp {
-        Timestamp(number * DAY_MICROS + 7)
+        Timestamp(number.saturating_mul(DAY_MICROS).saturating_add(7))
     }
 
     #[test]
