@@ -323,6 +323,44 @@ pub(crate) enum AlertsVerb {
         /// Who you are [default: your user name]
         #[arg(long)]
         by: Option<String>,
+        /// Only say what it would keep quiet now
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// The silences
+    Silences {
+        /// End the one with this number
+        #[arg(long, value_name = "NUMBER")]
+        end: Option<u64>,
+    },
+    /// As silence, and the time counts neither as up nor as down
+    Maintenance {
+        /// Names of checks; `*` stands for anything
+        pattern: String,
+        /// How long, as in 30m or 2h
+        #[arg(long = "for", value_name = "TIME", value_parser = crate::topology::elements::duration::parse)]
+        length: std::time::Duration,
+        /// Why
+        #[arg(long)]
+        reason: String,
+        /// When it begins, as in 2026-11-22T02:00:00+01:00 [default: now]
+        #[arg(long, value_name = "WHEN", conflicts_with = "schedule")]
+        from: Option<String>,
+        /// Again and again, at the times of a cron expression
+        #[arg(long, value_name = "CRON")]
+        schedule: Option<String>,
+        /// The time zone of the schedule, as in Europe/Berlin [default: UTC]
+        #[arg(long, requires = "schedule")]
+        tz: Option<String>,
+        /// Who you are [default: your user name]
+        #[arg(long)]
+        by: Option<String>,
+    },
+    /// The maintenance windows
+    Windows {
+        /// End the one with this number
+        #[arg(long, value_name = "NUMBER")]
+        end: Option<u64>,
     },
     /// The rules over the numbers of nodes, and who breaks them
     Rules,

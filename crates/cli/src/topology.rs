@@ -28,6 +28,7 @@ use elements::{
     role::RoleName,
     url,
 };
+use monitor::channel::{MailServer, Target};
 use net::{
     edge::{Network, TlsFiles},
     trunk,
@@ -127,6 +128,19 @@ pub(crate) struct Monitor {
     /// Whom `https://` is believed by; without it whom the system trusts.
     pub(crate) ca: Option<PathBuf>,
     pub(crate) folder: PathBuf,
+}
+
+impl Monitor {
+    /// What its channels are called: by their kind and their place.
+    pub(crate) fn channel_names(&self) -> Vec<String> {
+        let server = self.smtp.as_deref().and_then(|it| MailServer::parse(it).ok());
+        let name = |(at, text): (usize, &String)| {
+            let target = Target::parse(text, server.as_ref()).ok()?;
+            Some(format!("{}-{}", target.kind(), at + 1))
+        };
+        // The fallback comes last.
+        self.notify.iter().chain(&self.fallback).enumerate().filter_map(name).collect()
+    }
 }
 
 /// How requests come in. At least one of `http` and `trunk` is set.
@@ -258,6 +272,14 @@ impl Role {
             Role::Gateway { .. } => RoleName::Gateway,
             Role::Account { .. } => RoleName::Account,
             Role::Monitor(_) => RoleName::Monitor,
+        }
+    }
+
+    /// What it goes by, if it is a monitor.
+    pub(crate) fn monitor(&self) -> Option<&Monitor> {
+        match self {
+            Role::Monitor(monitor) => Some(monitor),
+            Role::Balancer { .. } | Role::Gateway { .. } | Role::Account { .. } => None,
         }
     }
 

@@ -2,7 +2,7 @@
 
 use crate::{
     channel::{Target, Url},
-    core::rule::Rule,
+    core::{audience::Subscription, rule::Rule, window::Window},
 };
 use net::{node::NodeConfig, tls::ClientTls};
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
@@ -24,7 +24,11 @@ pub struct MonitorConfig {
     pub nodes: Vec<WatchedNode>,
     /// What makes a node unwell that passes its own checks.
     pub rules: Vec<Rule>,
-    /// Who is told.
+    /// Maintenance windows of the file.
+    pub windows: Vec<Window>,
+    /// Who is told of what; a channel that is not named here is told everything.
+    pub subscriptions: Vec<Subscription>,
+    /// By which ways.
     pub channels: Vec<ChannelConfig>,
     /// Whom the channels believe. There is one if somebody is told by `https://`.
     pub tls: Option<ClientTls>,

@@ -2,6 +2,7 @@
 //! `cargo xtask tidy` says so. Time is an argument.
 
 pub mod arrival;
+pub mod audience;
 pub mod availability;
 pub mod check;
 pub mod contract;
@@ -9,6 +10,7 @@ pub mod desk;
 pub mod detector;
 pub mod flap;
 pub mod guard;
+pub mod hours;
 pub mod incident;
 pub mod notice;
 pub mod outbox;
@@ -20,3 +22,4 @@ pub mod silence;
 pub mod stamp;
 pub mod standby;
 pub mod tree;
+pub mod window;

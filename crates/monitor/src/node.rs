@@ -30,6 +30,7 @@ use crate::{
         outbox::{Letter, LetterId, Queue},
         rule::referee::Referee,
         standby::Standby,
+        window::Window,
     },
     http::Front,
     store::{History, Row, Store},
@@ -78,6 +79,8 @@ pub(crate) struct Node {
     pub(crate) detector: RefCell<Detector>,
     pub(crate) referee: RefCell<Referee>,
     pub(crate) desk: RefCell<Desk>,
+    /// Maintenance windows made by hand.
+    pub(crate) windows: RefCell<Vec<Window>>,
     pub(crate) channels: RefCell<Vec<Channel>>,
     /// Whether this monitor or another tells people.
     pub(crate) standby: RefCell<Standby>,
@@ -246,6 +249,13 @@ impl Node {
             match it {
                 Filed::Incident(it) => rows.push(Row::Incident(it)),
                 Filed::Notice(notice) => self.spread(notice, rows),
+                Filed::Maintenance { check, window, span } => {
+                    tracing::info!(check = %self.name(check), %window, "in maintenance");
+                    rows.push(Row::Maintenance(check, window, span));
+                }
+                Filed::MaintenanceEnded { check, at } => {
+                    rows.push(Row::MaintenanceEnded(check, at));
+                }
             }
         }
     }

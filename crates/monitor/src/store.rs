@@ -44,5 +44,9 @@ CREATE INDEX IF NOT EXISTS attempts_of ON attempts (letter);
 CREATE TABLE IF NOT EXISTS trackers (
     check_id INTEGER NOT NULL, rule TEXT NOT NULL, tracker TEXT NOT NULL,
     PRIMARY KEY (check_id, rule)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS maintenance (
+    check_id INTEGER NOT NULL, window TEXT NOT NULL, from_at INTEGER NOT NULL,
+    to_at INTEGER NOT NULL, PRIMARY KEY (check_id, window, from_at)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS windows (id INTEGER PRIMARY KEY, spec TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS silences (id INTEGER PRIMARY KEY, until INTEGER NOT NULL, silence TEXT NOT NULL);
 ";

@@ -1,5 +1,7 @@
 //! `tollgate alerts`: what the monitor knows of incidents, and what people say to it.
 
+mod quiet;
+
 use super::Outcome;
 use crate::{
     args::{self, AlertsVerb},
@@ -38,17 +40,11 @@ pub(super) fn alerts(args: &args::Alerts, data: &Path) -> Outcome {
             }
             said
         }
-        AlertsVerb::Silence { pattern, length, reason, by } => {
-            let by = name(by.as_deref());
-            let seconds = length.as_secs().max(1);
-            let body = json!({"pattern": pattern, "by": by, "reason": reason, "for_s": seconds});
-            let said = monitor.ask("POST", "/v1/silences", Some(&body))?;
-            if !args.json {
-                let count = said["matches"].as_array().map_or(0, Vec::len);
-                let until = text(&said["until"]);
-                say(&format!("quiet about {pattern} until {until}; it matches {count} now\n"));
-            }
-            said
+        AlertsVerb::Silence { .. } | AlertsVerb::Silences { .. } => {
+            quiet::silences(&monitor, &args.verb, args.json)?
+        }
+        AlertsVerb::Maintenance { .. } | AlertsVerb::Windows { .. } => {
+            quiet::windows(&monitor, &args.verb, args.json)?
         }
         AlertsVerb::Rules => {
             let said = monitor.ask("GET", "/v1/rules", None)?;

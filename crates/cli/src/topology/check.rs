@@ -53,6 +53,7 @@ pub(super) fn check(
     check.services_have_nodes();
     check.addresses();
     check.cycles();
+    check.channels(nodes.iter().flatten());
     // Whatever could not be made was complained of, so nothing is lost by flattening.
     if !check.complaints.is_empty() {
         return Err(check.complaints);
@@ -285,6 +286,23 @@ impl Check<'_> {
             ca: it.ca.good().map(|it| base.join(&it.value)),
             folder: base.join(it.folder.value_or(PathBuf::from("monitor"))),
         })
+    }
+
+    /// Subscriptions name channels of a monitor.
+    fn channels<'n>(&mut self, nodes: impl Iterator<Item = &'n Node>) {
+        let monitors = nodes.filter_map(|it| it.role.monitor());
+        let names = monitors.flat_map(Monitor::channel_names);
+        let names: BTreeSet<String> = names.collect();
+        for channel in &self.file.alerting.channels {
+            if !names.contains(&channel.value) {
+                let known: Vec<&str> = names.iter().map(String::as_str).collect();
+                let want = match known.is_empty() {
+                    true => "a channel: the monitor has no notify".to_owned(),
+                    false => format!("one of {}", known.join(", ")),
+                };
+                self.complaints.unfit(channel, &want);
+            }
+        }
     }
 
     fn door(&mut self, it: &NodeFile) -> Option<Door> {

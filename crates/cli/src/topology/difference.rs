@@ -12,7 +12,12 @@ use proxy::{
     config::HashBy,
     upstream::config::{HttpServiceConfig, ServiceTls},
 };
-use std::{fmt::Display, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{
+    fmt::{Debug, Display},
+    net::SocketAddr,
+    path::PathBuf,
+    time::Duration,
+};
 
 /// The difference between two files, for one node. Both lists are lines for people.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -80,10 +85,7 @@ impl Difference {
         let shown = |age: Duration| format!("{age:?}");
         self.restart("stream_age", shown(old.stream_age), shown(*stream_age));
         if let Role::Monitor(_) = node.role {
-            let shown = |it: &Alerting| -> Vec<String> {
-                it.rules.iter().map(|it| format!("{it:?}")).collect()
-            };
-            self.list("rules", &shown(&old.alerting), &shown(alerting));
+            self.alerting(&old.alerting, alerting);
             self.change("api_key", old.api_key.display(), api_key.display());
             self.restart("ping_key", old.ping_key.display(), ping_key.display());
         }
@@ -94,6 +96,17 @@ impl Difference {
             };
             self.list("routes", &paths(&old.routes), &paths(routes));
         }
+    }
+
+    /// A monitor takes all of it while it runs.
+    fn alerting(&mut self, was: &Alerting, is: &Alerting) {
+        fn shown<T: Debug>(all: &[T]) -> Vec<String> {
+            all.iter().map(|it| format!("{it:?}")).collect()
+        }
+        let Alerting { rules, subscriptions, windows, channels: _ } = is;
+        self.list("rules", &shown(&was.rules), &shown(rules));
+        self.list("subscriptions", &shown(&was.subscriptions), &shown(subscriptions));
+        self.list("windows", &shown(&was.windows), &shown(windows));
     }
 
     fn node(&mut self, was: &Node, is: &Node) {

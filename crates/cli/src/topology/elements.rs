@@ -16,4 +16,6 @@ pub(crate) mod path;
 pub(crate) mod policy;
 pub(crate) mod role;
 pub(crate) mod rule;
+pub(crate) mod subscription;
 pub(crate) mod url;
+pub(crate) mod window;

@@ -37,6 +37,8 @@ const FILE_KEYS: [&str; 10 + alerting::KEYS.len()] = [
     "stream_age",
     "checks",
     alerting::KEYS[0],
+    alerting::KEYS[1],
+    alerting::KEYS[2],
 ];
 const TRUNK_TLS_KEYS: [&str; 3] = ["ca", "cert", "key"];
 const SERVICE_KEYS: [&str; 9] =

@@ -8,7 +8,7 @@ use toml::{
 };
 
 /// A value with its place in the file, so that a later check can still point at it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Placed<T> {
     pub(super) value: T,
     pub(super) line: usize,

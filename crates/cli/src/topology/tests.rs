@@ -30,7 +30,7 @@ fn everything_wrong_is_told_at_once() {
     check(
         include_str!("tests/broken.toml"),
         "\
-1: colour is no key of this table: want one of name, services, routes, nodes, cluster_key, api_key, ping_key, trunk_tls, stream_age, checks, rules
+1: colour is no key of this table: want one of name, services, routes, nodes, cluster_key, api_key, ping_key, trunk_tls, stream_age, checks, rules, subscriptions, windows
 1: name is missing: want a name for the tree, as in name = \"shop\"
 3: services.a.partitions = 5000: want a whole number from 1 to 4096
 4: services.a.engine = \"mysql://x\": want \"sqlite:FOLDER\" or \"postgres://…\"
@@ -489,4 +489,39 @@ fn a_rule_that_makes_no_sense_is_told_what_is_missing() {
         assert_eq!(said.len(), 1, "{table}: {said:?}");
         assert!(said[0].ends_with(want), "{table}: {said:?}");
     }
+}
+
+#[test]
+fn subscriptions_and_windows_are_read_and_taken_while_it_runs() {
+    let tables = "[[subscriptions]]\nchannel = \"webhook-1\"\nservice = \"a\"\n\
+        severity = \"critical\"\nhours = \"Mon-Fri 08:00-18:00\"\ntz = \"UTC\"\nafter = \"15m\"\n\
+        remind = \"1h\"\n[[windows]]\nname = \"upgrade\"\nnode = \"a-*\"\n\
+        schedule = \"0 3 * * sun\"\nfor = \"2h\"\n[[windows]]\nname = \"once\"\n\
+        from = \"2026-11-22T02:00:00+01:00\"\nfor = \"1h\"\n";
+    let notify = "role = \"monitor\"\nnotify = [\"http://127.0.0.1:9/hook\"]";
+    let with = |text: &str| text.replacen("role = \"monitor\"", notify, 1);
+    let old = Topology::parse(&with(SHOP), Path::new("/etc")).unwrap();
+    let new = Topology::parse(&with(&with_tables(tables)), Path::new("/etc")).unwrap();
+    let it = &new.alerting.subscriptions[0];
+    assert_eq!((it.channel.as_str(), it.after), ("webhook-1", Duration::from_secs(900)));
+    assert_eq!(it.scope.service.as_deref(), Some("a"));
+    assert_eq!(new.alerting.windows.len(), 2);
+    let of_monitor = difference(&old, &new, "monitor");
+    assert_eq!((of_monitor.changes.len(), of_monitor.restarts.len()), (3, 0), "{of_monitor:?}");
+
+    let wrong = with_tables(
+        "[[subscriptions]]\nchannel = \"mail-7\"\nhours = \"Mon\"\ntz = \"Mars/Olympus\"\n\
+         [[windows]]\nname = \"x\"\nfor = \"1h\"\n[[windows]]\nname = \"y\"\nschedule = \"x\"\n",
+    );
+    let complaints = Topology::parse(&with(&wrong), Path::new("/etc")).unwrap_err();
+    let said: Vec<String> = complaints.iter().map(|it| format!("{} {}", it.key, it.text)).collect();
+    assert_eq!(
+        said,
+        [
+            "subscriptions[1].channel = \"mail-7\": want one of webhook-1",
+            "subscriptions[1].tz = \"Mars/Olympus\": want a time zone instead of \"Mars/Olympus\"",
+            "windows[1] is no window: want a moment at which it begins, or a schedule",
+            "windows[2].for is missing: want how long, as in \"2h\"",
+        ]
+    );
 }

@@ -30,6 +30,8 @@ pub struct Message {
     /// All of them.
     pub nodes: Vec<String>,
     pub role: String,
+    /// Of a group: what they stand under, and how many there are.
+    pub under: Option<(String, usize)>,
     pub why: String,
     pub at: Timestamp,
     pub since: Timestamp,
@@ -62,6 +64,7 @@ impl Message {
             node,
             nodes,
             role,
+            under: about.under.map(|it| (name(it).0, about.of)),
             why: first.why.clone(),
             at: letter.notice.at,
             since: about.members.iter().map(|it| it.since).min().unwrap_or(first.since),
@@ -89,6 +92,21 @@ impl Message {
         }
     }
 
+    /// What is wrong, in one line.
+    fn trouble(&self) -> String {
+        let (who, count) = (self.who(), self.nodes.len());
+        match (self.kind, self.severity, &self.under) {
+            (Kind::Mass, _, _) => format!("{count} nodes down at once: {who}"),
+            (Kind::Group, _, Some((under, of))) => {
+                format!("{count} of {of} nodes under {under} are not well: {who}")
+            }
+            (Kind::Group, _, None) => format!("{count} nodes are not well: {who}"),
+            (Kind::Down, _, _) => format!("{who} is down"),
+            (Kind::Sick, Severity::Critical, _) => format!("{who} is very sick"),
+            (Kind::Sick, Severity::Warning, _) => format!("{who} is sick"),
+        }
+    }
+
     /// One line.
     pub fn title(&self) -> String {
         let who = self.who();
@@ -99,12 +117,11 @@ impl Message {
             }
             (Event::Resolved, _) => format!("Resolved: {who}"),
             (Event::Unstable, _) => format!("{who} is unstable: it keeps changing"),
-            (Event::Opened | Event::Steady, Kind::Mass) => {
-                format!("{} nodes down at once: {who}", self.nodes.len())
-            }
-            (Event::Opened | Event::Steady, Kind::Down) => format!("{who} is down"),
-            (Event::Opened | Event::Steady, Kind::Sick) => format!("{who} is sick"),
-            (Event::Reminder, _) => format!("Still so: {who} is {}", self.kind.text()),
+            (Event::Opened | Event::Steady, _) => self.trouble(),
+            (Event::Reminder, _) => format!("Still so: {}", self.trouble()),
+            (Event::Escalated, _) => format!("Nobody takes care of it: {}", self.trouble()),
+            (Event::Worse, _) => format!("Worse: {}", self.trouble()),
+            (Event::Grown, _) => format!("More: {}", self.trouble()),
         }
     }
 
@@ -119,7 +136,13 @@ impl Message {
                 let length = between(self.since, self.resolved_at.unwrap_or(self.at));
                 lines.push(format!("It was so for {}: {}.", words(length), self.why));
             }
-            Event::Opened | Event::Reminder | Event::Unstable | Event::Steady => {
+            Event::Opened
+            | Event::Reminder
+            | Event::Unstable
+            | Event::Escalated
+            | Event::Worse
+            | Event::Grown
+            | Event::Steady => {
                 lines.push(format!("{} since {}.", capital(&self.why), self.since));
             }
         }
@@ -186,6 +209,7 @@ fn alert_name(kind: Kind) -> &'static str {
         Kind::Down => "NodeDown",
         Kind::Sick => "NodeSick",
         Kind::Mass => "NodesDown",
+        Kind::Group => "NodesUnwell",
     }
 }
 
@@ -224,6 +248,7 @@ pub(super) fn example(event: Event) -> Message {
         node: "a-1".to_owned(),
         nodes: vec!["a-1".to_owned()],
         role: "account".to_owned(),
+        under: None,
         why: "no beat".to_owned(),
         at: Timestamp(1_700_000_010_000_000),
         since: Timestamp(1_700_000_000_000_000),

@@ -140,7 +140,13 @@ pub(super) async fn ntfy(to: To<'_>, message: &Message) -> Sent {
 
 pub(super) async fn pagerduty(to: To<'_>, key: &str, message: &Message) -> Sent {
     let action = match message.event {
-        Event::Opened | Event::Reminder | Event::Unstable | Event::Steady => "trigger",
+        Event::Opened
+        | Event::Reminder
+        | Event::Unstable
+        | Event::Escalated
+        | Event::Worse
+        | Event::Grown
+        | Event::Steady => "trigger",
         Event::Resolved => "resolve",
         Event::Test => "trigger",
     };

@@ -80,7 +80,8 @@ impl Report {
 }
 
 /// Adds a window up. `turns` are in order of time; what came before the first one is unknown, and
-/// so is every stretch of `blind`, except where the check was down before and after it.
+/// so is every stretch of `blind`, except where the check was down before and after it, or
+/// in maintenance.
 pub fn report(
     turns: &[Turn],
     blind: &[(Timestamp, Timestamp)],
@@ -95,7 +96,8 @@ pub fn report(
     for turn in turns.iter().chain([&end]) {
         let until = turn.at.clamp(at, to);
         let length = between(at, until);
-        let deaf = if mark == Mark::Down { Duration::ZERO } else { overlap(blind, at, until) };
+        let is_certain = matches!(mark, Mark::Down | Mark::Maintenance);
+        let deaf = if is_certain { Duration::ZERO } else { overlap(blind, at, until) };
         out.unknown += deaf;
         let heard = length.saturating_sub(deaf);
         match mark {
@@ -120,6 +122,35 @@ pub fn report(
             break;
         }
     }
+    out
+}
+
+/// Puts stretches of maintenance over the turns of a check: within them nothing else counts.
+pub fn overlay(turns: &[Turn], maintenance: &[(Timestamp, Timestamp)]) -> Vec<Turn> {
+    let mut out = Vec::with_capacity(turns.len() + 2 * maintenance.len());
+    let mut spans: Vec<(Timestamp, Timestamp)> = maintenance.to_vec();
+    spans.sort_unstable();
+    let mut turns = turns.iter().peekable();
+    let mut mark = Mark::Unknown;
+    let mut at = 0;
+    while let Some((from, mut until)) = spans.get(at).copied() {
+        at += 1;
+        // Those that touch are one.
+        while let Some(next) = spans.get(at).filter(|it| it.0 <= until) {
+            until = until.max(next.1);
+            at += 1;
+        }
+        while let Some(turn) = turns.next_if(|it| it.at < from) {
+            mark = turn.mark;
+            out.push(*turn);
+        }
+        out.push(Turn { at: from, mark: Mark::Maintenance });
+        while let Some(turn) = turns.next_if(|it| it.at <= until) {
+            mark = turn.mark;
+        }
+        out.push(Turn { at: until, mark });
+    }
+    out.extend(turns);
     out
 }
 
@@ -158,10 +189,8 @@ mod tests {
             let sum = match mark {
                 Mark::Up if !deaf => &mut out.up,
                 Mark::Away if !deaf => &mut out.away,
-                Mark::Maintenance if !deaf => &mut out.maintenance,
-                Mark::Up | Mark::Away | Mark::Unknown | Mark::Down | Mark::Maintenance => {
-                    &mut out.unknown
-                }
+                Mark::Maintenance => &mut out.maintenance,
+                Mark::Up | Mark::Away | Mark::Unknown | Mark::Down => &mut out.unknown,
             };
             if !is_end {
                 *sum += Duration::from_secs(1);
@@ -187,6 +216,19 @@ mod tests {
             let blind = [(at(start), at(start + 7)), (at(start + 20), at(start + 21))];
             let ours = report(&turns, &blind, (at(from), at(to)));
             assert_eq!(ours, oracle(&turns, &blind, (from, to)), "{turns:?} {from} {to} {start}");
+            // The same with maintenance over it.
+            let spans = [(at(start + 3), at(start + 40)), (at(start + 20), at(start + 60))];
+            let laid = overlay(&turns, &spans);
+            assert!(laid.is_sorted_by_key(|it| it.at), "{laid:?}");
+            let within = |it: i64| spans.iter().any(|(from, to)| *from <= at(it) && at(it) < *to);
+            let by_second = (0..400).map(|it| {
+                let last = turns.iter().rev().find(|turn| turn.at <= at(it));
+                let mark = last.map_or(Mark::Unknown, |turn| turn.mark);
+                Turn { at: at(it), mark: if within(it) { Mark::Maintenance } else { mark } }
+            });
+            let by_second: Vec<Turn> = by_second.collect();
+            let ours = report(&laid, &blind, (at(from), at(to)));
+            assert_eq!(ours, oracle(&by_second, &blind, (from, to)), "{turns:?} {start}");
         }
     }
 

@@ -6,14 +6,21 @@
 //! check from being watched: when its cause is gone and the check is still not well, its own
 //! incident opens.
 
+mod open;
+mod quiet;
+mod tell;
+
 use super::{
-    check::{Change, CheckId, Now, State, Why, between},
+    audience::Audience,
+    check::{Change, CheckId, Now, State, Why},
     flap::Flap,
-    incident::{Ack, Incident, IncidentId, Kind, Member},
-    notice::{Event, Notice},
+    incident::{Ack, Incident, IncidentId, Kind},
+    notice::Notice,
+    rule::Subject,
     severity::Severity,
-    silence::{SILENCES_MAX, Silence, matches},
+    silence::Silence,
     tree::Tree,
+    window::{Calendar, Span},
 };
 use std::{collections::BTreeMap, time::Duration};
 use stdx::Moment;
@@ -25,6 +32,13 @@ pub const HOLD: Duration = Duration::from_millis(700);
 pub const MASS_MIN: usize = 3;
 /// and at least this share of everything that was being watched, in percent.
 pub const MASS_PERCENT: usize = 30;
+/// Checks under the same nodes that are one incident if they become unwell within one hold; two
+/// that break a rule are enough.
+pub const GROUP_MIN: usize = 3;
+/// How long further members of a group are waited for before they are told.
+pub const GROW_WAIT: Duration = Duration::from_secs(10);
+/// How long after a mass incident began stragglers belong to it.
+pub const MASS_JOIN: Duration = Duration::from_secs(30);
 /// How often people are told that an incident nobody cares for is still there.
 pub const REMIND_EVERY: Duration = Duration::from_secs(4 * 3_600);
 /// What a cut-off node waits beyond its children's deadlines before it is a case of its own.
@@ -93,6 +107,7 @@ impl Trouble {
         }
         self.reach = reach;
         self.severity = severity(change);
+        self.kind = if change.to == State::Down { Kind::Down } else { Kind::Sick };
         self.why = change.why.text();
         std::mem::replace(&mut self.is_bad, true)
     }
@@ -116,14 +131,33 @@ const fn is_gone(state: State) -> bool {
 pub enum Filed {
     /// The incident is new or has changed: to be stored as it is here.
     Incident(Box<Incident>),
-    Notice(Notice),
+    Notice(Box<Notice>),
+    /// A check is in a maintenance window from here to there.
+    Maintenance {
+        check: CheckId,
+        window: String,
+        span: Span,
+    },
+    /// The window was struck out before its end.
+    MaintenanceEnded {
+        check: CheckId,
+        at: Timestamp,
+    },
+}
+
+/// A check within a window.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Away {
+    window: String,
+    span: Span,
 }
 
 /// The incidents that are open, and what is held against each check.
 #[derive(Clone, Debug, Default)]
 pub struct Desk {
     tree: Tree,
-    names: BTreeMap<CheckId, String>,
+    audience: Audience,
+    subjects: BTreeMap<CheckId, Subject>,
     states: BTreeMap<CheckId, State>,
     /// How long after its last beat each node would be down.
     deadlines: BTreeMap<CheckId, Duration>,
@@ -132,7 +166,14 @@ pub struct Desk {
     /// Incidents that wait for company, and until when.
     held: BTreeMap<IncidentId, Moment>,
     flaps: BTreeMap<CheckId, Flap>,
+    /// Groups that have grown since they were told of, and when that is told.
+    growing: BTreeMap<IncidentId, Moment>,
     silences: Vec<Silence>,
+    calendar: Calendar,
+    /// Checks within a maintenance window.
+    away: BTreeMap<CheckId, Away>,
+    /// Checks came or went since the calendar was held against them.
+    has_moved: bool,
     next: u64,
     next_silence: u64,
 }
@@ -151,15 +192,34 @@ impl Desk {
 
     /// Learns of a check. `deadline` is how long after its last beat it would be down.
     pub fn add(&mut self, id: CheckId, name: &str, state: State, deadline: Duration) {
-        self.names.insert(id, name.to_owned());
+        let subject = Subject { name: name.to_owned(), ..Subject::default() };
+        self.subjects.entry(id).or_insert_with(|| subject).name = name.to_owned();
+        self.has_moved = true;
         self.states.insert(id, state);
         self.deadlines.insert(id, deadline);
+    }
+
+    /// Says what a check is, for whoever asks for more than its name.
+    pub fn describe(&mut self, id: CheckId, subject: Subject) {
+        self.subjects.insert(id, subject);
+        self.has_moved = true;
+    }
+
+    /// Who is told from now on.
+    pub fn set_audience(&mut self, audience: Audience) {
+        self.audience = audience;
+    }
+
+    /// Who is told.
+    pub fn audience(&self) -> &Audience {
+        &self.audience
     }
 
     /// Forgets a check: its part in any incident is over.
     pub fn remove(&mut self, now: Now, id: CheckId, out: &mut Vec<Filed>) {
         self.recovered(now, id, out);
-        self.names.remove(&id);
+        self.subjects.remove(&id);
+        self.away.remove(&id);
         self.states.remove(&id);
         self.deadlines.remove(&id);
         self.flaps.remove(&id);
@@ -210,43 +270,13 @@ impl Desk {
 
     /// The name of a check.
     pub fn name(&self, id: CheckId) -> &str {
-        self.names.get(&id).map_or("?", String::as_str)
+        self.subjects.get(&id).map_or("?", |it| it.name.as_str())
     }
 
     /// A check that is not well and for which nobody is told: the check that is the cause.
     pub fn suppressed_by(&self, id: CheckId) -> Option<CheckId> {
         let trouble = self.troubles.get(&id)?;
         if trouble.incident.is_some() { None } else { self.cause(id, trouble) }
-    }
-
-    /// The silences, those that have ended left out.
-    pub fn silences(&self) -> &[Silence] {
-        &self.silences
-    }
-
-    /// Names of the checks that a pattern matches now.
-    pub fn preview(&self, pattern: &str) -> Vec<&str> {
-        self.names.values().map(String::as_str).filter(|it| matches(pattern, it)).collect()
-    }
-
-    /// Adds a silence; its id, or `None` when there are too many.
-    pub fn silence(&mut self, now: Now, mut silence: Silence) -> Option<u64> {
-        self.silences.retain(|it| now.wall < it.until);
-        if SILENCES_MAX <= self.silences.len() {
-            return None;
-        }
-        silence.id = self.next_silence;
-        self.next_silence += 1;
-        let id = silence.id;
-        self.silences.push(silence);
-        Some(id)
-    }
-
-    /// Ends a silence. False when there is none of this id.
-    pub fn end_silence(&mut self, id: u64) -> bool {
-        let before = self.silences.len();
-        self.silences.retain(|it| it.id != id);
-        self.silences.len() != before
     }
 
     /// Somebody takes care of an incident. False when it is not open.
@@ -263,7 +293,11 @@ impl Desk {
         self.states.insert(id, change.to);
         if change.to.is_trouble() {
             let was_bad = match self.troubles.get_mut(&id) {
-                Some(trouble) => trouble.goes_on(now, change),
+                Some(trouble) => {
+                    let was_bad = trouble.goes_on(now, change);
+                    self.goes_on(id, out);
+                    was_bad
+                }
                 None => {
                     self.begin(now, change);
                     false
@@ -284,270 +318,16 @@ impl Desk {
         }
     }
 
-    fn begin(&mut self, now: Now, change: &Change) {
-        let reach = Reach::of(&change.why);
-        let trouble = Trouble {
-            kind: if change.to == State::Down { Kind::Down } else { Kind::Sick },
-            why: change.why.text(),
-            since: change.since,
-            severity: severity(change),
-            reach,
-            not_before: now.moment + self.first_wait(change.check, reach),
-            incident: None,
-            is_bad: true,
-        };
-        self.troubles.insert(change.check, trouble);
-    }
-
-    /// Long enough for those below to be found dead, if that is what is behind it.
-    fn first_wait(&self, id: CheckId, reach: Reach) -> Duration {
-        let beneath = match reach {
-            Reach::Own => return Duration::ZERO,
-            Reach::Cut => self.tree.below(id).to_vec(),
-            Reach::Ruled(_) => self.tree.beneath(id),
-        };
-        let suspects = beneath.iter().chain(self.tree.peers(id));
-        let longest = suspects.filter_map(|it| self.deadlines.get(it)).max();
-        longest.copied().unwrap_or_default() + CUT_MARGIN
-    }
-
-    /// How long a check may stay unwell once the cause is gone.
-    fn next_wait(&self, id: CheckId, reach: Reach) -> Duration {
-        let looks_back = match reach {
-            Reach::Own | Reach::Cut => Duration::ZERO,
-            Reach::Ruled(looks_back) => looks_back,
-        };
-        self.first_wait(id, reach) + looks_back
-    }
-
     /// Opens, tells, reminds and settles whatever has waited long enough.
     pub fn tick(&mut self, now: Now, out: &mut Vec<Filed>) {
         self.silences.retain(|it| now.wall < it.until);
+        self.keep_calendar(now, out);
         self.open_what_is_due(now, out);
         self.tell_what_was_held(now, out);
+        self.tell_what_got_worse(now, out);
+        self.tell_whoever_is_due(now, out);
         self.remind(now, out);
         self.settle(now, out);
-    }
-
-    fn open_what_is_due(&mut self, now: Now, out: &mut Vec<Filed>) {
-        let waiting = self.troubles.iter().filter(|(_, it)| it.incident.is_none());
-        let waiting: Vec<(CheckId, Reach)> = waiting.map(|(id, it)| (*id, it.reach)).collect();
-        for (id, reach) in waiting {
-            let trouble = &self.troubles[&id];
-            let is_due = trouble.not_before <= now.moment;
-            if reach == Reach::Own && !is_due {
-                continue;
-            }
-            if self.cause(id, trouble).is_none() {
-                if is_due {
-                    self.open_one(now, id, out);
-                }
-            } else if reach != Reach::Own {
-                // From when the cause is gone, it gets time to find its way.
-                let until = now.moment + self.next_wait(id, reach);
-                self.troubles.get_mut(&id).expect("it is there").not_before = until;
-            }
-        }
-    }
-
-    fn open_one(&mut self, now: Now, id: CheckId, out: &mut Vec<Filed>) {
-        let trouble = self.troubles.get_mut(&id).expect("it is in trouble");
-        let number = IncidentId(self.next);
-        self.next += 1;
-        trouble.incident = Some(number);
-        let member =
-            Member { check: id, why: trouble.why.clone(), since: trouble.since, is_over: false };
-        let (kind, severity) = (trouble.kind, trouble.severity);
-        let incident = Incident { severity, ..Incident::new(number, kind, member, now.wall) };
-        self.open.insert(number, incident);
-        self.held.insert(number, now.moment + HOLD);
-        self.file(number, out);
-    }
-
-    /// What makes this check's trouble a mere consequence, if anything does.
-    fn cause(&self, id: CheckId, trouble: &Trouble) -> Option<CheckId> {
-        let state = |id: &CheckId| self.states.get(id).copied().unwrap_or(State::New);
-        let silent = |id: &&CheckId| matches!(state(id), State::Down | State::Late);
-        let silent_peer = || self.tree.peers(id).iter().find(silent).copied();
-        match trouble.reach {
-            Reach::Cut => {
-                let below = self.tree.below(id).iter().find(|it| is_gone(state(it)));
-                return below.copied().or_else(silent_peer);
-            }
-            Reach::Ruled(_) => {
-                let unwell = |it: &CheckId| is_gone(state(it)) || self.troubles.contains_key(it);
-                let below = self.tree.beneath(id).into_iter().find(unwell);
-                return below.or_else(silent_peer);
-            }
-            Reach::Own => {}
-        }
-        if trouble.kind == Kind::Sick {
-            return None; // It speaks for itself.
-        }
-        let above = self.tree.above(id);
-        let all_down = !above.is_empty() && above.iter().all(|it| state(it) == State::Down);
-        all_down.then(|| above[0])
-    }
-
-    fn tell_what_was_held(&mut self, now: Now, out: &mut Vec<Filed>) {
-        let is_due = self.held.values().any(|until| *until <= now.moment);
-        if !is_due {
-            return;
-        }
-        self.withdraw_consequences(out);
-        self.merge_mass(now, out);
-        let due: Vec<IncidentId> =
-            self.held.iter().filter(|(_, until)| **until <= now.moment).map(|it| *it.0).collect();
-        for id in due {
-            if self.is_silenced(now, &self.open[&id]) {
-                continue; // Told when the silence ends, if it is still there.
-            }
-            self.held.remove(&id);
-            self.tell(now, id, Event::Opened, out);
-        }
-    }
-
-    /// A cause may be found a moment after its consequence.
-    fn withdraw_consequences(&mut self, out: &mut Vec<Filed>) {
-        let held: Vec<IncidentId> = self.held.keys().copied().collect();
-        for id in held {
-            let check = self.open[&id].first().check;
-            let is_consequence =
-                self.troubles.get(&check).is_some_and(|it| self.cause(check, it).is_some());
-            if is_consequence && self.open[&id].members.len() == 1 {
-                self.held.remove(&id);
-                self.troubles.get_mut(&check).expect("it is in trouble").incident = None;
-                let opened_at = self.open[&id].opened_at;
-                self.close(id, opened_at, out);
-            }
-        }
-    }
-
-    /// Many at once are one incident.
-    fn merge_mass(&mut self, now: Now, out: &mut Vec<Filed>) {
-        let held = self.held.keys().filter(|it| !self.is_silenced(now, &self.open[*it]));
-        let held: Vec<IncidentId> = held.copied().collect();
-        let watched = self.states.values().filter(|it| **it != State::New).count();
-        let members: usize = held.iter().map(|it| self.open[it].members.len()).sum();
-        if members < MASS_MIN || members * 100 < watched * MASS_PERCENT {
-            return;
-        }
-        let (first, rest) = held.split_first().expect("at least three");
-        for id in rest {
-            self.held.remove(id);
-            let opened_at = self.open[id].opened_at;
-            let moved = self.close(*id, opened_at, out).members;
-            for member in &moved {
-                if let Some(trouble) = self.troubles.get_mut(&member.check) {
-                    trouble.incident = Some(*first);
-                }
-            }
-            self.open.get_mut(first).expect("it is held").members.extend(moved);
-        }
-        let incident = self.open.get_mut(first).expect("it is held");
-        (incident.kind, incident.severity) = (Kind::Mass, Severity::Critical);
-        self.file(*first, out);
-    }
-
-    fn is_silenced(&self, now: Now, incident: &Incident) -> bool {
-        let covered = |member: &Member| {
-            let name = self.name(member.check);
-            self.silences.iter().any(|it| it.covers(name, now.wall))
-        };
-        incident.members.iter().filter(|it| !it.is_over).all(covered)
-    }
-
-    fn tell(&mut self, now: Now, id: IncidentId, event: Event, out: &mut Vec<Filed>) {
-        let incident = self.open.get_mut(&id).expect("it is open");
-        incident.told_at.get_or_insert(now.wall);
-        incident.reminded_at = Some(now.wall);
-        let about = incident.clone();
-        self.file(id, out);
-        out.push(Filed::Notice(Notice { incident: id, event, at: now.wall, about }));
-    }
-
-    fn remind(&mut self, now: Now, out: &mut Vec<Filed>) {
-        let is_due = |incident: &&Incident| {
-            let told = incident.reminded_at;
-            told.is_some_and(|told| REMIND_EVERY <= between(told, now.wall))
-                && !incident.is_acked(now.wall)
-                && !incident.is_unstable
-                && !self.is_silenced(now, incident)
-        };
-        let due: Vec<IncidentId> = self.open.values().filter(is_due).map(|it| it.id).collect();
-        due.into_iter().for_each(|id| self.tell(now, id, Event::Reminder, out));
-    }
-
-    /// Counts a change; true when flapping begins with it, which is then told.
-    fn flapped(&mut self, now: Now, id: CheckId, out: &mut Vec<Filed>) -> bool {
-        if !self.flaps.entry(id).or_default().changed(now.wall) {
-            return false;
-        }
-        self.open_what_is_due(now, out);
-        let Some(incident) = self.troubles.get(&id).and_then(|it| it.incident) else {
-            return false;
-        };
-        self.held.remove(&incident);
-        self.open.get_mut(&incident).expect("it is open").is_unstable = true;
-        self.tell(now, incident, Event::Unstable, out);
-        true
-    }
-
-    /// What has been steady for a while is told as it is.
-    fn settle(&mut self, now: Now, out: &mut Vec<Filed>) {
-        let mut steady = Vec::new();
-        for (id, flap) in &mut self.flaps {
-            if flap.settles(now.wall) {
-                steady.push(*id);
-            }
-        }
-        for id in steady {
-            self.flaps.remove(&id);
-            let Some(incident) = self.troubles.get(&id).and_then(|it| it.incident) else {
-                continue;
-            };
-            self.open.get_mut(&incident).expect("it is open").is_unstable = false;
-            match self.states.get(&id).is_some_and(|it| it.is_trouble()) {
-                true => self.tell(now, incident, Event::Steady, out),
-                false => self.recovered(now, id, out),
-            }
-        }
-    }
-
-    /// The check is well again, or away on purpose: its part in any incident is over.
-    fn recovered(&mut self, now: Now, id: CheckId, out: &mut Vec<Filed>) {
-        let Some(trouble) = self.troubles.remove(&id) else { return };
-        let Some(number) = trouble.incident else { return };
-        let incident = self.open.get_mut(&number).expect("it is open");
-        for member in incident.members.iter_mut().filter(|it| it.check == id) {
-            member.is_over = true;
-        }
-        if incident.open_count() != 0 {
-            self.file(number, out);
-            return;
-        }
-        let was_told = self.held.remove(&number).is_none();
-        let about = self.close(number, now.wall, out);
-        if was_told {
-            out.push(Filed::Notice(Notice {
-                incident: number,
-                event: Event::Resolved,
-                at: now.wall,
-                about,
-            }));
-        }
-    }
-
-    /// Ends an open incident.
-    fn close(&mut self, id: IncidentId, at: Timestamp, out: &mut Vec<Filed>) -> Incident {
-        let mut incident = self.open.remove(&id).expect("it is open");
-        incident.resolved_at = Some(at);
-        out.push(Filed::Incident(Box::new(incident.clone())));
-        incident
-    }
-
-    fn file(&self, id: IncidentId, out: &mut Vec<Filed>) {
-        out.push(Filed::Incident(Box::new(self.open[&id].clone())));
     }
 }
 

@@ -56,6 +56,8 @@ struct Watch {
     arrival: Arrival,
     origin: Option<Origin>,
     fails: u32,
+    /// When the first of them came.
+    failing_since: Option<Timestamp>,
     opinion: Option<Opinion>,
     /// The deadline has been put off once because the node answered when asked.
     is_reprieved: bool,
@@ -120,6 +122,7 @@ impl Detector {
             arrival: Arrival::default(),
             origin: kept.origin,
             fails: 0,
+            failing_since: None,
             opinion: None,
             is_reprieved: false,
             starting: (kept.state == State::Starting).then_some(active),
@@ -220,7 +223,9 @@ impl Detector {
             } else {
                 why
             };
-            watch.enter(id, state, why, now.wall, now.wall, out);
+            // An outage began with the first bad beat, however many it took to believe it.
+            let since = watch.failing_since.filter(|_| watch.fails != 0).unwrap_or(now.wall);
+            watch.enter(id, state, why, now.wall, since, out);
         }
         self.arm(id);
         true
@@ -361,14 +366,14 @@ impl Watch {
                 self.fails = 0;
                 Some(self.well())
             }
-            Signal::Fail(words) => self.failed(State::Down, Why::Failed(words.clone())),
-            Signal::Sick(words) => self.failed(State::Sick, Why::Failed(words.clone())),
-            Signal::Cut(words) => self.failed(State::Sick, Why::Cut(words.clone())),
+            Signal::Fail(words) => self.failed(wall, State::Down, Why::Failed(words.clone())),
+            Signal::Sick(words) => self.failed(wall, State::Sick, Why::Failed(words.clone())),
+            Signal::Cut(words) => self.failed(wall, State::Sick, Why::Cut(words.clone())),
             Signal::Starting => {
                 let since = *self.starting.get_or_insert(at);
                 if START_MAX <= at.since(since) {
                     let words = format!("does not get ready in {} s", START_MAX.as_secs());
-                    return self.failed(State::Sick, Why::Failed(words));
+                    return self.failed(wall, State::Sick, Why::Failed(words));
                 }
                 self.fails = 0;
                 Some((State::Starting, Why::Announced))
@@ -408,7 +413,10 @@ impl Watch {
     }
 
     /// Failures count once there are enough in a row.
-    fn failed(&mut self, state: State, why: Why) -> Option<(State, Why)> {
+    fn failed(&mut self, at: Timestamp, state: State, why: Why) -> Option<(State, Why)> {
+        if self.fails == 0 {
+            self.failing_since = Some(at);
+        }
         self.fails = self.fails.saturating_add(1);
         if self.terms.fails_min <= self.fails || self.state == state {
             return Some((state, why));

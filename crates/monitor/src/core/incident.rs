@@ -25,7 +25,7 @@ impl IncidentId {
 }
 
 /// What an incident is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
     /// One check is silent or reported a failure.
@@ -34,6 +34,8 @@ pub enum Kind {
     Sick,
     /// Many fell silent at once: the network or the monitor itself may be at fault.
     Mass,
+    /// Several under the same nodes.
+    Group,
 }
 
 impl Kind {
@@ -43,12 +45,13 @@ impl Kind {
             Kind::Down => "down",
             Kind::Sick => "sick",
             Kind::Mass => "mass",
+            Kind::Group => "group",
         }
     }
 
     /// The kind of this word.
     pub fn parse(text: &str) -> Option<Kind> {
-        [Kind::Down, Kind::Sick, Kind::Mass].into_iter().find(|it| it.text() == text)
+        [Kind::Down, Kind::Sick, Kind::Mass, Kind::Group].into_iter().find(|it| it.text() == text)
     }
 }
 
@@ -100,6 +103,28 @@ pub struct Incident {
     pub ack: Option<Ack>,
     /// It keeps changing: told once, and again when it is steady.
     pub is_unstable: bool,
+    /// Of a group: what they stand under, and how many there are.
+    #[serde(default)]
+    pub under: Option<CheckId>,
+    #[serde(default)]
+    pub of: usize,
+    /// The channels that know of it.
+    #[serde(default)]
+    pub told: Vec<Told>,
+    /// How bad it was, and how many members it had, when people were last told.
+    #[serde(default)]
+    pub told_as: u8,
+    #[serde(default)]
+    pub told_count: usize,
+}
+
+/// A channel that was told.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Told {
+    pub channel: String,
+    /// When it was last.
+    #[serde(with = "super::stamp")]
+    pub at: Timestamp,
 }
 
 impl Incident {
@@ -116,7 +141,34 @@ impl Incident {
             reminded_at: None,
             ack: None,
             is_unstable: false,
+            under: None,
+            of: 0,
+            told: Vec::new(),
+            told_as: 0,
+            told_count: 0,
         }
+    }
+
+    /// Whether this channel knows of it.
+    pub fn has_told(&self, channel: &str) -> bool {
+        self.told.iter().any(|it| it.channel == channel)
+    }
+
+    /// Remembers that this channel was told.
+    pub fn tell(&mut self, channel: &str, at: Timestamp) {
+        match self.told.iter_mut().find(|it| it.channel == channel) {
+            Some(it) => it.at = at,
+            None => self.told.push(Told { channel: channel.to_owned(), at }),
+        }
+    }
+
+    /// How bad it is: a higher number is news even to whoever knows of it.
+    pub fn grade(&self) -> u8 {
+        let severity = match self.severity {
+            Severity::Warning => 0,
+            Severity::Critical => 2,
+        };
+        severity + u8::from(self.kind == Kind::Down)
     }
 
     /// The check that it is named after.

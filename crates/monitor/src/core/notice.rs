@@ -14,6 +14,12 @@ pub enum Event {
     Reminder,
     /// It keeps changing: nothing more will be said until it is steady.
     Unstable,
+    /// Nobody has taken care of it: further people are told.
+    Escalated,
+    /// It is worse than what people were told.
+    Worse,
+    /// More of the same.
+    Grown,
     /// It has been steady for a while, and is not well.
     Steady,
     /// It is over.
@@ -29,6 +35,9 @@ impl Event {
             Event::Opened => "opened",
             Event::Reminder => "reminder",
             Event::Unstable => "unstable",
+            Event::Escalated => "escalated",
+            Event::Worse => "worse",
+            Event::Grown => "grown",
             Event::Steady => "steady",
             Event::Resolved => "resolved",
             Event::Test => "test",
@@ -41,6 +50,9 @@ impl Event {
             Event::Opened,
             Event::Reminder,
             Event::Unstable,
+            Event::Escalated,
+            Event::Worse,
+            Event::Grown,
             Event::Steady,
             Event::Resolved,
             Event::Test,
@@ -52,13 +64,19 @@ impl Event {
     /// Whether whoever has heard this knows of the problem.
     pub const fn tells_of_trouble(self) -> bool {
         match self {
-            Event::Opened | Event::Reminder | Event::Unstable | Event::Steady => true,
+            Event::Opened
+            | Event::Reminder
+            | Event::Unstable
+            | Event::Escalated
+            | Event::Worse
+            | Event::Grown
+            | Event::Steady => true,
             Event::Resolved | Event::Test => false,
         }
     }
 }
 
-/// To be said to everybody who subscribed.
+/// To be said over some channels.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Notice {
     pub incident: IncidentId,
@@ -67,4 +85,7 @@ pub struct Notice {
     pub at: Timestamp,
     /// The incident as it was then.
     pub about: Incident,
+    /// The channels.
+    #[serde(skip)]
+    pub to: Vec<String>,
 }

@@ -235,7 +235,7 @@ mod tests {
             told_at: Some(at),
             ..Incident::new(IncidentId(incident), Kind::Down, member, at)
         };
-        let notice = Notice { incident: IncidentId(incident), event, at, about };
+        let notice = Notice { incident: IncidentId(incident), event, at, about, to: Vec::new() };
         Letter { id: LetterId(id), notice, attempts: 0, is_combined: false }
     }
 

@@ -1,12 +1,16 @@
 //! Our own API under `/v1`: checks, incidents, silences, channels, availability. Whoever changes
 //! something shows the API key.
 
+mod availability;
+mod windows;
+
+pub(super) use availability::measured;
+
 use super::{Answer, answer as page, error, has_key, input::Query, json_answer, unreadable, view};
 use crate::{
     book::Kind as CheckKind,
     channel::webhook_secret,
     core::{
-        availability::{Report, report},
         check::CheckId,
         incident::{Ack, Incident, IncidentId, Kind, Member},
         notice::{Event, Notice},
@@ -64,17 +68,21 @@ pub(super) fn answer(node: &Rc<Node>, asked: &Asked, query: &Query, rest: &[&str
         (_, ["overview"]) if reads => json_answer(200, &view::overview(node)),
         (_, ["checks"]) if reads => checks(node),
         (_, ["checks", name]) if reads => one_check(node, name),
-        (_, ["availability", name]) if reads => availability(node, query, name),
+        (_, ["availability"]) if reads => availability::of(node, query, None),
+        (_, ["availability", name]) if reads => availability::of(node, query, Some(name)),
         (_, ["incidents"]) if reads => incidents(node, query),
         (_, ["incidents", id]) if reads => one_incident(node, id),
         (&Method::POST, ["incidents", id, "ack"]) => ack(node, &asked.body, id),
         (_, ["silences"]) if reads => silences(node),
         (_, ["silences", "preview"]) if reads => {
-            let pattern = query.get("pattern").unwrap_or("*");
-            json_answer(200, &json!({"matches": node.desk.borrow().preview(pattern)}))
+            json_answer(200, &previewed(node, query.get("pattern").unwrap_or("*")))
         }
         (&Method::POST, ["silences"]) => silence(node, &asked.body),
         (&Method::DELETE, ["silences", id]) => end_silence(node, id),
+        (_, ["windows"]) if reads => windows::list(node),
+        (&Method::POST, ["windows"]) => windows::make(node, &asked.body),
+        (&Method::DELETE, ["windows", id]) => windows::end(node, id),
+        (_, ["subscriptions"]) if reads => windows::subscriptions(node),
         (_, ["rules"]) if reads => json_answer(200, &json!({"data": view::rules(node)})),
         (_, ["channels"]) if reads => json_answer(200, &json!({"data": view::channels(node)})),
         (_, ["channels", name]) if reads => one_channel(node, name),
@@ -120,59 +128,6 @@ fn one_check(node: &Rc<Node>, name: &str) -> Answer {
         Err(err) => return unreadable(&err),
     }
     json_answer(200, &out)
-}
-
-/// What the last `hours` were made of.
-pub(super) fn measured(node: &Node, id: CheckId, hours: u64) -> rusqlite::Result<Report> {
-    let to = now();
-    let from = to.wall_before(Duration::from_secs(hours.min(WINDOW_HOURS_MAX) * 3_600));
-    let turns = node.history.turns(id, from)?;
-    Ok(report(&turns, &node.history.blind(from)?, (from, to.wall)))
-}
-
-fn availability(node: &Rc<Node>, query: &Query, name: &str) -> Answer {
-    let Some(id) = node.book.borrow().named(name) else { return error(404, "no such check") };
-    let hours = query.get("hours").and_then(|it| it.parse().ok()).unwrap_or(24);
-    let target = query.get("target_ppm").and_then(|it| it.parse().ok()).unwrap_or(TARGET_PPM);
-    let it = match measured(node, id, hours) {
-        Ok(report) => report,
-        Err(err) => return unreadable(&err),
-    };
-    let seconds = |it: Duration| it.as_secs_f64();
-    if query.get("format") == Some("csv") {
-        let head = "check,hours,available_ppm,up_s,down_s,unknown_s,away_s,outages,longest_s\n";
-        let ppm = it.available_ppm().map_or(String::new(), |it| it.to_string());
-        let line = format!(
-            "{name},{hours},{ppm},{},{},{},{},{},{}\n",
-            seconds(it.up),
-            seconds(it.down),
-            seconds(it.unknown),
-            seconds(it.away),
-            it.outages,
-            seconds(it.outage_longest)
-        );
-        return page(200, "text/csv", head.to_owned() + &line);
-    }
-    let budget = it.budget_left(target.min(1_000_000)) / 1_000;
-    json_answer(
-        200,
-        &json!({
-            "check": name,
-            "hours": hours,
-            "rule": "up / (up + down); unknown and away are left out of both",
-            "available_ppm": it.available_ppm(),
-            "up_s": seconds(it.up),
-            "down_s": seconds(it.down),
-            "unknown_s": seconds(it.unknown),
-            "away_s": seconds(it.away),
-            "outages": it.outages,
-            "outage_longest_s": seconds(it.outage_longest),
-            "mttr_s": it.mttr().map(seconds),
-            "mtbf_s": it.mtbf().map(seconds),
-            "target_ppm": target,
-            "budget_left_ms": i64::try_from(budget).unwrap_or(i64::MAX),
-        }),
-    )
 }
 
 fn incidents(node: &Rc<Node>, query: &Query) -> Answer {
@@ -271,6 +226,18 @@ fn shown(silence: &Silence) -> Value {
     })
 }
 
+/// What a silence would keep quiet now.
+fn previewed(node: &Node, pattern: &str) -> Value {
+    let desk = node.desk.borrow();
+    let preview = desk.preview(pattern);
+    let incidents = preview.incidents.iter().map(|it| it.id.to_string());
+    json!({
+        "matches": preview.matches,
+        "unwell": preview.unwell,
+        "incidents": incidents.collect::<Vec<_>>(),
+    })
+}
+
 fn silences(node: &Rc<Node>) -> Answer {
     let data: Vec<Value> = node.desk.borrow().silences().iter().map(shown).collect();
     json_answer(200, &json!({"data": data}))
@@ -306,7 +273,7 @@ fn silence(node: &Rc<Node>, body: &[u8]) -> Answer {
     };
     silence.id = id;
     let mut out = shown(&silence);
-    out["matches"] = json!(node.desk.borrow().preview(&silence.pattern));
+    out["matches"] = previewed(node, &silence.pattern)["matches"].take();
     node.keep(vec![Row::Silence(silence)]);
     json_answer(201, &out)
 }
@@ -343,7 +310,8 @@ fn test(node: &Rc<Node>, name: &str) -> Answer {
     let member =
         Member { check: CheckId(0), why: "a test".to_owned(), since: now.wall, is_over: true };
     let about = Incident::new(IncidentId(0), Kind::Down, member, now.wall);
-    let notice = Notice { incident: about.id, event: Event::Test, at: now.wall, about };
+    let notice =
+        Notice { incident: about.id, event: Event::Test, at: now.wall, about, to: Vec::new() };
     let mut rows = Vec::new();
     node.post(at, notice, &mut rows);
     node.keep(rows);

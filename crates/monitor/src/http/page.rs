@@ -183,6 +183,7 @@ fn kind_words(it: &Value) -> &'static str {
         ("sick", true) => "is not well",
         ("sick", false) => "are not well",
         ("mass", _) => "fell silent at once",
+        ("group", _) => "are not well",
         (_, true) => "is down",
         (_, false) => "are down",
     }

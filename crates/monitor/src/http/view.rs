@@ -37,6 +37,9 @@ pub(super) fn check(node: &Node, check: &Check) -> Value {
         "age_ms": progress.map(|(age, _)| millis(age)),
         "deadline_ms": progress.map(|(_, deadline)| millis(deadline)),
         "suggested_grace_ms": detector.suggested_grace(check.id).map(millis),
+        "maintenance": desk.maintenance(check.id).map(|(name, (_, until))| {
+            json!({"window": name, "until": until.to_string()})
+        }),
         "because_of": desk.suppressed_by(check.id).map(|it| desk.name(it).to_owned()),
     });
     let referee = node.referee.borrow();
@@ -103,6 +106,7 @@ pub(super) fn incident(node: &Node, it: &Incident) -> Value {
         "opened_at": it.opened_at.to_string(),
         "told_at": it.told_at.map(|it| it.to_string()),
         "resolved_at": it.resolved_at.map(|it| it.to_string()),
+        "told": it.told.iter().map(|it| it.channel.as_str()).collect::<Vec<_>>(),
         "unstable": it.is_unstable,
         "ack": it.ack.as_ref().map(|ack| json!({
             "by": ack.by,

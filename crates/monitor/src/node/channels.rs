@@ -71,8 +71,9 @@ impl Node {
         let fell = self.fell_back.borrow().contains(&notice.incident);
         let count = self.channels.borrow().len();
         for at in (0..count).filter(|at| about != Some(*at)) {
+            let is_meant = notice.to.contains(&self.channels.borrow()[at].config.name);
             // The fallback hears of what others did not deliver, and of those others.
-            if fallback != Some(at) || fell || about.is_some() {
+            if is_meant || fallback == Some(at) && (fell || about.is_some()) {
                 self.post(at, notice.clone(), rows);
             }
         }

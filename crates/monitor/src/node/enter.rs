@@ -17,6 +17,7 @@ impl Node {
         let kept = Kept::new(now.wall);
         let deadline = terms.contract.period(now.wall) + terms.contract.grace;
         self.desk.borrow_mut().add(check.id, &check.plan.name, kept.state, deadline);
+        self.desk.borrow_mut().describe(check.id, self.subject(&check.plan));
         self.referee.borrow_mut().add(check.id, self.subject(&check.plan));
         self.detector.borrow_mut().add(now, check.id, terms, kept.clone(), Duration::ZERO);
         let id = check.id;

@@ -2,9 +2,10 @@
 
 use super::{Channel, Node, channels, now, status::Status};
 use crate::{
-    book::{Book, Kind, Plan, make_uuid},
+    book::{Book, Kind, Plan, make_uuid, zone},
     config::MonitorConfig,
     core::{
+        audience::Audience,
         check::{Change, CheckId, Kept, Now, State, Why, between},
         desk::Desk,
         detector::Detector,
@@ -12,6 +13,7 @@ use crate::{
         rule::referee::{KeptTracker, Referee},
         standby::Standby,
         tree::Tree,
+        window::{Window, WindowSpec},
     },
     store::{Loaded, Row, Store, StoreError},
 };
@@ -63,8 +65,10 @@ impl Node {
             config: config.clone(),
             queue: Queue::new(ids::seed()),
         });
+        let by_hand = loaded.windows.iter().cloned().filter_map(window).collect();
         let node = Rc::new(Node {
             url,
+            windows: RefCell::new(by_hand),
             channels: RefCell::new(channels.collect()),
             standby: RefCell::new(Standby::new(
                 config.before.is_empty(),
@@ -86,6 +90,7 @@ impl Node {
             trackers_kept_at: Cell::new(now),
             config: RefCell::new(Rc::new(config)),
         });
+        node.set_alerting();
         node.watch_all(now, &kept, blind, &mut rows);
         let trackers = loaded.trackers.clone();
         node.take_up(now, loaded, &kept, &mut rows);
@@ -114,13 +119,29 @@ impl Node {
         }
         self.config.replace(Rc::new(config.clone()));
         self.referee.borrow_mut().set_rules(config.rules.clone());
+        self.set_alerting();
         for id in after {
             let subject = self.book.borrow().get(id).map(|it| self.subject(&it.plan));
-            subject.into_iter().for_each(|it| self.referee.borrow_mut().add(id, it));
+            if let Some(subject) = subject {
+                self.desk.borrow_mut().describe(id, subject.clone());
+                self.referee.borrow_mut().add(id, subject);
+            }
             self.rule_over(now, id, &mut rows);
         }
         self.file(filed, &mut rows);
         self.keep(rows);
+    }
+
+    /// Hands on who is told, and when nobody is.
+    pub(crate) fn set_alerting(&self) {
+        let config = self.config();
+        // The fallback is told of what the others did not deliver, not of everything.
+        let others = config.channels.iter().filter(|it| config.fallback.as_ref() != Some(&it.name));
+        let channels: Vec<String> = others.map(|it| it.name.clone()).collect();
+        let mut desk = self.desk.borrow_mut();
+        desk.set_audience(Audience::new(config.subscriptions.clone(), &channels));
+        let windows = config.windows.iter().chain(&*self.windows.borrow()).cloned().collect();
+        desk.set_windows(windows);
     }
 
     /// Takes the rules up where the last process left them.
@@ -167,6 +188,7 @@ impl Node {
         };
         let deadline = terms.contract.period(now.wall) + terms.contract.grace;
         desk.add(id, &check.plan.name, kept.state, deadline);
+        desk.describe(id, self.subject(&check.plan));
         self.referee.borrow_mut().add(id, self.subject(&check.plan));
         detector.add(now, id, terms, kept, blind);
         if let Some(kept) = detector.kept(now, id) {
@@ -221,6 +243,12 @@ impl Node {
             }
         }
     }
+}
+
+/// A window that was kept; none when it makes no sense any more.
+fn window(spec: WindowSpec) -> Option<Window> {
+    let zone = zone(&spec.tz).ok()?;
+    Window::build(spec, zone).ok()
 }
 
 /// Nodes of the file that are new are entered, and those that are not in it any more struck out.

@@ -9,6 +9,7 @@ use crate::{
         outbox::Letter,
         rule::referee::KeptTracker,
         silence::Silence,
+        window::{Span, WindowSpec},
     },
 };
 use rusqlite::{Connection, OptionalExtension, Row as SqlRow, params, types::Value as SqlValue};
@@ -26,6 +27,8 @@ pub struct Loaded {
     /// Which channels were told, or are to be told, of open incidents.
     pub told: Vec<(String, IncidentId)>,
     pub silences: Vec<Silence>,
+    /// Maintenance windows made by hand.
+    pub windows: Vec<WindowSpec>,
     /// What rules knew of checks.
     pub trackers: Vec<(CheckId, KeptTracker)>,
     pub next_incident: u64,
@@ -56,6 +59,7 @@ impl Loaded {
             open: list(db, "SELECT about FROM incidents WHERE resolved_at IS NULL ORDER BY id")?,
             letters: letters.collect::<rusqlite::Result<_>>()?,
             silences: list(db, "SELECT silence FROM silences ORDER BY id")?,
+            windows: list(db, "SELECT spec FROM windows ORDER BY id")?,
             trackers: trackers(db)?,
             next_incident: next(db, "incidents")?,
             next_letter: next(db, "letters")?,
@@ -164,6 +168,16 @@ impl History {
             }
         }
         Ok(turns)
+    }
+
+    /// When a check was in a maintenance window, in order.
+    pub fn maintenance(&self, id: CheckId, from: Timestamp) -> rusqlite::Result<Vec<Span>> {
+        let mut statement = self.db.prepare_cached(
+            "SELECT from_at, to_at FROM maintenance WHERE check_id = ?1 AND ?2 < to_at \
+             ORDER BY from_at",
+        )?;
+        let span = |row: &SqlRow<'_>| Ok((Timestamp(row.get(0)?), Timestamp(row.get(1)?)));
+        statement.query_map(params![id.0, from.0], span)?.collect()
     }
 
     /// When nobody listened.

@@ -8,6 +8,7 @@ use crate::{
         outbox::{Letter, LetterId},
         rule::referee::KeptTracker,
         silence::Silence,
+        window::{Span, WindowSpec},
     },
 };
 use rusqlite::{Connection, params};
@@ -59,6 +60,13 @@ pub enum Row {
     Tracker(CheckId, Box<KeptTracker>),
     Silence(Silence),
     SilenceEnded(u64),
+    /// A check is in a maintenance window.
+    Maintenance(CheckId, String, Span),
+    /// And not until the end that was planned.
+    MaintenanceEnded(CheckId, Timestamp),
+    /// A maintenance window made by hand.
+    Window(u64, Box<WindowSpec>),
+    WindowEnded(u64),
     /// The monitor lived at this time, by its own clock.
     Alive(Timestamp),
     /// What is older than this is not needed any more.
@@ -71,7 +79,7 @@ impl Row {
         match self {
             Row::Check(it, kept) => check(db, it, kept),
             Row::Forget(id) => {
-                for table in ["pings", "flips", "trackers"] {
+                for table in ["pings", "flips", "trackers", "maintenance"] {
                     run(db, &format!("DELETE FROM {table} WHERE check_id = ?1"), params![id.0])?;
                 }
                 run(db, "DELETE FROM checks WHERE id = ?1", params![id.0])
@@ -116,6 +124,24 @@ impl Row {
             ),
             Row::SilenceEnded(id) => {
                 run(db, "DELETE FROM silences WHERE id = ?1", params![number(*id)])
+            }
+            Row::Maintenance(id, window, (from, until)) => run(
+                db,
+                "INSERT OR REPLACE INTO maintenance VALUES (?1, ?2, ?3, ?4)",
+                params![id.0, window, from.0, until.0],
+            ),
+            Row::MaintenanceEnded(id, at) => run(
+                db,
+                "UPDATE maintenance SET to_at = ?2 WHERE check_id = ?1 AND ?2 < to_at",
+                params![id.0, at.0],
+            ),
+            Row::Window(id, it) => run(
+                db,
+                "INSERT OR REPLACE INTO windows VALUES (?1, ?2)",
+                params![number(*id), json(&**it)?],
+            ),
+            Row::WindowEnded(id) => {
+                run(db, "DELETE FROM windows WHERE id = ?1", params![number(*id)])
             }
             Row::Alive(at) => {
                 run(db, "INSERT OR REPLACE INTO meta VALUES ('alive', ?1)", params![at.0])
@@ -227,6 +253,7 @@ fn prune(db: &Connection, before: Timestamp) -> rusqlite::Result<()> {
     for statement in [
         "DELETE FROM flips WHERE at < ?1",
         "DELETE FROM blind WHERE to_at < ?1",
+        "DELETE FROM maintenance WHERE to_at < ?1",
         "DELETE FROM attempts WHERE at < ?1",
         "DELETE FROM letters WHERE at < ?1 AND state <> 'waiting'",
         "DELETE FROM incidents WHERE resolved_at < ?1",

@@ -286,6 +286,7 @@ impl World {
                     self.store.open.insert(it.id.0, *it);
                 }
             }
+            Filed::Maintenance { .. } | Filed::MaintenanceEnded { .. } => {}
             Filed::Notice(it) => {
                 let members = it.about.members.iter().map(|it| it.check.0);
                 for node in members.map(|it| usize::try_from(it).unwrap()) {
@@ -301,7 +302,11 @@ impl World {
                             node.is_told = false;
                         }
                         Event::Unstable | Event::Steady => node.is_told = true,
-                        Event::Reminder | Event::Test => {}
+                        Event::Reminder
+                        | Event::Escalated
+                        | Event::Worse
+                        | Event::Grown
+                        | Event::Test => {}
                     }
                 }
             }

@@ -106,6 +106,8 @@ impl Monitor {
             grace: Duration::from_millis(500),
             nodes: watched.collect(),
             rules: Vec::new(),
+            windows: Vec::new(),
+            subscriptions: Vec::new(),
             channels: notify.iter().enumerate().map(channel).collect(),
             api_key: API_KEY.to_owned(),
             ping_key: PING_KEY.to_owned(),

@@ -102,13 +102,13 @@ pub(super) fn monitor(
     let others = tree.nodes.iter().filter(|it| !is_own(role, it));
     let beat_grace = role.beat.grace;
     let server = mail_server(role)?;
-    let channel = |(at, text): (usize, &String)| {
+    let channel = |(name, text): (String, &String)| {
         // The file was checked: what it holds can be read.
         let target = Target::parse(text, server.as_ref())
             .map_err(|want| CliError::failed(format!("notify {text:?}: want {want}")))?;
-        Ok(ChannelConfig { name: format!("{}-{}", target.kind(), at + 1), target })
+        Ok(ChannelConfig { name, target })
     };
-    let told = role.notify.iter().chain(&role.fallback).enumerate();
+    let told = role.channel_names().into_iter().zip(role.notify.iter().chain(&role.fallback));
     let channels: Vec<_> = told.map(channel).collect::<Result<_, CliError>>()?;
     let fallback = role.fallback.is_some().then(|| channels.last()).flatten();
     let fallback = fallback.map(|it| it.name.clone());
@@ -129,6 +129,8 @@ pub(super) fn monitor(
         grace: beat_grace.max(Duration::from_millis(1)),
         nodes: others.map(|it| watched(tree, it)).collect(),
         rules: tree.alerting.rules.clone(),
+        windows: tree.alerting.windows.clone(),
+        subscriptions: tree.alerting.subscriptions.clone(),
         channels,
         tls: tls.map_err(|error| CliError::failed(format!("notify: TLS: {error}")))?,
         mail_tls: mail_tls.map_err(|error| CliError::failed(format!("smtp: TLS: {error}")))?,

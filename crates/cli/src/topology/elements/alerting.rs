@@ -1,22 +1,33 @@
-//! What the monitors of a tree alarm about, and whom: rules.
+//! What the monitors of a tree alarm about, whom, and when not: rules, subscriptions, maintenance
+//! windows.
 
-use super::rule;
-use crate::topology::reader::{Section, Walk};
-use monitor::core::rule::Rule;
+use super::{rule, subscription, window};
+use crate::topology::reader::{Placed, Section, Walk};
+use monitor::core::{audience::Subscription, rule::Rule, window::Window};
 
 /// The keys of a file that are read here.
-pub(in crate::topology) const KEYS: [&str; 1] = ["rules"];
+pub(in crate::topology) const KEYS: [&str; 3] = ["rules", "subscriptions", "windows"];
 
 /// Everything that a monitor goes by beside the tree itself.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Alerting {
     /// The usual ones, those of the file in their place.
     pub(crate) rules: Vec<Rule>,
+    pub(crate) subscriptions: Vec<Subscription>,
+    pub(crate) windows: Vec<Window>,
+    /// Names of channels where they are written, to be found among the monitors'.
+    pub(in crate::topology) channels: Vec<Placed<String>>,
 }
 
 impl Alerting {
     /// Reads the tables of a file.
     pub(in crate::topology) fn read<'a>(walk: &mut Walk<'a>, root: &Section<'a>) -> Alerting {
-        Alerting { rules: rule::read(walk, root) }
+        let (subscriptions, channels) = subscription::read(walk, root);
+        Alerting {
+            rules: rule::read(walk, root),
+            subscriptions,
+            windows: window::read(walk, root),
+            channels,
+        }
     }
 }

@@ -1,7 +1,12 @@
 //! Incidents and notices on virtual time: two balancers over two gateways over two account nodes.
 
 use super::*;
-use crate::core::rule::Ruled;
+use crate::core::{
+    audience::Subscription,
+    hours::Hours,
+    rule::{Ruled, Scope},
+    window::{Window, WindowSpec},
+};
 
 const EDGE: CheckId = CheckId(0);
 const GATEWAYS: [CheckId; 2] = [CheckId(1), CheckId(2)];
@@ -65,6 +70,31 @@ impl World {
         self.becomes(check, State::Sick, Why::Cut("no endpoint".to_owned()))
     }
 
+    /// The notices since the last call: event, names, and the channels that they go to.
+    #[track_caller]
+    fn told_to(&mut self, want: &[(&str, &[&str])]) -> &mut World {
+        let told: Vec<(String, Vec<String>)> = self
+            .out
+            .drain(..)
+            .filter_map(|it| match it {
+                Filed::Notice(it) => {
+                    let names: Vec<&str> =
+                        it.about.members.iter().map(|it| self.desk.name(it.check)).collect();
+                    Some((format!("{} {}", it.event.text(), names.join(" ")), it.to))
+                }
+                Filed::Incident(_) | Filed::Maintenance { .. } | Filed::MaintenanceEnded { .. } => {
+                    None
+                }
+            })
+            .collect();
+        let want: Vec<(String, Vec<String>)> = want
+            .iter()
+            .map(|(what, to)| ((*what).to_owned(), to.iter().map(|it| (*it).to_owned()).collect()))
+            .collect();
+        assert_eq!(told, want);
+        self
+    }
+
     /// The notices since the last call: event and names.
     #[track_caller]
     fn told(&mut self, want: &[&str]) -> &mut World {
@@ -77,7 +107,9 @@ impl World {
                     let names: Vec<&str> = members.map(|it| self.desk.name(it.check)).collect();
                     Some(format!("{} {}", it.event.text(), names.join(" ")))
                 }
-                Filed::Incident(_) => None,
+                Filed::Incident(_) | Filed::Maintenance { .. } | Filed::MaintenanceEnded { .. } => {
+                    None
+                }
             })
             .collect();
         assert_eq!(told, want);
@@ -262,7 +294,7 @@ fn silence_keeps_quiet_and_ends() {
     };
     let mut world = World::new();
     world.desk.silence(now(0), silence(0, 60_000)).unwrap();
-    assert_eq!(world.desk.preview("a-*"), ["a-1", "a-2"]);
+    assert_eq!(world.desk.preview("a-*").matches, ["a-1", "a-2"]);
     world.down(ACCOUNTS[0]).down(ACCOUNTS[1]).until(30_000).told(&[]);
     world.up(ACCOUNTS[0]).told(&[]); // Nobody knew of it.
     world.until(61_000).told(&["opened a-2"]);
@@ -290,4 +322,167 @@ fn an_incident_outlives_the_process() {
     next.desk.states.insert(ACCOUNTS[1], State::Down);
     held.into_iter().for_each(|it| next.desk.restore(now(0), it));
     next.until(1_000).told(&["opened a-2"]);
+}
+
+fn subscription(channel: &str) -> Subscription {
+    Subscription::to_all(channel)
+}
+
+fn minutes(count: u64) -> Duration {
+    Duration::from_secs(60 * count)
+}
+
+const MINUTE: u64 = 60_000;
+
+#[test]
+fn an_escalation_tells_further_people_until_somebody_takes_care() {
+    let step = |channel: &str, after| Subscription { after, ..subscription(channel) };
+    let mut world = World::new();
+    let steps =
+        vec![step("kim", Duration::ZERO), step("lee", minutes(15)), step("boss", minutes(60))];
+    world.desk.set_audience(Audience::new(steps, &[]));
+    world.down(ACCOUNTS[0]).until(14 * MINUTE).told_to(&[("opened a-1", &["kim"])]);
+    world.until(16 * MINUTE).told_to(&[("escalated a-1", &["lee"])]);
+    let id = world.desk.open().next().unwrap().id;
+    let at = now(world.ms).wall;
+    let ack = Ack { by: "lee".to_owned(), note: String::new(), at, until: None };
+    world.desk.ack(id, ack, &mut world.out);
+    world.until(120 * MINUTE).told_to(&[]);
+    // The end goes to everybody who knows, and to nobody else.
+    world.up(ACCOUNTS[0]).told_to(&[("resolved a-1", &["kim", "lee"])]);
+    // It ended with the acknowledgement: the next one starts anew.
+    world.down(ACCOUNTS[0]).until(200 * MINUTE).told_to(&[
+        ("opened a-1", &["kim"]),
+        ("escalated a-1", &["lee"]),
+        ("escalated a-1", &["boss"]),
+    ]);
+}
+
+#[test]
+fn people_are_told_at_their_hours_and_of_what_they_asked_for() {
+    // The tests begin on a Tuesday at 22:13.
+    let hours = Hours::parse("22:30-23:00", jiff::tz::TimeZone::UTC).unwrap();
+    let late = Subscription { hours: Some(hours), ..subscription("late") };
+    let critical = Subscription { severity: Severity::Critical, ..subscription("critical") };
+    let scope = Scope { role: Some("account".to_owned()), ..Scope::default() };
+    let accounts = Subscription { scope, ..subscription("accounts") };
+    let mut world = World::new();
+    world.desk.set_audience(Audience::new(vec![late, critical, accounts], &[]));
+    let subject = Subject { name: "a-1".into(), role: "account".into(), service: "a".into() };
+    world.desk.describe(ACCOUNTS[0], subject);
+    world.down(ACCOUNTS[0]).until(MINUTE);
+    world.told_to(&[("opened a-1", &["critical", "accounts"])]);
+    world.until(20 * MINUTE).told_to(&[("opened a-1", &["late"])]);
+    world.up(ACCOUNTS[0]).told_to(&[("resolved a-1", &["critical", "accounts", "late"])]);
+    // Nobody asked for it at this hour: nobody hears of its end.
+    world.until(60 * MINUTE).becomes(EDGE, State::Sick, Why::Failed("disk".to_owned()));
+    world.until(61 * MINUTE).told_to(&[("opened edge", &[])]);
+    world.up(EDGE).told_to(&[("resolved edge", &[])]);
+}
+
+#[test]
+fn what_gets_worse_is_told_even_to_whoever_took_care() {
+    let mut world = World::new();
+    world.becomes(ACCOUNTS[0], State::Strained, Why::Failed("queue".to_owned()));
+    world.until(MINUTE).told(&["opened a-1"]);
+    let id = world.desk.open().next().unwrap().id;
+    let at = now(world.ms).wall;
+    let ack = Ack { by: "kim".to_owned(), note: String::new(), at, until: None };
+    world.desk.ack(id, ack, &mut world.out);
+    world.down(ACCOUNTS[0]).until(2 * MINUTE).told(&["worse a-1"]);
+    let incident = world.desk.incident(id).unwrap();
+    assert_eq!((incident.kind, incident.severity), (Kind::Down, Severity::Critical));
+    assert_eq!((incident.ack.as_ref(), incident.first().why.as_str()), (None, "no beat"));
+    // Better is no news, and over is over.
+    world.becomes(ACCOUNTS[0], State::Sick, Why::Failed("queue".to_owned()));
+    world.until(3 * MINUTE).told(&[]).up(ACCOUNTS[0]).told(&["resolved a-1"]);
+}
+
+#[test]
+fn several_under_the_same_nodes_are_one_notice_that_grows() {
+    let mut tree = Tree::default();
+    (1..=20).for_each(|it| tree.link(CheckId(0), CheckId(it)));
+    let mut desk = Desk::new(tree, 1, Vec::new());
+    for id in 0..60 {
+        desk.add(CheckId(id), &format!("n-{id}"), State::Up, Duration::from_secs(5));
+    }
+    let mut world = World { desk, ms: 0, out: Vec::new() };
+    (1..=4).for_each(|it| _ = world.down(CheckId(it)));
+    world.until(5_000).told(&["opened n-1 n-2 n-3 n-4"]);
+    let incident = world.desk.open().next().unwrap();
+    assert_eq!((incident.kind, incident.under, incident.of), (Kind::Group, Some(CheckId(0)), 20));
+    // Further members are waited for.
+    world.down(CheckId(5)).until(8_000).down(CheckId(6)).until(14_000).told(&[]);
+    world.until(16_000).told(&["grown n-1 n-2 n-3 n-4 n-5 n-6"]);
+    assert_eq!(world.desk.open().count(), 1);
+    // One that comes back and goes again is still one member.
+    world.up(CheckId(6)).until(20_000).down(CheckId(6)).until(40_000).told(&[]);
+    // Elsewhere is another case.
+    world.down(CheckId(30)).until(60_000).told(&["opened n-30"]);
+    (1..=6).for_each(|it| _ = world.up(CheckId(it)));
+    world.told(&["resolved n-1 n-2 n-3 n-4 n-5 n-6"]);
+}
+
+fn window(from_ms: u64, length_s: u64) -> Window {
+    let spec = WindowSpec {
+        name: "upgrade".to_owned(),
+        node: Some("a-*".to_owned()),
+        role: None,
+        service: None,
+        from: Some(now(from_ms).wall),
+        schedule: String::new(),
+        tz: String::new(),
+        length_s,
+        by: "kim".to_owned(),
+        reason: "upgrade".to_owned(),
+        id: Some(1),
+    };
+    Window::build(spec, jiff::tz::TimeZone::UTC).unwrap()
+}
+
+#[test]
+fn within_a_maintenance_window_nobody_is_told_and_after_it_the_truth() {
+    let mut world = World::new();
+    world.desk.set_windows(vec![window(10_000, 600)]);
+    world.until(5_000).down(ACCOUNTS[1]).until(9_000).told(&["opened a-2"]);
+    world.until(20_000).down(ACCOUNTS[0]).down(EDGE).until(60_000).told(&["opened edge"]);
+    assert_eq!(world.desk.maintenance(ACCOUNTS[0]).unwrap().0, "upgrade");
+    assert_eq!(world.desk.maintenance(EDGE), None);
+    // Whoever was told of the beginning is told of the end, window or not.
+    world.up(ACCOUNTS[1]).told(&["resolved a-2"]);
+    world.until(609_000).told(&[]);
+    world.until(611_000).told(&["opened a-1"]);
+    assert_eq!(world.desk.maintenance(ACCOUNTS[0]), None);
+    world.up(ACCOUNTS[0]).told(&["resolved a-1"]);
+}
+
+#[test]
+fn a_window_is_kept_for_the_record_from_its_beginning_to_its_end() {
+    let mut world = World::new();
+    world.desk.set_windows(vec![window(1_000, 600)]);
+    world.until(2_000);
+    world.desk.set_windows(Vec::new());
+    world.until(3_000);
+    let kept: Vec<&Filed> = world
+        .out
+        .iter()
+        .filter(|it| !matches!(it, Filed::Incident(_) | Filed::Notice(_)))
+        .collect();
+    let (from, until) = (now(1_000).wall, now(601_000).wall);
+    let entered =
+        |check| Filed::Maintenance { check, window: "upgrade".to_owned(), span: (from, until) };
+    let ended = |check| Filed::MaintenanceEnded { check, at: now(2_100).wall };
+    let want = [entered(ACCOUNTS[0]), entered(ACCOUNTS[1]), ended(ACCOUNTS[0]), ended(ACCOUNTS[1])];
+    assert_eq!(kept, want.iter().collect::<Vec<_>>());
+}
+
+#[test]
+fn a_preview_says_what_would_be_quiet_now() {
+    let mut world = World::new();
+    world.down(ACCOUNTS[0]).down(EDGE).until(1_000);
+    let preview = world.desk.preview("a-*");
+    assert_eq!((&preview.matches[..], &preview.unwell[..]), (&["a-1", "a-2"][..], &["a-1"][..]));
+    assert_eq!(preview.incidents.iter().map(|it| it.id.0).collect::<Vec<_>>(), [1]);
+    assert_eq!(world.desk.preview("*").incidents.len(), 2);
+    assert!(world.desk.preview("x").matches.is_empty());
 }

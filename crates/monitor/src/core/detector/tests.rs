@@ -313,3 +313,21 @@ fn a_node_that_breaks_a_rule_is_strained_or_sick_until_it_does_not() {
     set(&mut world, None);
     world.changed(&[(5_000, State::Up, "heard")]);
 }
+
+#[test]
+fn an_outage_begins_with_the_first_bad_beat() {
+    let mut world = World::node();
+    world.says(Signal::Success).until(2_000).says(Signal::Sick("x".to_owned()));
+    world.until(4_000).says(Signal::Sick("x".to_owned()));
+    let since = world.out.iter().find_map(|it| match it {
+        Noticed::Changed(it) if it.to == State::Sick => Some((it.at, it.since)),
+        Noticed::Changed(_)
+        | Noticed::Doubted(_)
+        | Noticed::Restarted(_)
+        | Noticed::Blind { .. } => None,
+    });
+    assert_eq!(since, Some((now(4_000).wall, now(2_000).wall)));
+    // And ends with the first good one.
+    world.until(6_000).says(Signal::Success);
+    assert_eq!(world.detector.since(ID), Some(now(6_000).wall));
+}
