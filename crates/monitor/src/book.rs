@@ -43,7 +43,7 @@ pub struct Plan {
     pub role: String,
     pub every_ms: u64,
     pub grace_ms: u64,
-    /// A cron expression; then `every_ms` does not count.
+    /// A cron expression, or calendar events; then `every_ms` does not count.
     #[serde(default)]
     pub schedule: String,
     #[serde(default)]
@@ -56,6 +56,11 @@ pub struct Plan {
     pub post_only: bool,
     #[serde(default)]
     pub created: i64,
+    /// How long a run takes at least and at most; 0 leaves it open.
+    #[serde(default)]
+    pub run_min_ms: u64,
+    #[serde(default)]
+    pub run_max_ms: u64,
 }
 
 impl Plan {
@@ -75,6 +80,8 @@ impl Plan {
             manual_resume: false,
             post_only: false,
             created: now.0,
+            run_min_ms: 0,
+            run_max_ms: 0,
         }
     }
 
@@ -88,7 +95,9 @@ impl Plan {
         let pace = if self.schedule.is_empty() {
             Pace::Every(Duration::from_millis(self.every_ms))
         } else {
-            Pace::At(Box::new(Schedule::parse(&self.schedule, zone(&self.tz)?)?))
+            Pace::At(Box::new(Schedule::parse_with(&self.schedule, zone(&self.tz)?, |it| {
+                zone(it).ok()
+            })?))
         };
         let is_node = self.kind == Kind::Node;
         Ok(Terms {
@@ -96,6 +105,8 @@ impl Plan {
             fails_min: if is_node { NODE_FAILS_MIN } else { 1 },
             is_statistical: is_node,
             is_probed: is_node,
+            run_min: Duration::from_millis(self.run_min_ms),
+            run_max: Some(Duration::from_millis(self.run_max_ms)).filter(|it| !it.is_zero()),
         })
     }
 }

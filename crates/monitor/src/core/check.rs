@@ -265,15 +265,15 @@ pub struct Kept {
     pub since: Timestamp,
     /// When it was last heard. `None` when never.
     pub heard: Option<Timestamp>,
-    /// The run that has begun and not ended.
-    pub started: Option<(Timestamp, Option<u128>)>,
+    /// The runs that have begun and not ended, oldest first, with their ids.
+    pub runs: Vec<(Timestamp, Option<u128>)>,
     pub origin: Option<Origin>,
 }
 
 impl Kept {
     /// A check that was never heard of.
     pub fn new(since: Timestamp) -> Kept {
-        Kept { state: State::New, since, heard: None, started: None, origin: None }
+        Kept { state: State::New, since, heard: None, runs: Vec::new(), origin: None }
     }
 }
 
@@ -287,7 +287,14 @@ pub struct Terms {
     pub is_statistical: bool,
     /// It may be asked directly when it is late.
     pub is_probed: bool,
+    /// A run that takes less has failed, whatever it says.
+    pub run_min: Duration,
+    /// How long after its beginning a run has to end; the grace where this is open.
+    pub run_max: Option<Duration>,
 }
+
+/// Runs of one check at once; of more the oldest is forgotten.
+pub const RUNS_MAX: usize = 16;
 
 #[cfg(test)]
 mod tests {

@@ -226,7 +226,8 @@ impl Desk {
     }
 
     /// Takes back an incident that was open when the last process ended.
-    pub fn restore(&mut self, now: Now, incident: Incident) {
+    pub fn restore(&mut self, now: Now, mut incident: Incident) {
+        incident.not_after(now.wall);
         for member in incident.members.iter().filter(|it| !it.is_over) {
             let trouble = Trouble {
                 kind: incident.kind,

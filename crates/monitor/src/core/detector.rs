@@ -50,7 +50,8 @@ struct Watch {
     state: State,
     since: Timestamp,
     heard: Option<Heard>,
-    started: Option<Run>,
+    /// Oldest first.
+    runs: Vec<Run>,
     /// When it is looked at next, as in `due`.
     due: Option<Moment>,
     arrival: Arrival,
@@ -111,13 +112,14 @@ impl Detector {
             let excuse = if was_deaf { age } else { Duration::ZERO };
             Heard { at: back(age), wall, expected_in: expected_in + excuse }
         });
-        let started = kept.started.map(|(wall, id)| Run { at: back(ago(wall)), wall, id });
+        let run = |(wall, id)| Run { at: back(ago(wall)), wall, id };
+        let runs = kept.runs.into_iter().map(run).collect();
         let watch = Watch {
             terms,
             state: kept.state,
             since: kept.since,
             heard,
-            started,
+            runs,
             due: None,
             arrival: Arrival::default(),
             origin: kept.origin,
@@ -189,7 +191,7 @@ impl Detector {
             state: watch.state,
             since: watch.since,
             heard: watch.heard.map(|it| now.wall_before(active.since(it.at))),
-            started: watch.started.map(|it| (it.wall, it.id)),
+            runs: watch.runs.iter().map(|it| (it.wall, it.id)).collect(),
             origin: watch.origin,
         })
     }
@@ -276,7 +278,8 @@ impl Detector {
             return;
         }
         let state = if paused { State::Paused } else { State::New };
-        (watch.heard, watch.started, watch.fails) = (None, None, 0);
+        (watch.heard, watch.fails) = (None, 0);
+        watch.runs.clear();
         watch.enter(id, state, Why::Ordered, now.wall, now.wall, out);
         self.arm(id);
     }
@@ -343,7 +346,11 @@ impl Watch {
         match &beat.signal {
             Signal::Log => return None,
             Signal::Start => {
-                self.started = Some(Run { at, wall, id: beat.run });
+                self.runs.retain(|it| it.id != beat.run);
+                self.runs.push(Run { at, wall, id: beat.run });
+                if super::check::RUNS_MAX < self.runs.len() {
+                    self.runs.remove(0);
+                }
                 // A job that was never heard of is watched from its first run on.
                 return (self.state == State::New).then_some((State::Up, Why::Heard));
             }
@@ -356,13 +363,19 @@ impl Watch {
             | Signal::Stopped => {}
         }
         self.remember(at, wall);
-        self.end_run(beat);
+        let ended = self.end_run(beat);
         if beat.signal != Signal::Starting {
             self.starting = None;
         }
         match &beat.signal {
             Signal::Start | Signal::Log => None,
             Signal::Success => {
+                let length = ended.map(|run| at.since(run.at));
+                if let Some(length) = length.filter(|it| *it < self.terms.run_min) {
+                    let (took, least) = (length.as_secs_f64(), self.terms.run_min.as_secs_f64());
+                    let words = format!("took {took:.1} s, and never takes less than {least} s");
+                    return self.failed(wall, State::Down, Why::Failed(words));
+                }
                 self.fails = 0;
                 Some(self.well())
             }
@@ -401,14 +414,16 @@ impl Watch {
         self.is_reprieved = false;
     }
 
-    /// A run ends with the beat that bears its id, or with any that has none.
-    fn end_run(&mut self, beat: &Beat) {
-        let is_of_another = match (&self.started, beat.run) {
-            (Some(run), Some(id)) => run.id.is_some_and(|it| it != id),
-            (Some(_) | None, _) => false,
-        };
-        if !is_of_another || matches!(beat.signal, Signal::Fail(_)) {
-            self.started = None;
+    /// A run ends with the beat that bears its id, or the last one that has none; all of them end
+    /// with a beat without an id, and with a failure that belongs to none. Returns the one that
+    /// the beat speaks of.
+    fn end_run(&mut self, beat: &Beat) -> Option<Run> {
+        let own = self.runs.iter().rposition(|it| beat.run.is_some() && it.id == beat.run);
+        let unnamed = || self.runs.iter().rposition(|it| it.id.is_none());
+        match (beat.run, own.or_else(unnamed)) {
+            (Some(_), Some(at)) => Some(self.runs.remove(at)),
+            (Some(_), None) if !matches!(beat.signal, Signal::Fail(_)) => None,
+            (Some(_) | None, _) => std::mem::take(&mut self.runs).pop(),
         }
     }
 
@@ -443,7 +458,7 @@ impl Watch {
                 if self.is_reprieved { heard.expected_in + grace } else { Duration::ZERO };
             heard.at + heard.expected_in + grace + reprieve
         });
-        let overrun = self.started.map(|run| run.at + grace);
+        let overrun = self.overrun();
         match self.state {
             State::New | State::Starting | State::Up | State::Late | State::Draining => {
                 silent.into_iter().chain(overrun).min()
@@ -451,6 +466,12 @@ impl Watch {
             State::Sick | State::Strained => silent,
             State::Down | State::Stopped | State::Paused => None,
         }
+    }
+
+    /// When the first of the runs has taken too long.
+    fn overrun(&self) -> Option<Moment> {
+        let most = self.terms.run_max.unwrap_or(self.terms.contract.grace);
+        self.runs.iter().map(|run| run.at + most).min()
     }
 
     fn next_due(&self) -> Option<Moment> {
@@ -496,7 +517,7 @@ impl Watch {
             return;
         }
         let grace = self.terms.contract.grace;
-        let has_overrun = self.started.is_some_and(|run| run.at + grace <= active);
+        let has_overrun = self.overrun().is_some_and(|it| it <= active);
         let is_alive = self.opinion == Some(Opinion::Alive);
         match self.state {
             State::Draining => {

@@ -162,6 +162,16 @@ impl Incident {
         }
     }
 
+    /// Takes times that are still to come, because the clock was set back, for now: nothing is to
+    /// wait for as long as that.
+    pub(super) fn not_after(&mut self, now: Timestamp) {
+        let times = [self.told_at.as_mut(), self.reminded_at.as_mut()];
+        let told = self.told.iter_mut().map(|it| &mut it.at);
+        for at in times.into_iter().flatten().chain(told) {
+            *at = now.min(*at);
+        }
+    }
+
     /// How bad it is: a higher number is news even to whoever knows of it.
     pub fn grade(&self) -> u8 {
         let severity = match self.severity {

@@ -1,65 +1,61 @@
-//! Cron schedules with a time zone: the five fields of crontab(5).
+//! Schedules with a time zone: a cron expression of five fields, or calendar events as systemd
+//! writes them, one a line.
 
-use jiff::{civil, tz::TimeZone};
+mod calendar;
+mod cron;
+
+use calendar::Event;
+use cron::Cron;
+use jiff::tz::TimeZone;
 use wire::Timestamp;
 
-/// Days that are searched for the next turn: a leap day in a century without one.
-const DAYS_MAX: u32 = 9 * 366;
-const MONTHS: [&str; 12] =
-    ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
-const DAYS: [&str; 7] = ["sun", "mon", "tue", "wed", "thu", "fri", "sat"];
-/// Names for whole schedules.
-const NICKNAMES: [(&str, &str); 7] = [
-    ("@yearly", "0 0 1 1 *"),
-    ("@annually", "0 0 1 1 *"),
-    ("@monthly", "0 0 1 * *"),
-    ("@weekly", "0 0 * * 0"),
-    ("@daily", "0 0 * * *"),
-    ("@midnight", "0 0 * * *"),
-    ("@hourly", "0 * * * *"),
-];
+/// Calendar events of one schedule.
+const EVENTS_MAX: usize = 16;
 
-/// A checked cron expression.
+/// A checked schedule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Schedule {
     /// As it was written.
     pub text: String,
     zone: TimeZone,
-    minutes: u64,
-    hours: u64,
-    days: u64,
-    months: u64,
-    weekdays: u64,
-    /// Crontab's rule: if day and weekday are both restricted, either of them will do.
-    is_either_day: bool,
+    turns: Turns,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Turns {
+    Cron(Cron),
+    /// Whichever comes first.
+    Events(Vec<Event>),
 }
 
 impl Schedule {
-    /// Reads five fields, or a nickname such as `@daily`. `Err` says what was wanted.
+    /// Reads five fields of cron, or a nickname such as `@daily`; anything else as calendar events
+    /// of systemd, one a line. `Err` says what was wanted.
     pub fn parse(text: &str, zone: TimeZone) -> Result<Schedule, String> {
-        let expanded = NICKNAMES.iter().find(|(name, _)| *name == text.trim());
-        let fields: Vec<&str> =
-            expanded.map_or(text, |(_, fields)| fields).split_ascii_whitespace().collect();
-        let [minutes, hours, days, months, weekdays] = fields[..] else {
-            return Err("five fields: minute hour day month weekday".to_owned());
+        Schedule::parse_with(text, zone, |name| (name == "UTC").then_some(TimeZone::UTC))
+    }
+
+    /// As [`Schedule::parse`], and calendar events may name time zones that `zone_of` knows.
+    pub fn parse_with(
+        text: &str,
+        zone: TimeZone,
+        zone_of: impl Fn(&str) -> Option<TimeZone>,
+    ) -> Result<Schedule, String> {
+        let text = text.trim();
+        let is_cron = text.starts_with('@')
+            || !text.contains('\n') && text.split_ascii_whitespace().count() == 5;
+        let turns = if is_cron {
+            Turns::Cron(Cron::parse(text)?)
+        } else {
+            let lines: Vec<&str> = text.lines().filter(|it| !it.trim().is_empty()).collect();
+            if lines.is_empty() || EVENTS_MAX < lines.len() {
+                let want = "minute hour day month weekday, or 1 to 16 lines of calendar events";
+                return Err(want.to_owned());
+            }
+            let events = lines.iter().map(|it| Event::parse(it, &zone_of));
+            Turns::Events(events.collect::<Result<_, String>>()?)
         };
-        let mut schedule = Schedule {
-            text: text.trim().to_owned(),
-            zone,
-            minutes: field(minutes, 0, 59, &[])?,
-            hours: field(hours, 0, 23, &[])?,
-            days: field(days, 1, 31, &[])?,
-            months: field(months, 1, 12, &MONTHS)?,
-            weekdays: field(weekdays, 0, 7, &DAYS)?,
-            is_either_day: !days.starts_with('*') && !weekdays.starts_with('*'),
-        };
-        if schedule.weekdays & 1 << 7 != 0 {
-            schedule.weekdays |= 1; // 7 is Sunday, too.
-        }
-        match schedule.next_after(Timestamp(0)) {
-            Some(_) => Ok(schedule),
-            None => Err("a date that exists".to_owned()),
-        }
+        Ok(Schedule { text: text.to_owned(), zone, turns })
     }
 
     /// The zone's IANA name, where it has one.
@@ -71,78 +67,12 @@ impl Schedule {
     /// leaves out comes that much later; one in an hour that comes twice, the first time.
     pub fn next_after(&self, last: Timestamp) -> Option<Timestamp> {
         let last = jiff::Timestamp::from_microsecond(last.0).ok()?;
-        let local = self.zone.to_datetime(last);
-        let mut date = local.date();
-        for _ in 0..DAYS_MAX {
-            if self.has_day(date) {
-                for hour in (0..24_i8).filter(|it| has(self.hours, *it)) {
-                    for minute in (0..60_i8).filter(|it| has(self.minutes, *it)) {
-                        let turn = date.at(hour, minute, 0, 0);
-                        if date == local.date() && turn < local && local.hour() != hour {
-                            continue;
-                        }
-                        let turn = self.zone.to_timestamp(turn).ok()?;
-                        if last < turn {
-                            return Some(Timestamp(turn.as_microsecond()));
-                        }
-                    }
-                }
-            }
-            date = date.tomorrow().ok()?;
-        }
-        None
-    }
-
-    fn has_day(&self, date: civil::Date) -> bool {
-        let day = has(self.days, date.day());
-        let weekday = has(self.weekdays, date.weekday().to_sunday_zero_offset());
-        has(self.months, date.month())
-            && if self.is_either_day { day || weekday } else { day && weekday }
-    }
-}
-
-fn has(bits: u64, at: i8) -> bool {
-    bits >> at & 1 == 1
-}
-
-/// One field as bits: `*`, `a`, `a-b`, each with `/step`, and lists of them.
-fn field(text: &str, min: u32, max: u32, names: &[&str]) -> Result<u64, String> {
-    let wanted = || format!("{min} to {max} instead of {text:?}");
-    let number = |text: &str| {
-        let lower = text.to_ascii_lowercase();
-        let named = names.iter().position(|it| *it == lower).and_then(|at| u32::try_from(at).ok());
-        let value = match named {
-            // Months count from 1, weekdays from 0.
-            Some(at) => at + if names.len() == MONTHS.len() { 1 } else { 0 },
-            None => text.parse().ok().filter(|_| text.bytes().all(|it| it.is_ascii_digit()))?,
+        let next = match &self.turns {
+            Turns::Cron(it) => it.next_after(last, &self.zone),
+            Turns::Events(all) => all.iter().filter_map(|it| it.next_after(last, &self.zone)).min(),
         };
-        (min..=max).contains(&value).then_some(value)
-    };
-    let mut bits = 0;
-    for part in text.split(',') {
-        let (range, step) = match part.split_once('/') {
-            Some((range, step)) => {
-                (range, step.parse().ok().filter(|it| (1..=max).contains(it)).ok_or_else(wanted)?)
-            }
-            None => (part, 1),
-        };
-        let (first, last) = match range.split_once('-') {
-            _ if range == "*" => (min, if max == 7 { 6 } else { max }),
-            Some((first, last)) => {
-                (number(first).ok_or_else(wanted)?, { number(last).ok_or_else(wanted)? })
-            }
-            None => {
-                let first = number(range).ok_or_else(wanted)?;
-                (first, if part.contains('/') { max } else { first })
-            }
-        };
-        if last < first {
-            return Err(wanted());
-        }
-        let step = usize::try_from(step).expect("a u32 is a usize here");
-        (first..=last).step_by(step).for_each(|at| bits |= 1 << at);
+        next.map(|it| Timestamp(it.as_microsecond()))
     }
-    Ok(bits)
 }
 
 #[cfg(test)]
@@ -183,6 +113,19 @@ mod tests {
         ] {
             assert_eq!(next("30 2 * * *", zone.clone(), last), want, "{last}");
         }
+    }
+
+    #[test]
+    fn lines_that_are_not_cron_are_calendar_events() {
+        for (text, want) in [
+            ("Mon..Fri 08:30", "2026-11-23T08:30"),
+            ("Mon..Fri 08:30\n\nSun 18:00\n", "2026-11-22T18:00"),
+            ("daily UTC", "2026-11-23T00:00"),
+        ] {
+            assert_eq!(next(text, TimeZone::UTC, "2026-11-22T15:00:00Z"), want, "{text}");
+        }
+        let zone = TimeZone::posix("CET-1").unwrap();
+        assert_eq!(next("08:30", zone, "2026-11-22T15:00:00Z"), "2026-11-23T07:30");
     }
 
     #[test]

@@ -37,6 +37,9 @@ struct Wanted {
     schedule: Option<String>,
     tz: Option<String>,
     manual_resume: Option<bool>,
+    /// Ours: seconds that a run takes at least and at most; 0 leaves it open.
+    min_run: Option<u64>,
+    max_run: Option<u64>,
     /// `POST`, or empty for all.
     methods: Option<String>,
     /// Fields by which an existing check is found and changed instead.
@@ -239,6 +242,20 @@ fn planned(mut plan: Plan, wanted: &Wanted) -> Result<(Plan, Terms), String> {
     if let Some(schedule) = &wanted.schedule {
         plan.schedule.clone_from(schedule);
     }
+    for (given, millis, name) in [
+        (wanted.min_run, &mut plan.run_min_ms, "min_run"),
+        (wanted.max_run, &mut plan.run_max_ms, "max_run"),
+    ] {
+        if let Some(seconds) = given {
+            if PERIOD_MAX < Duration::from_secs(seconds) {
+                return Err(invalid(&format!("{name} is out of range")));
+            }
+            *millis = seconds * 1_000;
+        }
+    }
+    if plan.run_max_ms != 0 && plan.run_max_ms < plan.run_min_ms {
+        return Err(invalid("min_run is longer than max_run"));
+    }
     plan.manual_resume = wanted.manual_resume.unwrap_or(plan.manual_resume);
     match wanted.methods.as_deref() {
         None => {}
@@ -271,7 +288,7 @@ fn as_json(node: &Node, check: &Check) -> Value {
     };
     let (plan, uuid) = (&check.plan, uuid_text(check.uuid));
     let kept = detector.kept(now(), check.id);
-    let is_started = kept.is_some_and(|it| it.started.is_some());
+    let is_started = kept.is_some_and(|it| !it.runs.is_empty());
     let next = check.last_at.zip(plan.terms().ok()).filter(|_| status == "up" || status == "grace");
     let next = next.map(|(at, terms)| {
         let length = crate::core::check::micros(terms.contract.expected_in(at));
@@ -304,6 +321,11 @@ fn as_json(node: &Node, check: &Check) -> Value {
     });
     if let Some(duration) = check.last_duration {
         out["last_duration"] = json!(duration.as_secs());
+    }
+    for (key, millis) in [("min_run", plan.run_min_ms), ("max_run", plan.run_max_ms)] {
+        if millis != 0 {
+            out[key] = json!(millis / 1_000);
+        }
     }
     if plan.schedule.is_empty() {
         out["timeout"] = json!(plan.every_ms / 1_000);

@@ -74,8 +74,8 @@ impl Node {
         if is_paused && !waits && it.kind != "ign" {
             self.set_paused(id, false);
         }
-        let started = self.detector.borrow().kept(now, id).and_then(|it| it.started);
-        let Some((n, duration)) = self.count_job(now, id, &it, started) else {
+        let runs = self.detector.borrow().kept(now, id).map_or(Vec::new(), |it| it.runs);
+        let Some((n, duration)) = self.count_job(now, id, &it, &runs) else {
             return Heard::TooMany;
         };
         let (mut noticed, mut rows) = (Vec::new(), Vec::new());
@@ -107,7 +107,7 @@ impl Node {
         now: Now,
         id: CheckId,
         it: &JobBeat,
-        started: Option<(Timestamp, Option<u128>)>,
+        runs: &[(Timestamp, Option<u128>)],
     ) -> Option<(u64, Option<std::time::Duration>)> {
         let mut book = self.book.borrow_mut();
         let check = book.get_mut(id)?;
@@ -120,8 +120,8 @@ impl Node {
         check.beats += 1;
         let ends = matches!(it.signal, Signal::Success | Signal::Fail(_));
         let of_run = |run: Option<u128>| it.run.is_none() || it.run == run;
-        let duration = started.filter(|(_, run)| ends && of_run(*run));
-        let duration = duration.map(|(at, _)| between(at, now.wall));
+        let run = runs.iter().rev().find(|(_, run)| ends && of_run(*run));
+        let duration = run.map(|(at, _)| between(*at, now.wall));
         if ends {
             check.last_at = Some(now.wall);
             check.last_duration = duration.or(check.last_duration);

@@ -51,7 +51,8 @@ impl Node {
         for (check, mut it) in loaded.checks.clone() {
             if config.is_fresh && check.plan.kind == Kind::Node && !it.state.is_trouble() {
                 // The whole tree was away: nobody is missing before it was heard again.
-                (it.state, it.heard, it.started) = (State::New, None, None);
+                (it.state, it.heard) = (State::New, None);
+                it.runs.clear();
             }
             kept.insert(check.id, it);
             book.put(check);

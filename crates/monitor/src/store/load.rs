@@ -74,6 +74,13 @@ fn trackers(db: &Connection) -> rusqlite::Result<Vec<(CheckId, KeptTracker)>> {
     rows.collect()
 }
 
+/// Runs that had not ended: what cannot be read was of another version, and is over by now.
+fn runs(text: &str) -> Vec<(Timestamp, Option<u128>)> {
+    let runs: Vec<(i64, Option<String>)> = serde_json::from_str(text).unwrap_or_default();
+    let run = |(at, id): (i64, Option<String>)| (Timestamp(at), id.as_deref().and_then(parse_uuid));
+    runs.into_iter().map(run).collect()
+}
+
 fn next(db: &Connection, table: &str) -> rusqlite::Result<u64> {
     let sql = format!("SELECT COALESCE(MAX(id), 0) + 1 FROM {table}");
     let next: i64 = db.query_row(&sql, [], |row| row.get(0))?;
@@ -124,7 +131,7 @@ fn checks(db: &Connection) -> rusqlite::Result<Vec<(Check, Kept)>> {
             state: State::parse(&state).unwrap_or(State::New),
             since: Timestamp(row.get(4)?),
             heard: time(row, 5)?,
-            started: time(row, 6)?.map(|at| (at, run.as_deref().and_then(parse_uuid))),
+            runs: run.map_or(Vec::new(), |it| runs(&it)),
             origin,
         };
         Ok((check, kept))

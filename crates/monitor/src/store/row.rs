@@ -201,10 +201,10 @@ fn heard(
     beats: u64,
     duration: Option<Duration>,
 ) -> rusqlite::Result<()> {
-    let (started, run_id) = match kept.started {
-        Some((at, run)) => (Some(at.0), run.map(uuid_text)),
-        None => (None, None),
-    };
+    let runs: Vec<(i64, Option<String>)> =
+        kept.runs.iter().map(|(at, run)| (at.0, run.map(uuid_text))).collect();
+    let started = kept.runs.last().map(|(at, _)| at.0);
+    let runs = started.map(|_| json(&runs)).transpose()?;
     run(
         db,
         "UPDATE checks SET state = ?2, since = ?3, heard = ?4, started = ?5, run = ?6, boot = ?7, \
@@ -215,7 +215,7 @@ fn heard(
             kept.since.0,
             kept.heard.map(|at| at.0),
             started,
-            run_id,
+            runs,
             kept.origin.map(|it| it.boot.cast_signed()),
             kept.origin.map(|it| number(it.seq)),
             last_at.map(|at| at.0),

@@ -3,17 +3,33 @@
 //!
 //! What must hold: never down before period and grace have passed unheard, found soon after that,
 //! no false alarm, no alert lost, at most one repeated for each death of the monitor.
+//!
+//! Meanwhile nodes break a rule for a while, further people are told of what lasts, and some nodes
+//! are in maintenance. A rule is broken only after it was seen broken for long enough, and then
+//! with that beat; nobody is escalated to too soon, told of the end who does not know of the
+//! beginning, or told of what is in maintenance.
 
 use monitor::core::{
+    audience::{Audience, Subscription},
     check::{Beat, CheckId, Kept, Now, Origin, Signal, State, Terms},
     contract::Contract,
     desk::{Desk, Filed},
     detector::{Detector, Noticed},
     incident::Incident,
-    notice::Event,
+    notice::{Event, Notice},
+    reading::Reading,
+    rule::{
+        Bound, Measure, Rule, Scope, Side, Subject,
+        referee::{KeptTracker, Referee},
+    },
+    severity::Severity,
     tree::Tree,
+    window::{Window, WindowSpec},
 };
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 use stdx::{Moment, Rng};
 use wire::Timestamp;
 
@@ -30,14 +46,28 @@ const WAY_MS: usize = 150;
 /// What the monitor wrote down last, before it was killed.
 const MARK_EVERY_MS: u64 = 1_000;
 
+/// A rule is broken when a queue is this full for so long.
+const HOLD_MS: u64 = 6_000;
+/// People of the second step are told after so long.
+const STEP_AFTER: Duration = Duration::from_secs(60);
+/// Who is in maintenance, from when, by the first process's clock, and for how long.
+const AWAY: &str = "n-9";
+const AWAY_FROM: i64 = 60_000_000;
+const AWAY_S: u64 = 60;
+const WALL_START: i64 = 1_700_000_000_000_000;
+
 struct Node {
     boot: u64,
     seq: u64,
     next_beat: u64,
     /// Dead from here to there.
     dead: Option<(u64, u64)>,
+    /// Its queue is full from here to there.
+    full: Option<(u64, u64)>,
     /// When the monitor last received a beat.
     received: Option<u64>,
+    /// Since when every beat that it received told of a full queue.
+    full_since: Option<u64>,
     /// Told as down, and not yet as resolved.
     is_told: bool,
 }
@@ -49,6 +79,9 @@ struct Tally {
     repeats: usize,
     kills: usize,
     blind_ms: u64,
+    strained: usize,
+    escalated: usize,
+    quiet: usize,
 }
 
 /// What a store would give back.
@@ -56,6 +89,7 @@ struct Tally {
 struct Store {
     kept: BTreeMap<CheckId, Kept>,
     open: BTreeMap<u64, Incident>,
+    trackers: BTreeMap<CheckId, KeptTracker>,
     alive: Timestamp,
     next: u64,
 }
@@ -63,9 +97,12 @@ struct Store {
 struct World {
     rng: Rng,
     nodes: Vec<Node>,
-    mail: BTreeMap<(u64, u64), (usize, Origin)>,
+    mail: BTreeMap<(u64, u64), (usize, Origin, bool)>,
     detector: Detector,
     desk: Desk,
+    referee: Referee,
+    /// Who was told of which incident.
+    told: BTreeMap<u64, BTreeSet<String>>,
     store: Store,
     /// When this process of the monitor began, and what it takes the wall clock for then.
     boot_ms: u64,
@@ -87,7 +124,52 @@ fn terms() -> Terms {
         fails_min: 2,
         is_statistical: true,
         is_probed: false,
+        run_min: Duration::ZERO,
+        run_max: None,
     }
+}
+
+fn rules() -> Vec<Rule> {
+    let bound = Bound { side: Side::Above, enter: 70.0, leave: 50.0 };
+    vec![Rule {
+        name: "queue".to_owned(),
+        scope: Scope::default(),
+        measure: Measure::Value { metric: vec!["queue".to_owned()], bound },
+        severity: Severity::Warning,
+        hold: Duration::from_millis(HOLD_MS),
+        recover: Duration::from_millis(HOLD_MS),
+        hits: 1,
+        of: 1,
+        consequence: false,
+    }]
+}
+
+fn audience() -> Audience {
+    let second = Subscription { after: STEP_AFTER, ..Subscription::to_all("second") };
+    Audience::new(vec![second], &["first".to_owned()])
+}
+
+fn window() -> Window {
+    let spec = WindowSpec {
+        name: "upgrade".to_owned(),
+        node: Some(format!("{AWAY}*")),
+        role: None,
+        service: None,
+        from: Some(Timestamp(WALL_START + AWAY_FROM)),
+        schedule: String::new(),
+        tz: String::new(),
+        length_s: AWAY_S,
+        by: "the test".to_owned(),
+        reason: "upgrade".to_owned(),
+        id: None,
+    };
+    Window::build(spec, jiff::tz::TimeZone::UTC).unwrap()
+}
+
+fn is_away(node: usize, wall: Timestamp) -> bool {
+    let since = wall.0 - WALL_START - AWAY_FROM;
+    let length = i64::try_from(AWAY_S).unwrap() * 1_000_000;
+    format!("n-{node}").starts_with(AWAY) && (0..length).contains(&since)
 }
 
 fn id(node: usize) -> CheckId {
@@ -102,7 +184,9 @@ impl World {
             seq: 0,
             next_beat: rng.below(2_000) as u64,
             dead: None,
+            full: None,
             received: None,
+            full_since: None,
             is_told: false,
         };
         let nodes = (0..NODES).map(|_| node(&mut rng)).collect();
@@ -112,9 +196,11 @@ impl World {
             mail: BTreeMap::new(),
             detector: Detector::new(Moment::ZERO),
             desk: Desk::default(),
+            referee: Referee::default(),
+            told: BTreeMap::new(),
             store: Store { next: 1, ..Store::default() },
             boot_ms: 0,
-            wall_start: 1_700_000_000_000_000,
+            wall_start: WALL_START,
             stopped_until: 0,
             blind: Vec::new(),
             tally: Tally::default(),
@@ -142,15 +228,29 @@ impl World {
         let is_first = self.store.kept.is_empty();
         self.detector = Detector::new(now.moment);
         self.desk = Desk::new(Tree::default(), self.store.next, Vec::new());
+        self.desk.set_audience(audience());
+        self.desk.set_windows(vec![window()]);
+        self.referee = Referee::new(rules());
         for node in 0..NODES {
             let kept = self.store.kept.get(&id(node)).cloned();
             let kept = kept.unwrap_or_else(|| Kept::new(now.wall));
             let blind = if is_first { Duration::ZERO } else { blind };
             self.desk.add(id(node), &format!("n-{node}"), kept.state, Duration::from_secs(5));
             self.detector.add(now, id(node), terms(), kept, blind);
+            let name = format!("n-{node}");
+            self.referee.add(id(node), Subject { name, ..Subject::default() });
         }
         for incident in self.store.open.clone().into_values() {
             self.desk.restore(now, incident);
+        }
+        for (check, kept) in self.store.trackers.clone() {
+            self.referee.restore(check, kept);
+            let verdict = self.referee.verdict(check);
+            let mut noticed = Vec::new();
+            self.detector.set_ruled(now, check, verdict, &mut noticed);
+            let mut filed = Vec::new();
+            self.take(noticed.into_iter(), ms, &mut filed);
+            filed.into_iter().for_each(|it| self.file(it, ms));
         }
         // From here on what is stored is relative to this process's clock.
         for node in 0..NODES {
@@ -183,6 +283,8 @@ impl World {
             let length = 500 + self.rng.below(30_000) as u64;
             let (jitter, way) = (self.rng.below(JITTER_MS), self.rng.below(WAY_MS));
             let boot = self.rng.next();
+            let fills = self.rng.below(12_000) == 0 && 10_000 < ms && ms < DEATHS_END_MS;
+            let full_for = 1_000 + self.rng.below(90_000) as u64;
             let node = &mut self.nodes[at];
             match node.dead {
                 None if dies => node.dead = Some((ms, ms + length)),
@@ -191,12 +293,18 @@ impl World {
                 }
                 None | Some(_) => {}
             }
+            match node.full {
+                None if fills => node.full = Some((ms, ms + full_for)),
+                Some((_, until)) if until <= ms => node.full = None,
+                None | Some(_) => {}
+            }
             if node.dead.is_none() && node.next_beat <= ms {
                 let origin = Origin { boot: node.boot, seq: node.seq };
                 node.seq += 1;
                 node.next_beat = ms + PERIOD_MS + jitter as u64 - JITTER_MS as u64 / 2;
                 self.letters += 1;
-                self.mail.insert((ms + way as u64, self.letters), (at, origin));
+                let is_full = node.full.is_some();
+                self.mail.insert((ms + way as u64, self.letters), (at, origin, is_full));
             }
         }
     }
@@ -233,7 +341,8 @@ impl World {
         while let Some(entry) = self.mail.first_entry()
             && entry.key().0 <= ms
         {
-            let (node, origin) = entry.remove();
+            let (node, origin, is_full) = entry.remove();
+            self.judge(node, origin, is_full, ms, &mut noticed);
             let beat = Beat { signal: Signal::Success, run: None, origin: Some(origin) };
             if self.detector.hear(now, id(node), &beat, &mut noticed) {
                 self.nodes[node].received = Some(ms);
@@ -245,6 +354,44 @@ impl World {
         filed.into_iter().for_each(|it| self.file(it, ms));
         if ms.is_multiple_of(MARK_EVERY_MS) {
             self.store.alive = now.wall;
+        }
+    }
+
+    /// What the beat says of the queue, before the beat itself is heard.
+    fn judge(
+        &mut self,
+        node: usize,
+        origin: Origin,
+        is_full: bool,
+        ms: u64,
+        noticed: &mut Vec<Noticed>,
+    ) {
+        let now = self.now(ms);
+        let mut reading = Reading::new(origin.boot);
+        reading.set("queue", if is_full { 90.0 } else { 10.0 });
+        let gap_max = Duration::from_millis(PERIOD_MS + GRACE_MS);
+        let has_changed = self.referee.observe(now.moment, id(node), gap_max, &reading);
+        for (check, kept) in self.referee.take_dirty() {
+            self.store.trackers.insert(check, kept);
+        }
+        let verdict = self.referee.verdict(id(node));
+        let it = &mut self.nodes[node];
+        it.full_since = if is_full { it.full_since.or(Some(ms)) } else { None };
+        match it.full_since {
+            // Neither without a cause, nor later than the first beat that may say so.
+            None => assert!(!has_changed || verdict.is_none(), "node {node} has no full queue"),
+            Some(since) => {
+                let is_disturbed = self.blind.iter().any(|(_, to)| since < *to)
+                    || it.received.is_some_and(|it| it + PERIOD_MS + GRACE_MS < ms);
+                let lasts = since + HOLD_MS <= ms;
+                assert!(lasts || !has_changed, "node {node} full since {since}, told at {ms}");
+                let is_told = verdict.is_some();
+                assert!(is_told || !lasts || is_disturbed, "node {node} full since {since}");
+            }
+        }
+        self.tally.strained += usize::from(has_changed && verdict.is_some());
+        if has_changed {
+            self.detector.set_ruled(now, id(node), verdict, noticed);
         }
     }
 
@@ -268,7 +415,7 @@ impl World {
         let due = received + PERIOD_MS + GRACE_MS;
         assert!(due <= ms, "node {node} down {} ms before its deadline", due - ms);
         // It must have been dead; it may be back, its beat still on its way.
-        let on_its_way = self.mail.values().any(|(at, _)| *at == node);
+        let on_its_way = self.mail.values().any(|(at, _, _)| *at == node);
         assert!(it.dead.is_some() || on_its_way || it.seq <= 1, "node {node} lives, at {ms}");
         let is_disturbed = self.blind.iter().any(|(from, to)| received < *to && *from < ms);
         if !is_disturbed {
@@ -286,8 +433,10 @@ impl World {
                     self.store.open.insert(it.id.0, *it);
                 }
             }
-            Filed::Maintenance { .. } | Filed::MaintenanceEnded { .. } => {}
+            Filed::Maintenance { .. } => self.tally.quiet += 1,
+            Filed::MaintenanceEnded { .. } => {}
             Filed::Notice(it) => {
+                self.check_recipients(&it, ms);
                 let members = it.about.members.iter().map(|it| it.check.0);
                 for node in members.map(|it| usize::try_from(it).unwrap()) {
                     let node = &mut self.nodes[node];
@@ -314,6 +463,44 @@ impl World {
     }
 }
 
+impl World {
+    /// Whoever is told of an incident may be, and knows what it is about.
+    fn check_recipients(&mut self, notice: &Notice, ms: u64) {
+        let wall = self.now(ms).wall;
+        let to: BTreeSet<String> = notice.to.iter().cloned().collect();
+        let told = self.told.entry(notice.incident.0).or_default();
+        let open = notice.about.members.iter().filter(|it| !it.is_over);
+        let mut nodes = open.map(|it| usize::try_from(it.check.0).unwrap());
+        match notice.event {
+            Event::Resolved => {
+                assert_eq!(to, *told, "at {ms}: the end goes to whoever knows");
+                self.told.remove(&notice.incident.0);
+                return;
+            }
+            Event::Escalated => {
+                let told_at = notice.about.told_at.unwrap();
+                let waited = Duration::from_micros(u64::try_from(wall.0 - told_at.0).unwrap());
+                assert!(STEP_AFTER <= waited, "at {ms}: {waited:?}");
+                assert_eq!(notice.to, ["second"]);
+                self.tally.escalated += 1;
+            }
+            Event::Opened => {
+                // Nodes are seen to be away with the next tick.
+                let is_quiet = nodes.all(|it| is_away(it, wall));
+                assert!(!is_quiet, "at {ms}: told of maintenance: {notice:?}");
+                assert_eq!(notice.to, ["first"], "at {ms}");
+            }
+            Event::Reminder
+            | Event::Unstable
+            | Event::Worse
+            | Event::Grown
+            | Event::Steady
+            | Event::Test => {}
+        }
+        told.extend(to);
+    }
+}
+
 #[test]
 fn a_thousand_nodes_and_a_monitor_that_suffers() {
     for seed in 1..=3 {
@@ -329,12 +516,15 @@ fn a_thousand_nodes_and_a_monitor_that_suffers() {
         assert!(tally.repeats <= tally.kills, "seed {seed}: {} repeats", tally.repeats);
         tally.delays_ms.sort_unstable();
         println!(
-            "seed {seed}: {} told, {} kills, {} repeats, {} undisturbed",
+            "seed {seed}: {} told, {} kills, {} repeats, {} undisturbed, {} by a rule, {} escalated",
             tally.deaths,
             tally.kills,
             tally.repeats,
-            tally.delays_ms.len()
+            tally.delays_ms.len(),
+            tally.strained,
+            tally.escalated
         );
+        assert!(50 < tally.strained && 0 < tally.escalated && 0 < tally.quiet, "seed {seed}");
         assert!(100 < tally.delays_ms.len() && 0 < tally.kills, "the seed shows something");
         let p99 = tally.delays_ms[tally.delays_ms.len() * 99 / 100];
         assert!(p99 <= 250, "seed {seed}: p99 {p99} ms");
@@ -374,8 +564,10 @@ fn no_death_is_missed() {
             if since + limit < ms {
                 let state = world.detector.state(id(node));
                 assert_eq!(state, Some(State::Down), "node {node} dead since {since}, now {ms}");
+                let is_quiet = world.desk.maintenance(id(node)).is_some();
+                let is_unstable = || world.desk.open().any(|it| it.is_unstable);
                 assert!(
-                    world.nodes[node].is_told || world.desk.open().any(|it| it.is_unstable),
+                    world.nodes[node].is_told || is_quiet || is_unstable(),
                     "node {node} dead since {since}, now {ms}"
                 );
             }

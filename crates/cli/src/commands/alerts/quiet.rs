@@ -48,6 +48,7 @@ pub(super) fn silences(
         | AlertsVerb::Maintenance { .. }
         | AlertsVerb::Windows { .. }
         | AlertsVerb::Rules
+        | AlertsVerb::Secret
         | AlertsVerb::Test { .. } => {
             let said = monitor.ask("GET", "/v1/silences", None)?;
             if !is_json {
@@ -103,6 +104,7 @@ pub(super) fn windows(
         | AlertsVerb::Silence { .. }
         | AlertsVerb::Silences { .. }
         | AlertsVerb::Rules
+        | AlertsVerb::Secret
         | AlertsVerb::Test { .. } => {
             let said = monitor.ask("GET", "/v1/windows", None)?;
             if !is_json {

@@ -28,6 +28,8 @@ impl World {
             fails_min: 2,
             is_statistical: true,
             is_probed: true,
+            run_min: Duration::ZERO,
+            run_max: None,
         })
     }
 
@@ -37,6 +39,8 @@ impl World {
             fails_min: 1,
             is_statistical: false,
             is_probed: false,
+            run_min: Duration::ZERO,
+            run_max: None,
         })
     }
 
@@ -252,6 +256,8 @@ fn a_restart_of_the_monitor_costs_nobody_time() {
         fails_min: 1,
         is_statistical: false,
         is_probed: false,
+        run_min: Duration::ZERO,
+        run_max: None,
     };
     for (age, blind, want) in [
         (10, 20, 80_000), // Nothing was expected in between.
@@ -330,4 +336,54 @@ fn an_outage_begins_with_the_first_bad_beat() {
     // And ends with the first good one.
     world.until(6_000).says(Signal::Success);
     assert_eq!(world.detector.since(ID), Some(now(6_000).wall));
+}
+
+fn timed() -> World {
+    World::of(Terms {
+        contract: Contract::every(seconds(3_600), seconds(600)),
+        fails_min: 1,
+        is_statistical: false,
+        is_probed: false,
+        run_min: seconds(10),
+        run_max: Some(seconds(60)),
+    })
+}
+
+#[test]
+fn a_run_that_is_too_short_has_failed() {
+    let mut world = timed();
+    world.says(Signal::Start).until(9_000).says(Signal::Success);
+    let words = "took 9.0 s, and never takes less than 10 s";
+    world.changed(&[(0, State::Up, "heard"), (9_000, State::Down, words)]);
+    world.says(Signal::Start).until(19_000).says(Signal::Success);
+    world.changed(&[(19_000, State::Up, "heard")]);
+    // A success without a beginning cannot be timed.
+    world.says(Signal::Success).changed(&[]);
+}
+
+#[test]
+fn overlapping_runs_are_each_timed_by_their_id() {
+    let run = |signal, run| Beat { signal, run: Some(run), origin: None };
+    let mut world = timed();
+    world.hear(&run(Signal::Start, 1)).until(30_000).hear(&run(Signal::Start, 2));
+    world.until(45_000).hear(&run(Signal::Success, 2));
+    // The first one goes on, and takes too long, whatever the second did.
+    world.until(59_950).changed(&[(0, State::Up, "heard")]);
+    world.until(60_000).changed(&[(60_000, State::Down, "began and did not end in time")]);
+    world.hear(&run(Signal::Success, 1)).changed(&[(60_000, State::Up, "heard")]);
+    // What began is kept for the next process, each with its id.
+    world.hear(&run(Signal::Start, 3)).until(61_000).hear(&run(Signal::Start, 4));
+    let kept = world.detector.kept(now(61_000), ID).unwrap();
+    assert_eq!(kept.runs.iter().map(|it| it.1).collect::<Vec<_>>(), [Some(3), Some(4)]);
+}
+
+#[test]
+fn of_too_many_runs_the_oldest_are_forgotten() {
+    let mut world = timed();
+    for id in 0..40 {
+        world.hear(&Beat { signal: Signal::Start, run: Some(id), origin: None });
+    }
+    let kept = world.detector.kept(now(0), ID).unwrap();
+    assert_eq!(kept.runs.len(), crate::core::check::RUNS_MAX);
+    assert_eq!(kept.runs.last().unwrap().1, Some(39));
 }
