@@ -10,6 +10,8 @@ use crate::{
 };
 use engine::{CommitError, Committer, EngineError, Fate, Kind, Write};
 use std::{sync::mpsc, time::Duration};
+#[cfg(debug_assertions)]
+use stdx::fault;
 use tokio::sync::mpsc as to_executor;
 
 /// Batches refused in a row of which one is told.
@@ -43,6 +45,10 @@ impl Commits {
         while let Ok(job) = self.jobs.recv() {
             let report = match job {
                 Commit::Turn => self.wait_turn(),
+                #[cfg(debug_assertions)]
+                Commit::Batch(writes) if fault::has(fault::Mutant::AckBeforeCommit) => {
+                    self.commit_late(&writes)
+                }
                 Commit::Batch(writes) => self.commit(&writes),
             };
             let Some(report) = report else { return };
@@ -66,6 +72,14 @@ impl Commits {
                 Err(error) => return Some(Report::Fatal(error.to_string())),
             }
         }
+    }
+
+    /// A negative control: whoever asked is told first, and what comes of the batch is told nobody.
+    #[cfg(debug_assertions)]
+    fn commit_late(&mut self, writes: &[Write]) -> Option<Report> {
+        self.out.send(Report::Ended(vec![Ending::Committed; writes.len()])).ok()?;
+        std::thread::sleep(Duration::from_millis(20));
+        self.commit(writes).map(|_| Report::Projected(Vec::new(), 0))
     }
 
     fn commit(&mut self, writes: &[Write]) -> Option<Report> {

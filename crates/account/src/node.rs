@@ -33,7 +33,10 @@ use std::{
     task::Poll,
     time::Duration,
 };
-use stdx::Moment;
+use stdx::{
+    Moment,
+    fault::{self, Point},
+};
 use tokio::{
     sync::{Notify, mpsc},
     task,
@@ -447,6 +450,9 @@ impl Node {
         }
         let mut answers = self.answers.borrow_mut();
         executor.take_answers(&mut answers);
+        if !answers.is_empty() {
+            fault::passed(Point::BeforeAnswer);
+        }
         let now = clock::now();
         for (asker, reply) in answers.drain(..) {
             self.answer(now, asker, reply, true);

@@ -5,6 +5,8 @@ mod commands;
 mod control;
 mod data;
 mod error;
+#[cfg(debug_assertions)]
+mod faults;
 mod http;
 mod ops;
 mod proc;

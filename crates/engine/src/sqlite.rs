@@ -17,6 +17,8 @@ mod projector;
 mod pulse;
 mod reader;
 mod registry;
+#[cfg(debug_assertions)]
+mod sabotage;
 mod snapshot;
 mod take;
 mod turnstile;
@@ -81,7 +83,7 @@ impl Engine for Sqlite {
     }
 
     fn committer(&self) -> Result<Box<dyn Committer>, EngineError> {
-        Ok(Box::new(SqliteCommitter::open(&self.files, self.member.node_id)?))
+        Ok(Box::new(SqliteCommitter::open(&self.files, &self.member)?))
     }
 
     fn reader(&self) -> Result<Box<dyn Reader>, EngineError> {

@@ -7,7 +7,7 @@ use std::{
     sync::LazyLock,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
-use stdx::Moment;
+use stdx::{Moment, fault};
 use wire::Timestamp;
 
 struct Start {
@@ -38,7 +38,7 @@ pub fn wall() -> Timestamp {
 /// Wall time at a moment of this process.
 pub fn wall_at(moment: Moment) -> Timestamp {
     let elapsed = i64::try_from(moment.as_nanos() / 1_000).unwrap_or(i64::MAX);
-    Timestamp(START.wall.saturating_add(elapsed))
+    Timestamp(START.wall.saturating_add(elapsed).saturating_add(fault::wall_offset()))
 }
 
 #[cfg(test)]

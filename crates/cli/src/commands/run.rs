@@ -53,6 +53,8 @@ pub(super) fn run(args: &args::Run, data: &Path) -> Outcome {
     let node = tree.node(&args.node).ok_or_else(|| unknown_node(&args.node, &tree))?;
     let config = Config::of(&tree, node)?;
     log_to_stderr();
+    #[cfg(debug_assertions)]
+    crate::faults::follow(&node.name);
     raise_file_limit();
     let (shutdown, hangups) = on_signals(args.supervised)
         .map_err(|error| CliError::io("cannot listen for signals", &error))?;

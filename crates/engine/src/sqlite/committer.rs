@@ -21,13 +21,16 @@ use crate::{
     error::{CommitError, EngineError, Kind},
     sqlite::{
         files::{Files, Mode, corrupt, sql},
+        member::Member,
         meta::{PLACE_SPAN, record_id},
+        pulse::Pulse,
         turnstile::{Turn, Turnstile},
         wal::Wal,
     },
 };
-use rusqlite::{Connection, ErrorCode, params};
-use std::{collections::BTreeMap, path::PathBuf};
+use rusqlite::{Connection, ErrorCode, ffi, params};
+use std::{collections::BTreeMap, ffi::c_int, path::PathBuf};
+use stdx::fault::{self, Point};
 use wire::PartitionId;
 
 /// The journal is checkpointed when its WAL is this long: 4 MB, so that no checkpoint takes long,
@@ -46,18 +49,21 @@ pub(crate) struct SqliteCommitter {
     node_id: i64,
     /// The row of each partition's last place, as far as this committer made it.
     places: BTreeMap<PartitionId, i64>,
+    /// Told while a batch is being written.
+    pulse: Pulse,
     /// Set by the failure after which nothing is tried again.
     dead: Option<EngineError>,
 }
 
 impl SqliteCommitter {
-    pub(crate) fn open(files: &Files, node_id: i64) -> Result<SqliteCommitter, EngineError> {
+    pub(crate) fn open(files: &Files, member: &Member) -> Result<SqliteCommitter, EngineError> {
         let path = files.journal();
         let mut connection = files.open_journal(Mode::Write)?;
         let wal = Wal::watch(&mut connection, WAL_PAGES_MAX).map_err(|error| sql(&path, &error))?;
         let turnstile = Turnstile::open(&files.folder, "journal")?;
+        let (node_id, pulse) = (member.node_id, member.pulse.handle());
         let (turn, places, dead) = (None, BTreeMap::new(), None);
-        Ok(SqliteCommitter { path, connection, turnstile, turn, wal, node_id, places, dead })
+        Ok(SqliteCommitter { path, connection, turnstile, turn, wal, node_id, places, pulse, dead })
     }
 }
 
@@ -78,11 +84,15 @@ impl Committer for SqliteCommitter {
         if writes.is_empty() {
             return Ok(Vec::new());
         }
+        #[cfg(debug_assertions)]
+        let turn = super::sabotage::give_up(turn);
+        self.pulse.set_writing(true);
         let written = write_batch(&self.connection, self.node_id, writes, &mut self.places);
         let decided = written.map_err(|failure| {
             self.places.clear(); // Of a batch that is not there.
             self.settle(failure)
         });
+        self.pulse.set_writing(false);
         match decided {
             Ok(fates) => {
                 // The batch is durable whatever the checkpoint says, and is told so; what it says
@@ -136,16 +146,27 @@ fn write_batch(
     }
     let fates = write_rows(connection, node_id, rows.iter().zip(writes), places);
     let fates = fates.map_err(Failure::Before)?;
+    pass(Point::BeforeCommit, ffi::SQLITE_FULL).map_err(Failure::Before)?;
     let commit = || connection.prepare_cached("COMMIT")?.execute([]);
     commit().map_err(Failure::Commit)?;
+    pass(Point::AfterCommit, ffi::SQLITE_IOERR).map_err(Failure::Commit)?;
     Ok(fates)
 }
 
+/// Fails with this code where a test wants it: before COMMIT as a full disk does, and after it as
+/// one that breaks.
+fn pass(point: Point, code: c_int) -> rusqlite::Result<()> {
+    match fault::passed(point) {
+        false => Ok(()),
+        true => Err(rusqlite::Error::SqliteFailure(ffi::Error::new(code), None)),
+    }
+}
+
 /// The numbers of a write, as SQLite has numbers.
-struct Row {
-    epoch: i64,
-    seq: i64,
-    seq_before: i64,
+pub(super) struct Row {
+    pub(super) epoch: i64,
+    pub(super) seq: i64,
+    pub(super) seq_before: i64,
 }
 
 impl Row {
@@ -167,7 +188,14 @@ fn write_rows<'a>(
     rows: impl Iterator<Item = (&'a Row, &'a Write)>,
     places: &mut BTreeMap<PartitionId, i64>,
 ) -> rusqlite::Result<Vec<Fate>> {
+    #[cfg(debug_assertions)]
+    if fault::has(fault::Mutant::PlainFence) {
+        let rows: Vec<_> = rows.collect();
+        return super::sabotage::write_unfenced(connection, node_id, &rows);
+    }
+    pass(Point::BeforeBegin, ffi::SQLITE_FULL)?;
     connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+    pass(Point::BeforeFence, ffi::SQLITE_FULL)?;
     let mut fence = connection.prepare_cached(
         "UPDATE part SET seq = ?1, hash = ?2, time = ?3
          WHERE part_id = ?4 AND owner = ?5 AND epoch = ?6 AND seq = ?7 AND hash = ?8",
@@ -289,8 +317,7 @@ mod tests {
         let engine = Sqlite::open(&folder.0, &settings).unwrap();
         let claim = Claim { partition: PartitionId(0), seen: Epoch(0) };
         engine.registry().unwrap().take(&[claim]).unwrap();
-        let node_id = engine.member.node_id;
-        let committer = SqliteCommitter::open(&engine.files, node_id).unwrap();
+        let committer = SqliteCommitter::open(&engine.files, &engine.member).unwrap();
         (folder, engine, committer)
     }
 

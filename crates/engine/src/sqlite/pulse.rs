@@ -23,11 +23,16 @@ use std::{
     path::Path,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
         mpsc,
     },
     thread,
 };
+use stdx::fault::{self, Mutant};
+
+/// Looks after which a commit that does not end counts as stuck, and the node does not say any more
+/// that it lives: its siblings then end it and take over. Twice what makes it report itself sick.
+const STUCK_LOOKS: u32 = 40;
 
 /// Longest lock file: a node's name has at most a few dozen bytes.
 const CARD_BYTES_MAX: usize = 512;
@@ -47,8 +52,27 @@ struct Shared {
     /// Locked as long as it is open.
     lock: File,
     is_leaving: AtomicBool,
+    /// Odd while a batch is being written; another number for each.
+    writing: AtomicU64,
     /// What the last look at the others said.
     signs: Mutex<BTreeMap<i64, Sign>>,
+}
+
+/// How long the commit under way has been seen.
+#[derive(Debug, Default)]
+struct Commit {
+    number: u64,
+    looks: u32,
+}
+
+impl Commit {
+    /// The next look: `number` is odd while a batch is being written, and another one for each.
+    fn is_stuck(&mut self, number: u64) -> bool {
+        let is_same = number % 2 == 1 && number == self.number;
+        self.number = number;
+        self.looks = if is_same { self.looks.saturating_add(1) } else { 0 };
+        STUCK_LOOKS <= self.looks && !fault::has(Mutant::StuckInOffice)
+    }
 }
 
 /// What stands in a lock file.
@@ -112,6 +136,7 @@ impl Pulse {
             node_id,
             lock,
             is_leaving: AtomicBool::new(false),
+            writing: AtomicU64::new(0),
             signs: Mutex::default(),
         });
         let (stop, stopped) = mpsc::channel();
@@ -130,6 +155,12 @@ impl Pulse {
     pub(crate) fn set_leaving(&self, on: bool) {
         self.shared.is_leaving.store(on, Ordering::Relaxed);
         self.shared.stamp(0);
+    }
+
+    /// Says that a batch is being written, or is no more. By the commit thread alone.
+    pub(crate) fn set_writing(&self, on: bool) {
+        let is_on = self.shared.writing.load(Ordering::Relaxed) % 2 == 1;
+        self.shared.writing.fetch_add(u64::from(is_on != on), Ordering::Relaxed);
     }
 
     /// As [`Pulse::sign`] and [`Pulse::set_leaving`], for another thread.
@@ -152,10 +183,18 @@ impl Shared {
     fn run(&self, stopped: &mpsc::Receiver<()>) {
         let mut watches = BTreeMap::new();
         let mut stamp = 0;
+        let mut commit = Commit::default();
         // The wait is what makes a look never sooner than it should be.
         while stopped.recv_timeout(LOOK_EVERY) == Err(mpsc::RecvTimeoutError::Timeout) {
-            stamp += 1;
-            self.stamp(stamp);
+            if commit.is_stuck(self.writing.load(Ordering::Relaxed)) {
+                if commit.looks == STUCK_LOOKS {
+                    let after = LOOK_EVERY * STUCK_LOOKS;
+                    tracing::error!(?after, "a commit does not end: this node leaves its office");
+                }
+            } else {
+                stamp += 1;
+                self.stamp(stamp);
+            }
             if let Err(error) = self.look(&mut watches) {
                 tracing::warn!(%error, "cannot look at the other nodes");
             }
@@ -186,7 +225,9 @@ impl Shared {
             let watch = watches.entry(node_id).or_insert_with(|| Watch::new(card.stamp));
             let before = watch.sign();
             let sign = watch.look(card.stamp);
-            if sign == Sign::Late && has_holder(&file)? {
+            #[cfg(debug_assertions)]
+            let sign = by_the_wall_clock(&file, sign)?;
+            if sign == Sign::Late && has_holder(&file)? && !fault::has(Mutant::TakeOnTime) {
                 end(&card, before != Sign::Late);
             }
             signs.insert(node_id, sign);
@@ -195,6 +236,19 @@ impl Shared {
         *self.signs() = signs;
         Ok(())
     }
+}
+
+/// A negative control: a node's time runs out when its last stamp is older than it may be by the
+/// wall clock here, and that of whoever wrote it.
+#[cfg(debug_assertions)]
+fn by_the_wall_clock(file: &File, sign: Sign) -> io::Result<Sign> {
+    if !fault::has(Mutant::WallClock) {
+        return Ok(sign);
+    }
+    let age = file.metadata()?.modified()?.elapsed().unwrap_or_default();
+    let offset = std::time::Duration::from_micros(fault::wall_offset().unsigned_abs());
+    let is_late = LOOK_EVERY * LATE_LOOKS < age.saturating_add(offset);
+    Ok(if is_late { Sign::Late } else { sign })
 }
 
 /// Sends SIGKILL to the process of this card, and to no other that has its number by now.
@@ -242,6 +296,16 @@ mod tests {
         {
             assert_eq!(Card::parse(bad), None, "{bad:?}");
         }
+    }
+
+    #[test]
+    fn a_commit_that_does_not_end_is_stuck_and_many_short_ones_are_not() {
+        let mut commit = Commit::default();
+        assert!((0..STUCK_LOOKS * 3).all(|_| !commit.is_stuck(2)), "nothing is being written");
+        assert!((0..u64::from(STUCK_LOOKS) * 3).all(|it| !commit.is_stuck(it * 2 + 1)));
+        let looks = (0..STUCK_LOOKS * 2).filter(|_| commit.is_stuck(7)).count();
+        assert_eq!(looks, usize::try_from(STUCK_LOOKS).unwrap());
+        assert!(!commit.is_stuck(8) && !commit.is_stuck(9));
     }
 
     #[test]

@@ -13,6 +13,7 @@ use crate::{
 };
 use ledger::{Chain, Hash};
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
+use stdx::fault::{self, Mutant, Point};
 use wire::{Epoch, PartitionId, Seq, Timestamp};
 
 /// Makes `node_id` the owner of those of the claims that it can have. To be called at the
@@ -39,7 +40,8 @@ pub(crate) fn take(
         {
             continue;
         }
-        let epoch = fence.epoch.0.checked_add(1).and_then(|epoch| i64::try_from(epoch).ok());
+        let step = u64::from(!fault::has(Mutant::KeepEpoch));
+        let epoch = fence.epoch.0.checked_add(step).and_then(|epoch| i64::try_from(epoch).ok());
         let epoch = epoch.ok_or_else(|| corrupt(&path, "a fence row's epoch has no successor"))?;
         let update = "UPDATE part SET owner = ?, epoch = ? WHERE part_id = ?";
         let row = params![node_id, epoch, partition.0];
@@ -47,7 +49,9 @@ pub(crate) fn take(
         let epoch = Epoch(epoch.unsigned_abs());
         tenures.push(Tenure { partition, epoch, chain: fence.chain });
     }
+    fault::passed(Point::BeforeTaken);
     transaction.commit().map_err(failed)?;
+    fault::passed(Point::AfterTaken);
     Ok(tenures)
 }
 

@@ -7,7 +7,12 @@ use super::{
 };
 use net::{clock, trunk};
 use std::cell::Cell;
-use stdx::Moment;
+#[cfg(debug_assertions)]
+use stdx::fault::Mutant;
+use stdx::{
+    Moment,
+    fault::{self, Point},
+};
 use wire::{
     Call, PartitionId, Reply,
     call::Failure,
@@ -98,6 +103,13 @@ impl Ask {
                 continue;
             };
             self.blame(Blame::Node(node));
+            #[cfg(debug_assertions)]
+            let attempt = {
+                let rekeyed = self.rekeyed(attempts.count());
+                let ask = rekeyed.as_ref().unwrap_or(self);
+                ask.once(service, node, partition, attempts.count()).await
+            };
+            #[cfg(not(debug_assertions))]
             let attempt = self.once(service, node, partition, attempts.count()).await;
             match attempts.judge(attempt) {
                 Next::Report(result) => return result,
@@ -111,6 +123,19 @@ impl Ask {
             }
         }
         Err(attempts.give_up())
+    }
+
+    /// A negative control: a repeat is another request, with a key of its own.
+    #[cfg(debug_assertions)]
+    fn rekeyed(&self, attempts: u8) -> Option<Ask> {
+        let number = self.attempts_before.saturating_add(attempts);
+        if number == 0 || !fault::has(Mutant::RetryWithoutKey) {
+            return None;
+        }
+        let Ok(Call::Execute(mut command)) = Call::decode(&self.body) else { return None };
+        command.key.0 ^= u128::from(number) << 64;
+        let call = Call::Execute(command);
+        Some(Ask::new(&call, self.deadline, self.attempts_before, &self.trace))
     }
 
     /// Sends the call to one node, right now, and returns what will come of it.
@@ -134,6 +159,7 @@ impl Ask {
         async move {
             match answer.await {
                 Ok(answer) => {
+                    fault::passed(Point::AfterReply);
                     seen.answered(asked_at);
                     read(&answer)
                 }
