@@ -9,6 +9,7 @@ mod bench;
 mod check;
 mod crash;
 mod failover;
+mod faults;
 mod harness;
 mod history;
 mod http;

@@ -82,8 +82,17 @@ impl Tree {
         Tree::ready(tree, &[])
     }
 
+    /// The folder of what is to go wrong in the tree of this name.
+    pub(crate) fn faults(name: &str) -> PathBuf {
+        Tree::folder(name).with_extension("faults")
+    }
+
+    fn folder(name: &str) -> PathBuf {
+        std::env::temp_dir().join(format!("tollgate-it-{name}-{}", std::process::id()))
+    }
+
     fn new(name: &str) -> Tree {
-        let data = std::env::temp_dir().join(format!("tollgate-it-{name}-{}", std::process::id()));
+        let data = Tree::folder(name);
         drop(fs::remove_dir_all(&data));
         let edge = free_addr();
         Tree { data, edge, key: String::new(), config: None, up: None }
@@ -140,6 +149,8 @@ impl Tree {
     pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_tollgate"));
         command.args(args).arg("--data").arg(&self.data).env("NO_COLOR", "1");
+        // What a test wants to go wrong in a node, if there is such a folder.
+        command.env("TOLLGATE_FAULTS", self.data.with_extension("faults"));
         command
     }
 
@@ -238,6 +249,8 @@ impl Tree {
         let killed = Command::new("kill").arg("-9").args(&pids).status().unwrap();
         assert!(killed.success());
         up.wait().unwrap();
+        // What was killed goes on for a moment: its addresses are free after that.
+        self.until("all are gone", |_| pids.iter().all(|pid| is_gone(pid)));
     }
 
     /// SIGTERM to `up`: the drain. True when it ended with exit code 0.
@@ -276,6 +289,12 @@ impl Drop for Tree {
             drop(fs::remove_dir_all(self.data.with_extension("files")));
         }
     }
+}
+
+/// Whether a process is no more, or only its parent's memory of it.
+fn is_gone(pid: &str) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with(['Z', 'X']))
 }
 
 /// A loopback address that was free a moment ago.

@@ -1,0 +1,504 @@
+//! What goes wrong, fault by fault, and for each the guard whose absence the judges must notice.
+
+use super::{
+    recorder::Watch,
+    scene::{LONG, Scene, Verdict, eventually},
+};
+use rustix::process::{Pid, Signal, kill_process};
+use std::{fs, path::Path, process::Command, thread, time::Duration};
+use stdx::Rng;
+
+/// What is done to the tree while clients go on.
+pub(crate) type Work = fn(&mut Scene, &Watch, &mut Rng) -> Result<(), String>;
+
+/// A fault.
+pub(crate) struct Case {
+    /// Its number in the table of faults.
+    pub(crate) id: &'static str,
+    /// The promises that are at stake.
+    pub(crate) promises: &'static str,
+    pub(crate) injected: &'static str,
+    pub(crate) play: Play,
+    pub(crate) control: Option<Control>,
+}
+
+/// What is run.
+#[derive(Clone, Copy)]
+pub(crate) enum Play {
+    /// A tree under `up`, with these orders for all its nodes.
+    Tree { orders: &'static str, work: Work },
+    /// Something of its own, by name and seed.
+    Other(fn(&str, u64) -> Verdict),
+}
+
+/// A negative control: the same with a guard left out.
+pub(crate) struct Control {
+    /// What is left out, in words.
+    pub(crate) orders: &'static str,
+    pub(crate) play: Play,
+    /// It counts as caught when the judges say one of these.
+    pub(crate) caught_by: &'static [&'static str],
+    /// How often it may be tried: what depends on the moment does not happen each time.
+    pub(crate) tries: u64,
+}
+
+/// What a run of a case came to.
+pub(crate) struct Row {
+    pub(crate) judged: String,
+    pub(crate) control: String,
+}
+
+impl Case {
+    /// Runs it with this seed, and its control.
+    ///
+    /// # Panics
+    /// When a promise was broken, or the control was not noticed.
+    #[track_caller]
+    pub(crate) fn run(&self, seed: u64) -> Row {
+        let name = format!("{}-{seed}", self.id.to_lowercase());
+        let verdict = self.play.run(&name, seed);
+        println!("{} seed {seed}: {}", self.id, verdict.summary());
+        verdict.holds(seed);
+        let judged = verdict.summary();
+        let Some(control) = &self.control else {
+            return Row { judged, control: "none".to_owned() };
+        };
+        let mut said = Vec::new();
+        for attempt in 0..control.tries {
+            let name = format!("{name}-control-{attempt}");
+            let verdict = control.play.run(&name, seed + attempt);
+            let is_it = |it: &&String| control.caught_by.iter().any(|word| it.contains(word));
+            if let Some(found) = verdict.wrong.iter().find(is_it) {
+                let found = found.chars().take(80).collect::<String>();
+                let orders = control.orders.replace("mutant ", "").replace('\n', " ");
+                println!("{} seed {seed}: control {orders}: {found}", self.id);
+                return Row { judged, control: format!("{}: caught: {found}", orders.trim()) };
+            }
+            said = verdict.wrong;
+        }
+        panic!("{}: nobody noticed {:?}: {said:?}", self.id, control.orders);
+    }
+}
+
+impl Play {
+    fn run(self, name: &str, seed: u64) -> Verdict {
+        match self {
+            Play::Tree { orders, work } => run(name, orders, work, seed),
+            Play::Other(run) => run(name, seed),
+        }
+    }
+}
+
+fn run(name: &str, orders: &str, work: Work, seed: u64) -> Verdict {
+    let mut scene = Scene::new(name, orders);
+    let mut rng = Rng::new(seed);
+    scene.judged(seed, |scene, watch| {
+        // Every client has been through, and every account is in use.
+        watch.answers(100, LONG)?;
+        work(scene, watch, &mut rng)?;
+        watch.answers(100, LONG)?;
+        Ok(())
+    })
+}
+
+/// Answers between two blows.
+const SOME: usize = 60;
+
+fn some(watch: &Watch) -> Result<Duration, String> {
+    watch.answers(SOME, LONG)
+}
+
+/// The node that has the most.
+fn owner(scene: &Scene) -> String {
+    let owners = scene.owners();
+    let count = |node: &str| owners.iter().filter(|(owner, _)| owner == node).count();
+    (if count("a-1") < count("a-2") { "a-2" } else { "a-1" }).to_owned()
+}
+
+fn other(node: &str) -> &'static str {
+    if node == "a-1" { "a-2" } else { "a-1" }
+}
+
+fn kill_at(scene: &Scene, watch: &Watch, rng: &mut Rng, points: &[&str]) -> Result<(), String> {
+    for point in points {
+        let node = owner(scene);
+        scene.happens(&node, &format!("{point} kill {}\n", 1 + rng.below(15)))?;
+        some(watch)?;
+        // Whoever is hurt next must not be alone.
+        is_running(scene, &node)?;
+    }
+    Ok(())
+}
+
+fn is_running(scene: &Scene, node: &str) -> Result<(), String> {
+    let is_ready = || {
+        let status = scene.tree.status();
+        let nodes = status["nodes"].as_array().cloned().unwrap_or_default();
+        nodes.iter().any(|it| it["name"] == node && it["state"] == "ready")
+    };
+    eventually(LONG, is_ready).map_err(|why| format!("{node} is back: {why}"))
+}
+
+/// F1: the owner dies at every place of a commit, at the heir's takeover, and at any moment.
+pub(crate) fn owner_dies(scene: &mut Scene, watch: &Watch, rng: &mut Rng) -> Result<(), String> {
+    let points = ["before-begin", "before-fence", "before-commit", "after-commit", "before-answer"];
+    kill_at(scene, watch, rng, &points)?;
+    for point in ["before-taken", "after-taken"] {
+        let victim = owner(scene);
+        let heir = other(&victim);
+        scene.order(heir, &format!("{point} kill 1\n"));
+        scene.tree.kill(&victim);
+        some(watch)?;
+        for node in [victim.as_str(), heir] {
+            is_running(scene, node)?;
+        }
+    }
+    for _ in 0..3 {
+        let victim = owner(scene);
+        scene.tree.kill(&victim);
+        watch.answers(SOME + rng.below(SOME), LONG)?;
+        is_running(scene, &victim)?;
+    }
+    Ok(())
+}
+
+/// F1 in short: before and after COMMIT.
+pub(crate) fn owner_dies_briefly(
+    scene: &mut Scene,
+    watch: &Watch,
+    rng: &mut Rng,
+) -> Result<(), String> {
+    kill_at(scene, watch, rng, &["before-commit", "after-commit"])
+}
+
+/// The control of F1: one death with a batch that is not durable.
+pub(crate) fn owner_dies_uncommitted(
+    scene: &mut Scene,
+    watch: &Watch,
+    rng: &mut Rng,
+) -> Result<(), String> {
+    kill_at(scene, watch, rng, &["before-commit"])
+}
+
+/// F1, another control: the heir's takeover, and what it does to the epochs.
+pub(crate) fn epochs_go_up(scene: &mut Scene, watch: &Watch, _: &mut Rng) -> Result<(), String> {
+    let before = scene.owners();
+    let victim = owner(scene);
+    scene.tree.ok(&["node", &victim, "kill"]);
+    scene.all_at(other(&victim))?;
+    some(watch)?;
+    let after = scene.owners();
+    scene.tree.ok(&["node", &victim, "start"]);
+    for (partition, (before, after)) in before.iter().zip(&after).enumerate() {
+        if before.0 != after.0 && after.1 <= before.1 {
+            return Err(format!("the epoch of {partition} did not go up: {before:?}, {after:?}"));
+        }
+    }
+    Ok(())
+}
+
+/// F2: a gateway dies with an answer in its hands.
+pub(crate) fn gateway_dies(scene: &mut Scene, watch: &Watch, rng: &mut Rng) -> Result<(), String> {
+    for node in ["gateway-1", "gateway-2"] {
+        scene.happens(node, &format!("after-reply kill {}\n", 1 + rng.below(30)))?;
+        some(watch)?;
+        is_running(scene, node)?;
+    }
+    Ok(())
+}
+
+/// The control of F2: enough deaths for a write to be among what was under way.
+pub(crate) fn gateway_dies_again(
+    scene: &mut Scene,
+    watch: &Watch,
+    rng: &mut Rng,
+) -> Result<(), String> {
+    gateway_dies(scene, watch, rng)?;
+    gateway_dies(scene, watch, rng)
+}
+
+/// F3: every process at once.
+pub(crate) fn all_die(scene: &mut Scene, watch: &Watch, rng: &mut Rng) -> Result<(), String> {
+    watch.answers(SOME + rng.below(SOME), LONG)?;
+    scene.tree.kill_everything();
+    scene.tree.start();
+    Ok(())
+}
+
+/// F3's control: each node ends with a batch that it has told of, and has not committed.
+pub(crate) fn all_die_uncommitted(
+    scene: &mut Scene,
+    watch: &Watch,
+    _: &mut Rng,
+) -> Result<(), String> {
+    for node in ["a-1", "a-2"] {
+        scene.order(node, "before-commit stop 5\n");
+    }
+    thread::sleep(Duration::from_millis(200)); // Long enough for one to get there, for either.
+    drop(watch.answers(1, Duration::from_millis(500)));
+    scene.tree.kill_everything();
+    scene.tree.start();
+    Ok(())
+}
+
+/// F4: the owner is paused for less than its time.
+pub(crate) fn owner_pauses(scene: &mut Scene, watch: &Watch, _: &mut Rng) -> Result<(), String> {
+    for _ in 0..2 {
+        let (node, pids) = (owner(scene), scene.pids());
+        scene.tree.signal(&node, "STOP");
+        thread::sleep(Duration::from_secs(1));
+        scene.tree.signal(&node, "CONT");
+        some(watch)?;
+        nobody_was_ended(scene, &pids)?;
+    }
+    Ok(())
+}
+
+fn nobody_was_ended(
+    scene: &Scene,
+    before: &std::collections::BTreeMap<String, u32>,
+) -> Result<(), String> {
+    let now = scene.pids();
+    match now == *before {
+        true => Ok(()),
+        false => Err(format!("a takeover without a cause: {before:?} before, {now:?} now")),
+    }
+}
+
+/// The time in which partitions of a stopped owner must answer again.
+const STOPPED_MAX: Duration = Duration::from_millis(5_500);
+/// What a debug build on a busy machine may take on top.
+const SLACK: Duration = Duration::from_secs(10);
+
+/// F5, F6: the owner stops with a transaction open and the fence row in its hands, and elsewhere,
+/// for longer than its time: it is ended, and its sibling takes over.
+pub(crate) fn owner_stops(scene: &mut Scene, watch: &Watch, _: &mut Rng) -> Result<(), String> {
+    for point in ["before-commit", "before-answer", "before-begin"] {
+        let node = owner(scene);
+        scene.happens(&node, &format!("{point} stop 3\n"))?;
+        let begun = net::clock::now();
+        watch.answers(SOME, STOPPED_MAX + SLACK)?;
+        println!("stopped at {point}: {SOME} answers after {:?}", net::clock::now().since(begun));
+        is_running(scene, &node)?;
+    }
+    Ok(())
+}
+
+/// F5 in short: with the transaction open.
+pub(crate) fn owner_stops_briefly(
+    scene: &mut Scene,
+    watch: &Watch,
+    _: &mut Rng,
+) -> Result<(), String> {
+    scene.happens(&owner(scene), "before-commit stop 3\n")?;
+    watch.answers(SOME, STOPPED_MAX + SLACK).map(drop)
+}
+
+/// F5 without the kill: the owner is stopped with a batch in flight, another is owner meanwhile
+/// and writes, and it resumes. The fence alone must keep it out.
+pub(crate) fn owner_resumes(scene: &mut Scene, watch: &Watch, _: &mut Rng) -> Result<(), String> {
+    stop_and_resume(scene, watch)?;
+    some(watch).map(drop)
+}
+
+/// The control of F5: of books that are damaged no more is asked.
+pub(crate) fn owner_resumes_unfenced(
+    scene: &mut Scene,
+    watch: &Watch,
+    _: &mut Rng,
+) -> Result<(), String> {
+    stop_and_resume(scene, watch)?;
+    thread::sleep(Duration::from_secs(1));
+    Err("the control is over".to_owned())
+}
+
+fn stop_and_resume(scene: &Scene, watch: &Watch) -> Result<(), String> {
+    let node = owner(scene);
+    let pid = scene.pids()[&node];
+    scene.happens(&node, "before-begin stop 3\n")?;
+    // Its time runs out, and others take over. Looking at the tree would wait for the one that is
+    // stopped; on every partition somebody writes under the new epoch.
+    thread::sleep(STOPPED_MAX);
+    let answered = watch.answers(SOME * 4, LONG);
+    signal(pid, Signal::CONT);
+    answered.map(drop)
+}
+
+fn signal(pid: u32, signal: Signal) {
+    // One that was ended meanwhile is gone.
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).unwrap();
+    _ = kill_process(pid, signal);
+}
+
+/// F8: the whole node is frozen, its pulse included. It is ended, which shows when it is thawed.
+pub(crate) fn owner_freezes(scene: &mut Scene, watch: &Watch, _: &mut Rng) -> Result<(), String> {
+    let folder = Path::new("/sys/fs/cgroup/freezer/tollgate-faults");
+    if fs::create_dir_all(folder).is_err() || !folder.join("freezer.state").exists() {
+        println!("F8: there is no cgroup freezer to write to here");
+        return Ok(());
+    }
+    let node = owner(scene);
+    let pid = scene.pids()[&node].to_string();
+    fs::write(folder.join("cgroup.procs"), &pid).map_err(|err| err.to_string())?;
+    fs::write(folder.join("freezer.state"), "FROZEN").map_err(|err| err.to_string())?;
+    // What cannot die while it is frozen keeps its lock: its partitions wait, those of others do
+    // not.
+    thread::sleep(Duration::from_secs(6));
+    fs::write(folder.join("freezer.state"), "THAWED").map_err(|err| err.to_string())?;
+    some(watch)?;
+    is_running(scene, &node)?;
+    drop(fs::remove_dir(folder));
+    Ok(())
+}
+
+/// F9: the pulse goes on, and the commit path is stuck: the node loses its office.
+pub(crate) fn commit_hangs(scene: &mut Scene, watch: &Watch, _: &mut Rng) -> Result<(), String> {
+    let node = owner(scene);
+    let pid = scene.pids()[&node];
+    scene.happens(&node, "before-commit delay 3 60000\n")?;
+    let is_another = || scene.pids().get(&node).is_some_and(|it| *it != pid);
+    eventually(Duration::from_secs(40), is_another)
+        .map_err(|why| format!("{node} stays in office with a commit that hangs: {why}"))?;
+    some(watch).map(drop)
+}
+
+/// F15: the disk is slow, and nobody loses his office over it.
+pub(crate) fn commits_are_slow(
+    scene: &mut Scene,
+    watch: &Watch,
+    _: &mut Rng,
+) -> Result<(), String> {
+    let pids = scene.pids();
+    for node in ["a-1", "a-2"] {
+        scene.happens(node, "before-commit delay 3 4500\n")?;
+        some(watch)?;
+    }
+    nobody_was_ended(scene, &pids)
+}
+
+/// F16: one of the nodes stops again and again.
+pub(crate) fn owner_stops_again(
+    scene: &mut Scene,
+    watch: &Watch,
+    _: &mut Rng,
+) -> Result<(), String> {
+    let epochs = |scene: &Scene| scene.owners().iter().map(|(_, epoch)| *epoch).sum::<u64>();
+    let before = epochs(scene);
+    for _ in 0..3 {
+        is_running(scene, "a-1")?;
+        scene.tree.signal("a-1", "STOP");
+        watch.answers(SOME, STOPPED_MAX + SLACK)?;
+        scene.all_at("a-2")?;
+    }
+    let moved = epochs(scene) - before;
+    println!("F16: {moved} changes of owner in three stops");
+    // What it lost at the first stop it does not get back before it has stood for a while.
+    match moved <= 24 {
+        true => Ok(()),
+        false => Err(format!("{moved} changes of owner in three stops")),
+    }
+}
+
+/// F17: one wall clock is an hour ahead, the other an hour behind.
+pub(crate) fn clocks_are_set(scene: &mut Scene, watch: &Watch, _: &mut Rng) -> Result<(), String> {
+    let pids = scene.pids();
+    for (first, second) in [(3_600, -3_600), (-3_600, 3_600), (0, 0)] {
+        scene.order("a-1", &format!("wall {first}\n"));
+        scene.order("a-2", &format!("wall {second}\n"));
+        some(watch)?;
+        // Longer than any node is given.
+        thread::sleep(Duration::from_millis(if first == 0 { 0 } else { 4_500 }));
+        nobody_was_ended(scene, &pids)?;
+    }
+    some(watch).map(drop)
+}
+
+/// F17 in short: an hour ahead.
+pub(crate) fn a_clock_is_set(scene: &mut Scene, watch: &Watch, _: &mut Rng) -> Result<(), String> {
+    let pids = scene.pids();
+    scene.order("a-1", "wall 3600\n");
+    some(watch)?;
+    thread::sleep(Duration::from_secs(1));
+    nobody_was_ended(scene, &pids)
+}
+
+/// F25: the same node name twice, and a copied folder.
+pub(crate) fn a_second_one(scene: &mut Scene, watch: &Watch, _: &mut Rng) -> Result<(), String> {
+    let config = scene.tree.config.clone().unwrap();
+    let refused = |config: &Path, why: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tollgate"));
+        let output = command.args(["run", "a-1", "--config"]).arg(config).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        match !output.status.success() && said.contains(why) {
+            true => Ok(()),
+            false => Err(format!("a second a-1 was let in: {} {said}", output.status)),
+        }
+    };
+    // Its address is in use, so the second one gets another.
+    let text = fs::read_to_string(&config).unwrap();
+    let (head, tail) = text.split_once("name = \"a-1\"").unwrap();
+    let (tail, rest) = tail.split_once("trunk = \"").unwrap();
+    let (_, rest) = rest.split_once('"').unwrap();
+    let addr = crate::tree::free_addr();
+    let text = format!("{head}name = \"a-1\"{tail}trunk = \"{addr}\"{rest}");
+    let twin = config.with_file_name("twin.toml");
+    fs::write(&twin, &text).unwrap();
+    refused(&twin, "is running already")?;
+    some(watch)?;
+    // The copy is taken while nobody writes, and is yet not the same journal.
+    let folder = config.with_file_name("copy");
+    let copied =
+        Command::new("cp").args(["-r"]).arg(config.with_file_name("a")).arg(&folder).status();
+    assert!(copied.unwrap().success());
+    let copy = config.with_file_name("copied.toml");
+    fs::write(&copy, text.replace("sqlite:a", "sqlite:copy")).unwrap();
+    refused(&copy, "copy")?;
+    some(watch).map(drop)
+}
+
+/// F29: every node leaves and returns, one after the other.
+pub(crate) fn nodes_roll(scene: &mut Scene, watch: &Watch, _: &mut Rng) -> Result<(), String> {
+    for node in ["a-1", "gateway-1", "a-2", "gateway-2"] {
+        for verb in ["drain", "start", "stop", "start"] {
+            let output = scene.tree.run(&["node", node, verb]);
+            if !output.status.success() {
+                return Err(format!("{verb} {node}: {}", String::from_utf8_lossy(&output.stderr)));
+            }
+            some(watch)?;
+        }
+        scene.all_home()?;
+    }
+    nobody_noticed(watch)
+}
+
+fn nobody_noticed(watch: &Watch) -> Result<(), String> {
+    match watch.undecided() {
+        0 => Ok(()),
+        count => Err(format!("{count} attempts were undecided")),
+    }
+}
+
+/// The control of F29: the same nodes leave without a word, and the edge with them. Clients notice.
+pub(crate) fn nodes_roll_by_kill(
+    scene: &mut Scene,
+    watch: &Watch,
+    _: &mut Rng,
+) -> Result<(), String> {
+    for node in ["a-1", "gateway-1", "edge"] {
+        scene.tree.kill(node);
+        some(watch)?;
+        is_running(scene, node)?;
+    }
+    nobody_noticed(watch)
+}
+
+/// F30: a node of a tier is lost for good, and another one returns.
+pub(crate) fn a_node_is_lost(scene: &mut Scene, watch: &Watch, _: &mut Rng) -> Result<(), String> {
+    for node in ["gateway-1", "gateway-2", "a-1", "a-2"] {
+        scene.tree.ok(&["node", node, "kill"]);
+        some(watch)?;
+        scene.tree.ok(&["node", node, "start"]);
+        some(watch)?;
+    }
+    Ok(())
+}
