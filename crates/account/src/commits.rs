@@ -98,6 +98,10 @@ impl Commits {
                 self.refused += 1;
                 Some(Report::Ended(vec![Ending::Refused; writes.len()]))
             }
+            #[cfg(debug_assertions)]
+            Err(CommitError::Unknown(_)) if fault::has(fault::Mutant::FailUnknown) => {
+                Some(Report::Ended(vec![Ending::Refused; writes.len()]))
+            }
             Err(CommitError::Unknown(error)) => {
                 tracing::warn!(%error, partitions = writes.len(), "a batch is in doubt");
                 self.out.send(Report::Doubt).ok()?;

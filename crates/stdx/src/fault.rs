@@ -76,11 +76,13 @@ pub enum Mutant {
     WallClock,
     /// A node with a commit that does not end goes on saying that it is well.
     StuckInOffice,
+    /// A batch whose outcome is unknown counts as one that was not executed.
+    FailUnknown,
 }
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Mutant; 7] = [
+    pub const ALL: [Mutant; 8] = [
         Mutant::AckBeforeCommit,
         Mutant::PlainFence,
         Mutant::TakeOnTime,
@@ -88,6 +90,7 @@ impl Mutant {
         Mutant::RetryWithoutKey,
         Mutant::WallClock,
         Mutant::StuckInOffice,
+        Mutant::FailUnknown,
     ];
 
     /// Its name in a control file.
@@ -101,6 +104,7 @@ impl Mutant {
             Mutant::RetryWithoutKey => "retry-without-key",
             Mutant::WallClock => "wall-clock",
             Mutant::StuckInOffice => "stuck-in-office",
+            Mutant::FailUnknown => "fail-unknown",
         }
     }
 }

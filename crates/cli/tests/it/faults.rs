@@ -5,11 +5,16 @@
 
 mod apart;
 mod cases;
+#[path = "../../../engine/tests/it/cluster.rs"]
+#[expect(dead_code, reason = "the engine's own tests use all of it")]
+mod cluster;
 mod cuts;
+mod database;
 mod list;
 mod proxy;
 mod recorder;
 mod scene;
+mod standby;
 
 use std::{env, fmt::Write as _, fs};
 
@@ -51,6 +56,20 @@ fn a_second_node_of_one_name_and_a_copy_are_refused() {
 #[test]
 fn nothing_happens_twice_when_replies_are_lost() {
     cuts::replies_are_lost("lost", "", 1).holds(1);
+}
+
+#[test]
+fn nothing_is_lost_when_the_database_crashes() {
+    if let Some(verdict) = database::crashes("crash", 1) {
+        verdict.holds(1);
+    }
+}
+
+#[test]
+fn nothing_is_lost_when_a_synchronous_standby_is_promoted() {
+    if let Some(verdict) = database::fails_over("standby", true, 1) {
+        verdict.holds(1);
+    }
 }
 
 /// The long form: every fault, with as many seeds as `TOLLGATE_FAULTS_SEEDS` says, those alone whose

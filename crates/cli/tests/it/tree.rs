@@ -291,10 +291,13 @@ impl Drop for Tree {
     }
 }
 
-/// Whether a process is no more, or only its parent's memory of it.
+/// Whether a process is no more, or only its parent's memory of it. The first of its threads may be
+/// that while others still hold what it had open.
 fn is_gone(pid: &str) -> bool {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with(['Z', 'X']))
+    let is_over = stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with(['Z', 'X']));
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).map_or(0, Iterator::count);
+    is_over && threads <= 1
 }
 
 /// A loopback address that was free a moment ago.

@@ -17,6 +17,7 @@ use crate::{
 };
 use net::clock;
 use std::{collections::BTreeMap, sync::Arc};
+use stdx::fault::{self, Point};
 use wire::{Epoch, PartitionId};
 
 /// Times that a batch is tried whose rows were only locked by somebody.
@@ -257,7 +258,9 @@ impl Committer for PostgresCommitter {
         }
         let rows = self.bearable(writes).map_err(CommitError::NotExecuted)?;
         self.shared.commit_began(clock::now());
+        fault::passed(Point::BeforeBegin);
         let done = self.commit_all(&rows);
+        fault::passed(Point::AfterCommit);
         match &done {
             // It is under way until somebody knows what became of it.
             Err(CommitError::Unknown(_)) => (),

@@ -3,7 +3,8 @@
 
 use super::{
     cases::{self, Case, Control, Play, Work},
-    cuts,
+    cluster, cuts, database,
+    scene::Verdict,
 };
 
 const LOST: &[&str] = &["Lost", "verify"];
@@ -139,9 +140,64 @@ fn nodes_roll() -> Case {
     }
 }
 
+fn there(verdict: Option<Verdict>) -> Verdict {
+    verdict.expect("PostgreSQL is installed")
+}
+
+/// What concerns a database, where there is one to be had.
+fn databases() -> Vec<Case> {
+    if cluster::cluster().is_none() {
+        return Vec::new();
+    }
+    let case = |id, promises, injected, play| Case { id, promises, injected, play, control: None };
+    let control = |orders, play, caught_by| Some(Control { orders, play, caught_by, tries: 3 });
+    vec![
+        case(
+            "F10-pg",
+            "P3 P4 P6",
+            "owner and database cut off from each other",
+            Play::Other(|name, seed| there(database::owner_is_cut_off(name, "", seed))),
+        ),
+        Case {
+            control: control(
+                "mutant fail-unknown",
+                Play::Other(|name, seed| {
+                    there(database::answers_are_lost(name, "mutant fail-unknown\n", seed))
+                }),
+                &["Denied", "Twice", "TwoResults", "Lost", "verify"],
+            ),
+            ..case(
+                "F11-pg",
+                "P1 P2 P6",
+                "what the database answers is lost, of COMMIT too",
+                Play::Other(|name, seed| there(database::answers_are_lost(name, "", seed))),
+            )
+        },
+        case(
+            "F26-pg",
+            "P1 P6",
+            "the database crashes, twice",
+            Play::Other(|name, seed| there(database::crashes(name, seed))),
+        ),
+        Case {
+            control: control(
+                "an asynchronous standby that lags",
+                Play::Other(|name, seed| there(database::fails_over(name, false, seed))),
+                LOST,
+            ),
+            ..case(
+                "F27-pg",
+                "P1 P3",
+                "the primary killed, its synchronous standby promoted",
+                Play::Other(|name, seed| there(database::fails_over(name, true, seed))),
+            )
+        },
+    ]
+}
+
 /// All of them.
 pub(super) fn all() -> Vec<Case> {
-    vec![
+    let mut all = vec![
         owner_dies(),
         heir_takes_over(),
         gateway_dies(),
@@ -159,5 +215,7 @@ pub(super) fn all() -> Vec<Case> {
         a_second_one(),
         nodes_roll(),
         case("F30", "P2 P5", "each node lost, and another started", cases::a_node_is_lost),
-    ]
+    ];
+    all.extend(databases());
+    all
 }
