@@ -248,7 +248,7 @@ impl Node {
         for it in filed {
             match it {
                 Filed::Incident(it) => rows.push(Row::Incident(it)),
-                Filed::Notice(notice) => self.spread(notice, rows),
+                Filed::Notice(notice) => self.spread(*notice, rows),
                 Filed::Maintenance { check, window, span } => {
                     tracing::info!(check = %self.name(check), %window, "in maintenance");
                     rows.push(Row::Maintenance(check, window, span));

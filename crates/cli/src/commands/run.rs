@@ -10,8 +10,7 @@ use crate::{
     data::{Data, read_key},
     error::CliError,
     topology::{
-        Door, Node, Role, Route, Service, ServiceKind, Topology,
-        elements::{endpoint::EndpointRef, engine::EngineUrl},
+        Door, Node, Role, Route, Service, ServiceKind, Topology, elements::endpoint::EndpointRef,
     },
 };
 use account::AccountConfig;

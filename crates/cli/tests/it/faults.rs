@@ -5,9 +5,6 @@
 
 mod apart;
 mod cases;
-#[path = "../../../engine/tests/it/cluster.rs"]
-#[expect(dead_code, reason = "the engine's own tests use all of it")]
-mod cluster;
 mod cuts;
 mod database;
 mod list;

@@ -7,6 +7,9 @@ mod bad_input;
 mod batch;
 mod bench;
 mod check;
+#[path = "../../../engine/tests/it/cluster.rs"]
+#[expect(dead_code, reason = "the engine's own tests use the rest of it")]
+mod cluster;
 mod crash;
 mod failover;
 mod faults;

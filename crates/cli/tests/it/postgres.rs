@@ -1,18 +1,14 @@
 //! The whole tree with its books in PostgreSQL: what it promises, whatever happens to a node or to
 //! the database. Where PostgreSQL is not installed these tests say so and look at nothing.
 
-#[path = "../../../engine/tests/it/cluster.rs"]
-#[expect(dead_code, reason = "the engine's own tests use the rest of it")]
-mod cluster;
-
 use crate::{
+    cluster::{Cluster, cluster},
     failover::{all_are_at, homes, owners},
     history::judged,
     load::under_load,
     mission,
     tree::{Tree, free_addr},
 };
-use cluster::{Cluster, cluster};
 use std::fs;
 
 /// Enough for every account to have been asked several times.
@@ -67,7 +63,7 @@ fn a_database_that_is_not_there_is_said_so_at_the_start() {
 #[test]
 fn no_history_shows_that_an_owner_died_or_hung_or_that_the_database_was_away() {
     // Of this test alone: it stops it.
-    let Some(cluster) = Cluster::start(&[]) else { return };
+    let Some(cluster) = Cluster::start(&[], &[]) else { return };
     let url = database(&cluster, "faults");
     let mut tree = Tree::up_with("pg-faults", &["--engine", &url]);
     assert_eq!(owners(&tree), homes());

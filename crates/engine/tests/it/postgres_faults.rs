@@ -343,7 +343,7 @@ fn other_settings_are_refused() {
     drop(rig.join(&good).unwrap());
     let others = [
         engine::Settings { partitions: 8, ..good.clone() },
-        engine::Settings { place: 1, ..good.clone() },
+        engine::Settings { place: engine::Place::new(1, 2), ..good.clone() },
         engine::Settings { partitions: 0, ..good.clone() },
     ];
     for settings in others {

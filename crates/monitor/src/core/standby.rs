@@ -78,7 +78,7 @@ mod tests {
         let member =
             Member { check: CheckId(1), why: "no beat".to_owned(), since: at, is_over: false };
         let about = Incident::new(IncidentId(id), Kind::Down, member, at);
-        Notice { incident: IncidentId(id), event: Event::Opened, at, about }
+        Notice { incident: IncidentId(id), event: Event::Opened, at, about, to: Vec::new() }
     }
 
     fn at(seconds: i64) -> Timestamp {

@@ -3,12 +3,12 @@
 
 use super::{
     apart::Apart,
-    cluster::Cluster,
     proxy::{Proxy, Rule, Way},
     recorder::Watch,
     scene::{LONG, Verdict, steady_addr},
     standby::Standby,
 };
+use crate::cluster::Cluster;
 use std::{net::SocketAddr, thread, time::Duration};
 use stdx::Rng;
 

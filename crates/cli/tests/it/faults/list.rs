@@ -3,7 +3,7 @@
 
 use super::{
     cases::{self, Case, Control, Play, Work},
-    cluster, cuts, database,
+    cuts, database,
     scene::Verdict,
 };
 
@@ -146,7 +146,7 @@ fn there(verdict: Option<Verdict>) -> Verdict {
 
 /// What concerns a database, where there is one to be had.
 fn databases() -> Vec<Case> {
-    if cluster::cluster().is_none() {
+    if crate::cluster::cluster().is_none() {
         return Vec::new();
     }
     let case = |id, promises, injected, play| Case { id, promises, injected, play, control: None };

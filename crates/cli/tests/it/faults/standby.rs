@@ -1,6 +1,7 @@
 //! A standby of a PostgreSQL cluster, which follows it through an address of one's choosing.
 
-use super::{cluster::Cluster, scene::steady_addr};
+use super::scene::steady_addr;
+use crate::cluster::Cluster;
 use std::{
     fs,
     net::SocketAddr,
