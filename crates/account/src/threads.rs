@@ -15,7 +15,7 @@ use crate::{
 };
 use engine::{Confirmer, Engine, EngineError, KeyMark, KeyScan, Kind, ProjectError, Projector};
 use ledger::{Chain, Hash, Header, Record};
-use net::clock;
+use net::{clock, priority};
 use std::{
     collections::BTreeMap,
     io,
@@ -134,7 +134,13 @@ pub(crate) fn start(
     };
     let (out, jobs) = (reports.clone(), commit_jobs);
     let thread = Commits { committer, jobs, out, may_be_away, refused: 0 };
-    spawn("commit", Box::new(move || thread.run()));
+    spawn(
+        "commit",
+        Box::new(move || {
+            priority::go_behind();
+            thread.run();
+        }),
+    );
     let out = reports.clone();
     spawn(
         "lookup",
@@ -182,7 +188,10 @@ pub(crate) fn start(
     let out = reports.clone();
     spawn(
         "project",
-        Box::new(move || project(projector.as_mut(), may_be_away, &projection_jobs, &out)),
+        Box::new(move || {
+            priority::go_behind();
+            project(projector.as_mut(), may_be_away, &projection_jobs, &out);
+        }),
     );
     spawn("lease", Box::new(move || steward.run()));
     Ok((Jobs { commits, lookups, questions, projections, confirms, leases }, Threads(threads)))
