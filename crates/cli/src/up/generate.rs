@@ -145,8 +145,12 @@ fn text(
     );
     let mut add = |text: String| out.push_str(&text);
     for service in SERVICES {
-        let (engine, partitions) = store(service, args.engine.as_ref(), recorded, data);
-        add(format!("\n[services.{service}]\nengine = {engine:?}\npartitions = {partitions}\n"));
+        let (engines, partitions) = store(service, args.engine.as_ref(), recorded, data);
+        let engine = match &engines[..] {
+            [only] => format!("{only:?}"),
+            several => format!("{several:?}"),
+        };
+        add(format!("\n[services.{service}]\nengine = {engine}\npartitions = {partitions}\n"));
     }
     let mut last = |name: &str, of: fn(&crate::topology::Node) -> Option<SocketAddr>| {
         port(recorded.and_then(|tree| of(tree.node(name)?)))
@@ -191,32 +195,33 @@ fn text(
     Ok(out)
 }
 
-/// Engine and partitions of a service: as told, else as recorded, else a folder of its own.
+/// Engines and partitions of a service: as told, else as recorded, else a folder of its own.
 fn store(
     service: &str,
     engine: Option<&EngineUrl>,
     recorded: Option<&Topology>,
     data: &Data,
-) -> (String, u16) {
+) -> (Vec<String>, u16) {
     let kind = recorded.and_then(|it| it.services.iter().find(|it| it.name == service));
     let recorded = kind.and_then(|it| match &it.kind {
-        ServiceKind::Account { engines, partitions } => Some((engines.first()?, *partitions)),
+        ServiceKind::Account { engines, partitions } => Some((engines, *partitions)),
         ServiceKind::Http { .. } => None,
     });
     let partitions = recorded.map_or(PARTITIONS, |(_, partitions)| partitions);
-    let url = match (engine, recorded) {
-        (Some(EngineUrl::Sqlite(folder)), _) => {
-            format!("sqlite:{}", folder.join(service).display())
-        }
-        (Some(url @ EngineUrl::Postgres(_)), _) => url.secret(),
-        (None, Some((EngineUrl::Sqlite(folder), _))) => {
-            // Written from where the file is, so that the whole folder may be moved.
-            format!("sqlite:{}", relative(folder, &data.root).display())
-        }
-        (None, Some((url @ EngineUrl::Postgres(_), _))) => url.secret(),
-        (None, None) => format!("sqlite:{service}"),
+    let as_recorded = |engine: &EngineUrl| match engine {
+        // Written from where the file is, so that the whole folder may be moved.
+        EngineUrl::Sqlite(folder) => format!("sqlite:{}", relative(folder, &data.root).display()),
+        url @ EngineUrl::Postgres(_) => url.secret(),
     };
-    (url, partitions)
+    let engines = match (engine, recorded) {
+        (Some(EngineUrl::Sqlite(folder)), _) => {
+            vec![format!("sqlite:{}", folder.join(service).display())]
+        }
+        (Some(url @ EngineUrl::Postgres(_)), _) => vec![url.secret()],
+        (None, Some((engines, _))) => engines.iter().map(as_recorded).collect(),
+        (None, None) => vec![format!("sqlite:{service}")],
+    };
+    (engines, partitions)
 }
 
 fn relative<'a>(path: &'a Path, root: &Path) -> &'a Path {
@@ -324,5 +329,17 @@ mod tests {
         let second = generate(None, Some(&first), 30_000);
         assert_eq!(first.draw(), second.draw());
         assert!(second.draw().contains("sqlite:/disk/b"), "{}", second.draw());
+    }
+
+    #[test]
+    fn a_recorded_list_of_engines_is_kept() {
+        let mut first = generate(None, None, 20_000);
+        let several = ["postgres://u:secret@db/one", "postgres://u:secret@db/two"];
+        let several: Vec<_> = several.iter().map(|it| EngineUrl::parse(it).unwrap()).collect();
+        let ServiceKind::Account { engines, .. } = &mut first.services[0].kind else { panic!() };
+        engines.clone_from(&several);
+        let second = generate(None, Some(&first), 30_000);
+        let ServiceKind::Account { engines, .. } = &second.services[0].kind else { panic!() };
+        assert_eq!(*engines, several);
     }
 }
