@@ -39,6 +39,20 @@ impl EngineError {
     pub(crate) fn new(kind: Kind, place: impl ToString, what: impl ToString) -> EngineError {
         EngineError { kind, place: place.to_string(), what: what.to_string() }
     }
+
+    /// An error unless what was stored at the creation is what is wanted now.
+    pub(crate) fn unless_same<T: PartialEq + std::fmt::Debug>(
+        place: impl ToString,
+        name: &str,
+        stored: T,
+        wanted: T,
+    ) -> Result<(), EngineError> {
+        if stored == wanted {
+            return Ok(());
+        }
+        let what = format!("was created with {name} {stored:?}, and is opened with {wanted:?}");
+        Err(EngineError::new(Kind::Mismatch, place, what))
+    }
 }
 
 /// Why [`crate::Committer::commit`] gave no fates.

@@ -2,7 +2,7 @@
 
 use crate::error::{EngineError, Kind};
 use ledger::Chain;
-use wire::{AccountId, AccountState, Currency, PartitionId, Timestamp};
+use wire::{AccountId, AccountState, Currency, PartitionId, Timestamp, command};
 
 /// Which blocks of an account: those that begin before this version and this time.
 #[derive(Clone, Copy, Debug)]
@@ -18,6 +18,39 @@ pub(crate) struct Balance<'a> {
     pub(crate) id: &'a str,
     pub(crate) currency: Currency,
     pub(crate) posted: i64,
+}
+
+/// An account's row, as a database gives it.
+pub(crate) struct AccountRow<'a> {
+    pub(crate) id: &'a str,
+    pub(crate) currency: &'a str,
+    pub(crate) status: i64,
+    pub(crate) posted: i64,
+    pub(crate) held: i64,
+    pub(crate) overdraft_limit: i64,
+    pub(crate) version: i64,
+    pub(crate) created_at: i64,
+    pub(crate) updated_at: i64,
+    pub(crate) metadata: &'a str,
+}
+
+impl AccountRow<'_> {
+    /// The account; `None` for a row that makes no sense.
+    pub(crate) fn state(&self) -> Option<AccountState> {
+        let status = u8::try_from(self.status).ok()?;
+        Some(AccountState {
+            id: AccountId::parse(self.id)?,
+            currency: Currency::parse(self.currency)?,
+            status: command::status(status).ok()?,
+            posted: self.posted,
+            held: self.held,
+            overdraft_limit: self.overdraft_limit,
+            version: u64::try_from(self.version).ok()?,
+            metadata: self.metadata.into(),
+            created_at: Timestamp(self.created_at),
+            updated_at: Timestamp(self.updated_at),
+        })
+    }
 }
 
 /// Gets the time of a block's last posting, and the block; says whether it wants more.

@@ -8,13 +8,11 @@ use crate::{
         schema::Schema,
     },
     records::{CHUNK_BYTES_MAX, CHUNK_RECORDS_MAX, Fence, Order, Range, RawRecord, Records},
-    views::{Balance, Before, BlockVisit, Views},
+    views::{AccountRow, Balance, Before, BlockVisit, Views},
 };
 use ledger::{Chain, Hash};
 use tokio_postgres::Row;
-use wire::{
-    AccountId, AccountState, Currency, Epoch, PartitionId, Seq, Status, Timestamp, command,
-};
+use wire::{AccountId, AccountState, Currency, Epoch, PartitionId, Seq, Timestamp};
 
 /// Blocks that are fetched at once: a page of history takes one or two.
 const BLOCKS_MAX: usize = 8;
@@ -326,26 +324,19 @@ pub(crate) fn partition(link: &Link, row: &Row, at: usize) -> Result<PartitionId
 
 /// Reads a row that begins with [`ACCOUNT_COLUMNS`].
 pub(crate) fn account(link: &Link, row: &Row) -> Result<AccountState, Failure> {
-    let (id, currency, metadata): (&str, &str, &str) =
-        (link.get(row, 0)?, link.get(row, 1)?, link.get(row, 9)?);
-    let (status, version): (i32, i64) = (link.get(row, 2)?, link.get(row, 6)?);
-    let (posted, held, overdraft_limit) = (link.get(row, 3)?, link.get(row, 4)?, link.get(row, 5)?);
-    let (created_at, updated_at) = (Timestamp(link.get(row, 7)?), Timestamp(link.get(row, 8)?));
-    let parse = || {
-        let status: Option<Status> =
-            u8::try_from(status).ok().and_then(|it| command::status(it).ok());
-        Some(AccountState {
-            id: AccountId::parse(id)?,
-            currency: Currency::parse(currency)?,
-            status: status?,
-            posted,
-            held,
-            overdraft_limit,
-            version: u64::try_from(version).ok()?,
-            metadata: metadata.into(),
-            created_at,
-            updated_at,
-        })
+    let status: i32 = link.get(row, 2)?;
+    let found = AccountRow {
+        id: link.get(row, 0)?,
+        currency: link.get(row, 1)?,
+        status: status.into(),
+        posted: link.get(row, 3)?,
+        held: link.get(row, 4)?,
+        overdraft_limit: link.get(row, 5)?,
+        version: link.get(row, 6)?,
+        created_at: link.get(row, 7)?,
+        updated_at: link.get(row, 8)?,
+        metadata: link.get(row, 9)?,
     };
-    parse().ok_or_else(|| link.corrupt(format!("the row of account {id} makes no sense")).into())
+    let nonsense = || link.corrupt(format!("the row of account {} makes no sense", found.id));
+    found.state().ok_or_else(|| nonsense().into())
 }

@@ -303,32 +303,19 @@ impl Meta {
 
     /// Refuses a format that this program cannot read.
     pub(crate) fn check_format(&self, place: &str) -> Result<(), EngineError> {
-        same(place, "format version", self.format_version, FORMAT_VERSION)?;
-        same(place, "hash version", self.hash_version, HASH_VERSION)?;
-        same(place, "record version", self.record_version, record_version())
+        EngineError::unless_same(place, "format version", self.format_version, FORMAT_VERSION)?;
+        EngineError::unless_same(place, "hash version", self.hash_version, HASH_VERSION)?;
+        EngineError::unless_same(place, "record version", self.record_version, record_version())
     }
 }
 
 fn check(place: &str, meta: &Meta, settings: &Settings) -> Result<(), EngineError> {
     meta.check_format(place)?;
-    same(place, "service", meta.service.as_str(), settings.service.as_str())?;
-    same(place, "partitions", meta.partitions, i32::from(settings.partitions))?;
+    EngineError::unless_same(place, "service", meta.service.as_str(), settings.service.as_str())?;
+    EngineError::unless_same(place, "partitions", meta.partitions, i32::from(settings.partitions))?;
     let (stored, wanted) = (i64::from(meta.place), i64::from(settings.place.code()));
     let name = "place among the service's engines";
-    same(place, name, Place::shown(stored), Place::shown(wanted))
-}
-
-fn same<T: PartialEq + std::fmt::Debug>(
-    place: &str,
-    name: &str,
-    stored: T,
-    wanted: T,
-) -> Result<(), EngineError> {
-    if stored == wanted {
-        return Ok(());
-    }
-    let what = format!("was created with {name} {stored:?}, and is opened with {wanted:?}");
-    Err(EngineError::new(Kind::Mismatch, place, what))
+    EngineError::unless_same(place, name, Place::shown(stored), Place::shown(wanted))
 }
 
 #[cfg(test)]

@@ -205,11 +205,7 @@ fn same<T: PartialEq + std::fmt::Debug>(
     stored: T,
     wanted: T,
 ) -> Result<(), EngineError> {
-    if stored == wanted {
-        return Ok(());
-    }
-    let what = format!("was created with {name} {stored:?}, and is opened with {wanted:?}");
-    Err(EngineError::new(Kind::Mismatch, files.journal().display(), what))
+    EngineError::unless_same(files.journal().display(), name, stored, wanted)
 }
 
 /// Which file the journal is to the kernel. Asked by name: opening it is for SQLite alone.

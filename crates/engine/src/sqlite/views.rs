@@ -11,12 +11,11 @@
 use crate::{
     error::{EngineError, Kind},
     sqlite::files::{Files, corrupt, sql},
+    views::AccountRow,
 };
 use ledger::{Chain, Hash};
 use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior, params};
-use wire::{
-    AccountId, AccountState, Currency, KeyHash, PartitionId, Seq, Status, Timestamp, command,
-};
+use wire::{AccountId, AccountState, Currency, KeyHash, PartitionId, Seq, Timestamp};
 
 const FORMAT_VERSION: i64 = 1;
 const DAY_MICROS: i64 = 86_400_000_000;
@@ -132,27 +131,19 @@ pub(crate) fn external(
 pub(crate) fn account(row: &Row<'_>, first: usize) -> rusqlite::Result<Option<AccountState>> {
     let text = |at: usize| row.get_ref(first + at)?.as_str().map_err(rusqlite::Error::from);
     let number = |at: usize| row.get::<_, i64>(first + at);
-    let (id, currency, metadata) = (text(0)?, text(1)?, text(9)?);
-    let (status, version) = (number(2)?, number(6)?);
-    let (posted, held, overdraft_limit) = (number(3)?, number(4)?, number(5)?);
-    let (created_at, updated_at) = (Timestamp(number(7)?), Timestamp(number(8)?));
-    let parse = || {
-        let status: Option<Status> =
-            u8::try_from(status).ok().and_then(|it| command::status(it).ok());
-        Some(AccountState {
-            id: AccountId::parse(id)?,
-            currency: Currency::parse(currency)?,
-            status: status?,
-            posted,
-            held,
-            overdraft_limit,
-            version: u64::try_from(version).ok()?,
-            metadata: metadata.into(),
-            created_at,
-            updated_at,
-        })
+    let row = AccountRow {
+        id: text(0)?,
+        currency: text(1)?,
+        status: number(2)?,
+        posted: number(3)?,
+        held: number(4)?,
+        overdraft_limit: number(5)?,
+        version: number(6)?,
+        created_at: number(7)?,
+        updated_at: number(8)?,
+        metadata: text(9)?,
     };
-    Ok(parse())
+    Ok(row.state())
 }
 
 /// The row of an account, with its number.

@@ -10,28 +10,7 @@ use rusqlite::params;
 use stdx::Rng;
 use wire::{Kind as PostKind, Seq, Timestamp, command::KeyOrigin};
 
-crate::suite::suite!(Some(SqliteRig::new());
-    a_batch_is_let_in_once,
-    the_fence_compares_epoch_number_and_hash,
-    a_new_tenure_fences_the_old,
-    a_partition_has_one_owner,
-    what_is_given_is_for_its_successor_alone,
-    a_survey_shows_who_is_there_and_who_has_what,
-    the_rows_follow_the_fence,
-    a_name_is_borne_once,
-    what_was_acknowledged_is_there_again,
-    the_recent_past_is_loaded_and_no_more,
-    a_deposed_projector_writes_nothing,
-    reads_are_what_the_owner_has,
-    pages_are_stable_while_entries_arrive,
-    filters_choose,
-    a_page_ends_at_a_mebibyte,
-    keys_of_clients_are_found,
-    keys_are_dropped_by_the_day,
-    a_wrong_clock_costs_no_key,
-    a_minted_key_is_found_around_its_time,
-    two_nodes_commit_side_by_side,
-);
+crate::suite::suite!(Some(SqliteRig::new()));
 
 #[test]
 fn other_settings_are_refused() {
