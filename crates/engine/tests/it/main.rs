@@ -9,6 +9,7 @@ mod cluster;
 mod postgres;
 mod postgres_faults;
 mod postgres_tls;
+mod roll;
 mod sqlite;
 mod suite;
 mod support;

@@ -69,7 +69,7 @@ impl crate::support::Rig for PostgresRig {
     }
 }
 
-crate::suite::suite!(PostgresRig::new());
+crate::roll::suite!(PostgresRig::new());
 
 /// What verify says of partition 0 after this was done to the tables; nothing is put back.
 fn problems(rig: &PostgresRig, sql: &str) -> Vec<String> {

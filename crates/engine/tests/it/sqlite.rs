@@ -10,7 +10,7 @@ use rusqlite::params;
 use stdx::Rng;
 use wire::{Kind as PostKind, Seq, Timestamp, command::KeyOrigin};
 
-crate::suite::suite!(Some(SqliteRig::new()));
+crate::roll::suite!(Some(SqliteRig::new()));
 
 #[test]
 fn other_settings_are_refused() {
