@@ -2,9 +2,7 @@
 //! gather until all are there.
 
 use std::cell::{Cell, RefCell};
-use wire::{
-    AccountId, AccountState, Call, PartitionId, Reply, Timestamp, call::Failure, query::Query,
-};
+use wire::{Call, PartitionId, Reply, call::Failure, pages::AccountPages, query::Query};
 
 /// One caller who waits for all. `C` is whom to answer.
 #[derive(Debug)]
@@ -12,7 +10,7 @@ pub(crate) struct Round<C> {
     caller: RefCell<Option<C>>,
     left: Cell<usize>,
     /// The longest list.
-    limit: usize,
+    limit: u32,
     replies: RefCell<Vec<Reply>>,
 }
 
@@ -30,7 +28,7 @@ impl<C> Round<C> {
         Ok(Round {
             caller: RefCell::new(Some(caller)),
             left: Cell::new(count),
-            limit: usize::try_from(limit).unwrap_or(usize::MAX),
+            limit,
             replies: RefCell::default(),
         })
     }
@@ -48,18 +46,15 @@ impl<C> Round<C> {
 }
 
 /// One answer of several: a failure if one of them is.
-fn together(replies: Vec<Reply>, limit: usize) -> Reply {
-    let (mut partitions, mut rows, mut books) = (Vec::new(), Vec::new(), Vec::new());
-    // Where the first part ended that leaves something out: of what is older, rows may be missing.
-    let mut end: Option<(Timestamp, AccountId)> = None;
+fn together(replies: Vec<Reply>, limit: u32) -> Reply {
+    let (mut partitions, mut books) = (Vec::new(), Vec::new());
+    let mut pages = AccountPages::default();
     let mut is_trial = false;
     for reply in replies {
         match reply {
-            Reply::Accounts { partitions: its, rows: some, more } => {
+            Reply::Accounts { partitions: its, rows, more } => {
                 partitions.extend::<Vec<PartitionId>>(its);
-                let last = some.last().filter(|_| more);
-                end = end.max(last.map(|it| (it.created_at, it.id.clone())));
-                rows.extend(some);
+                pages.add(rows, more);
             }
             Reply::Trial(some) => {
                 is_trial = true;
@@ -76,19 +71,14 @@ fn together(replies: Vec<Reply>, limit: usize) -> Reply {
     if is_trial {
         return Reply::Trial(books);
     }
-    let place = |it: &AccountState| (it.created_at, it.id.clone());
-    let count = rows.len();
-    rows.sort_unstable_by_key(|it| std::cmp::Reverse(place(it)));
-    rows.retain(|it| end.as_ref().is_none_or(|end| *end <= place(it)));
-    rows.truncate(limit);
-    let more = end.is_some() || rows.len() < count;
+    let (rows, more) = pages.page(limit);
     Reply::Accounts { partitions, rows, more }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use wire::{Currency, Status, query::Listing};
+    use wire::{AccountId, AccountState, Currency, Status, Timestamp, query::Listing};
 
     fn row(id: &str, at: i64) -> AccountState {
         AccountState {

@@ -13,6 +13,7 @@ pub mod key;
 pub mod limits;
 pub mod money;
 pub mod outcome;
+pub mod pages;
 pub mod query;
 pub mod time;
 

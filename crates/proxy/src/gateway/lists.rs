@@ -9,7 +9,7 @@ use super::{
 };
 use net::clock;
 use std::collections::btree_map::Entry;
-use wire::{AccountId, AccountState, PartitionId, Reply, Timestamp, call::Failure, query::Books};
+use wire::{AccountState, PartitionId, Reply, call::Failure, pages::AccountPages, query::Books};
 
 /// The parts that the nodes gave of one list.
 pub(super) trait Parts: Default {
@@ -82,24 +82,14 @@ async fn gather<P: Parts>(
 #[derive(Debug, Default)]
 pub(super) struct AccountParts {
     partitions: Vec<PartitionId>,
-    rows: Vec<AccountState>,
-    /// Where the first of the parts ended that leave something out: of what is older, rows may be
-    /// missing.
-    end: Option<Place>,
+    pages: AccountPages,
 }
-
-/// An account's place in the list: newer ones, and of equal age higher ids, come first.
-type Place = (Timestamp, AccountId);
 
 impl Parts for AccountParts {
     fn take(&mut self, reply: Reply) -> Option<Reply> {
         let Reply::Accounts { partitions, rows, more } = reply else { return Some(reply) };
         self.partitions.extend(partitions);
-        if let Some(last) = rows.last().filter(|_| more) {
-            let end = (last.created_at, last.id.clone());
-            self.end = self.end.take().max(Some(end));
-        }
-        self.rows.extend(rows);
+        self.pages.add(rows, more);
         None
     }
 
@@ -110,23 +100,13 @@ impl Parts for AccountParts {
 
 impl AccountParts {
     /// The newest `limit` of all, newest first; fewer where a node's part ended earlier.
-    pub(super) fn page(mut self, service: &str, limit: u32) -> Page<AccountState> {
-        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-        let count = self.rows.len();
-        if let Some((at, id)) = &self.end {
-            self.rows.retain(|row| (*at, id) <= place(row));
-        }
-        self.rows.sort_unstable_by(|a, b| place(b).cmp(&place(a)));
-        self.rows.truncate(limit);
-        let more = self.end.is_some() || self.rows.len() < count;
-        let last = self.rows.last().filter(|_| more);
-        let next_cursor = last.map(|last| cursor::seal_accounts(service, place(last)));
-        Page { rows: self.rows, next_cursor }
+    pub(super) fn page(self, service: &str, limit: u32) -> Page<AccountState> {
+        let (rows, more) = self.pages.page(limit);
+        let last = rows.last().filter(|_| more);
+        let next_cursor =
+            last.map(|last| cursor::seal_accounts(service, (last.created_at, &last.id)));
+        Page { rows, next_cursor }
     }
-}
-
-fn place(state: &AccountState) -> (Timestamp, &AccountId) {
-    (state.created_at, &state.id)
 }
 
 /// Books of partitions from all nodes.
@@ -174,7 +154,7 @@ impl TrialParts {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use wire::{Currency, Status};
+    use wire::{AccountId, Currency, Status, Timestamp};
 
     fn row(age: i64) -> AccountState {
         AccountState {
