@@ -139,17 +139,7 @@ pub(super) async fn ntfy(to: To<'_>, message: &Message) -> Sent {
 }
 
 pub(super) async fn pagerduty(to: To<'_>, key: &str, message: &Message) -> Sent {
-    let action = match message.event {
-        Event::Opened
-        | Event::Reminder
-        | Event::Unstable
-        | Event::Escalated
-        | Event::Worse
-        | Event::Grown
-        | Event::Steady => "trigger",
-        Event::Resolved => "resolve",
-        Event::Test => "trigger",
-    };
+    let action = if message.event == Event::Resolved { "resolve" } else { "trigger" };
     let severity = if message.event == Event::Test { "info" } else { "critical" };
     json_to(
         to,
