@@ -18,6 +18,13 @@ pub(crate) fn all_are_at(tree: &Tree, name: &str) -> bool {
     owners(tree).iter().all(|it| it == name)
 }
 
+/// Whether the node is ready again, as another process than it was.
+pub(crate) fn is_another(tree: &Tree, name: &str, pid: u32) -> bool {
+    let status = tree.status();
+    let nodes = status["nodes"].as_array().unwrap();
+    nodes.iter().any(|it| it["name"] == name && it["pid"] != pid && it["state"] == "ready")
+}
+
 pub(crate) fn homes() -> Vec<&'static str> {
     ["a-1", "a-2"].into_iter().cycle().take(16).collect()
 }
@@ -41,12 +48,7 @@ fn siblings_serve_what_a_dead_a_hanging_and_a_leaving_node_had() {
         let pid = tree.pids().into_iter().find(|(name, _)| name == "a-2").unwrap().1;
         tree.signal("a-2", "STOP");
         load.answers(SOME);
-        let is_another = |tree: &Tree| {
-            let status = tree.status();
-            let nodes = status["nodes"].as_array().unwrap();
-            nodes.iter().any(|it| it["name"] == "a-2" && it["pid"] != pid && it["state"] == "ready")
-        };
-        tree.until("a-2 was ended and is started again", is_another);
+        tree.until("a-2 was ended and is started again", |tree| is_another(tree, "a-2", pid));
         load.answers(SOME);
         tree.until("a-2 has its share", |tree| owners(tree) == homes());
         load.answers(SOME);

@@ -3,7 +3,7 @@
 
 use crate::{
     cluster::{Cluster, cluster},
-    failover::{all_are_at, homes, owners},
+    failover::{all_are_at, homes, is_another, owners},
     history::judged,
     load::under_load,
     mission,
@@ -83,12 +83,7 @@ fn no_history_shows_that_an_owner_died_or_hung_or_that_the_database_was_away() {
         load.answers(SOME);
         // It goes on, finds out, and joins anew.
         tree.signal("a-2", "CONT");
-        let is_another = |tree: &Tree| {
-            let status = tree.status();
-            let nodes = status["nodes"].as_array().unwrap();
-            nodes.iter().any(|it| it["name"] == "a-2" && it["pid"] != pid && it["state"] == "ready")
-        };
-        tree.until("a-2 was started again", is_another);
+        tree.until("a-2 was started again", |tree| is_another(tree, "a-2", pid));
         tree.until("a-2 has its share", |tree| owners(tree) == homes());
         load.answers(SOME);
         // The database crashes, and comes back.
