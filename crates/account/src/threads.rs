@@ -279,7 +279,8 @@ impl Backlog {
 /// Gathers records and projects them, until nobody can send more.
 ///
 /// While the disk is full or the engine away it goes on trying: reads are served meanwhile as far
-/// as they can be, and nothing is lost, for the journal has what the views have not. What can gather is bounded by what may be unprojected.
+/// as they can be, and nothing is lost, for the journal has what the views have not. What can
+/// gather is bounded by what may be unprojected.
 fn project(
     projector: &mut dyn Projector,
     may_be_away: bool,
