@@ -11,6 +11,7 @@ pub mod fetch;
 pub mod ids;
 pub mod latency;
 pub mod node;
+pub mod openapi;
 pub mod priority;
 pub mod pulse;
 pub mod shutdown;

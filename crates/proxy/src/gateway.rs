@@ -12,6 +12,7 @@ mod batch;
 mod board;
 mod body;
 mod cursor;
+mod describe;
 mod front;
 mod headers;
 mod job;

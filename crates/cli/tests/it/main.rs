@@ -11,6 +11,7 @@ mod check;
 #[expect(dead_code, reason = "the engine's own tests use the rest of it")]
 mod cluster;
 mod crash;
+mod description;
 mod failover;
 mod faults;
 mod harness;

@@ -3,33 +3,22 @@
 //! One table of calls; a test makes each of them against a running monitor.
 
 use super::{Answer, json_answer};
-use serde_json::{Map, Value, json};
-
-/// One call.
-#[derive(Clone, Copy, Debug)]
-struct Call {
-    method: &'static str,
-    path: &'static str,
-    summary: &'static str,
-    /// Whoever makes it shows the API key.
-    has_key: bool,
-    /// What may stand in the query.
-    query: &'static [&'static str],
-    /// Fields of the body, `?` after those that may be left out.
-    body: &'static [&'static str],
-}
+use net::openapi::{Api, Body, Call, document};
+use serde_json::json;
 
 const fn read(path: &'static str, summary: &'static str, query: &'static [&'static str]) -> Call {
-    Call { method: "get", path, summary, has_key: false, query, body: &[] }
+    Call::read(path, summary, query)
 }
 
+/// Whoever makes it shows the API key.
 const fn change(
     method: &'static str,
     path: &'static str,
     summary: &'static str,
     body: &'static [&'static str],
 ) -> Call {
-    Call { method, path, summary, has_key: true, query: &[], body }
+    let body = if body.is_empty() { Body::None } else { Body::Fields(body) };
+    Call { method, schemes: &["bearer", "key"], body, ..Call::read(path, summary, &[]) }
 }
 
 const CALLS: [Call; 31] = [
@@ -77,48 +66,16 @@ const CALLS: [Call; 31] = [
 
 /// `GET /openapi.json`.
 pub(super) fn description() -> Answer {
-    let mut paths: Map<String, Value> = Map::new();
-    for call in CALLS {
-        let path = paths.entry(call.path).or_insert_with(|| json!({}));
-        path[call.method] = operation(&call);
-    }
     let schemes = json!({
         "bearer": {"type": "http", "scheme": "bearer"},
         "key": {"type": "apiKey", "in": "header", "name": "X-Api-Key"},
     });
-    json_answer(
-        200,
-        &json!({
-            "openapi": "3.1.0",
-            "info": {"title": "Tollgate monitor", "version": env!("CARGO_PKG_VERSION")},
-            "paths": paths,
-            "components": {"securitySchemes": schemes},
-        }),
-    )
-}
-
-fn operation(call: &Call) -> Value {
-    let parts = call.path.split('/').filter_map(|it| it.strip_prefix('{')?.strip_suffix('}'));
-    let text = json!({"type": "string"});
-    let inside =
-        parts.map(|it| json!({"name": it, "in": "path", "required": true, "schema": text}));
-    let query = call.query.iter().map(|it| json!({"name": it, "in": "query", "schema": text}));
-    let mut out = json!({
-        "summary": call.summary,
-        "parameters": inside.chain(query).collect::<Vec<_>>(),
-        "responses": {"200": {"description": "as the summary says"}},
-    });
-    if call.has_key {
-        out["security"] = json!([{"bearer": []}, {"key": []}]);
-        out["responses"]["401"] = json!({"description": "the API key is wanted"});
-    }
-    if !call.body.is_empty() {
-        let is_optional = |it: &&&str| it.ends_with('?');
-        let required: Vec<&&str> = call.body.iter().filter(|it| !is_optional(it)).collect();
-        let fields = call.body.iter().map(|it| (it.trim_end_matches('?').to_owned(), json!({})));
-        let fields: Map<String, Value> = fields.collect();
-        let schema = json!({"type": "object", "properties": fields, "required": required});
-        out["requestBody"] = json!({"content": {"application/json": {"schema": schema}}});
-    }
-    out
+    let api = Api {
+        title: "Tollgate monitor",
+        version: env!("CARGO_PKG_VERSION"),
+        about: "Heartbeats in, incidents and letters out.",
+        calls: &CALLS,
+        components: json!({"securitySchemes": schemes}),
+    };
+    json_answer(200, &document(&api))
 }

@@ -114,6 +114,11 @@ impl Answer {
         Answer { status: 200, content_type: JSON, header: None, body }
     }
 
+    /// A page of ours that is the same for everybody.
+    pub(super) fn page(content_type: &'static str, text: &str) -> Answer {
+        Answer { status: 200, content_type, header: None, body: text.into() }
+    }
+
     /// This node has no room for the request.
     pub(super) fn overloaded(request_id: &str) -> Answer {
         let (code, detail) = meaning(Failure::Overloaded);

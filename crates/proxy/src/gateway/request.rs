@@ -3,7 +3,7 @@
 use super::{
     answer::Answer,
     ask::Ask,
-    batch, body, cursor,
+    batch, body, cursor, describe,
     headers::{self, ApiKey},
     job::{Job, Question},
     mistake::{Mistake, clip},
@@ -72,6 +72,9 @@ impl Desk {
     /// The order of the rungs is part of the contract: the first that fails is the answer.
     fn check(&self, request: &Request<'_>) -> Result<Step, NotAsked> {
         let (path, query) = request.path.split_once('?').unwrap_or((request.path, ""));
+        if let Some(page) = describe::answer(request.method, path) {
+            return page.map(Step::Answer);
+        }
         let caller = self.api_key.borrow().authenticate(request.headers)?;
         let route = Route::of(path).ok_or_else(|| {
             Mistake::new(Code::NoSuchRoute, format!("there is nothing at {:?}", clip(path)))
@@ -80,21 +83,20 @@ impl Desk {
         let asked = route.asked(request.method)?;
         headers::check_accept(request.headers)?;
         let deadline = service::before_deadline(clock::now(), request.left);
+        let params = Params::read(query, allowed_in(&asked))?;
         let (question, call) = match asked {
             Asked::Batch => {
-                Params::read(query, Allowed::None)?;
                 let sender = Sender::of(request, caller, path)?;
                 let batch = batch::read(service, &sender, request.body)?;
                 return Ok(Step::Several(Several::new(service, batch, deadline, request)));
             }
             Asked::Change(change) => {
-                Params::read(query, Allowed::None)?;
                 let command = command(service, caller, path, change, request)?;
                 let partition = command.action.account().partition(service.partitions);
                 (Question::Command(partition), Call::Execute(command))
             }
             Asked::Read(read) => {
-                let (question, query) = question(service, read, query)?;
+                let (question, query) = question(service, read, params)?;
                 (question, Call::Query(query))
             }
         };
@@ -205,8 +207,7 @@ fn derived_id(caller: Caller, service: &str, key: &[u8]) -> AccountId {
     AccountId::parse(&id).expect("made of letters, digits and a low line")
 }
 
-fn question(service: &Service, read: Read, query: &str) -> Result<(Question, Query), Mistake> {
-    let params = Params::read(query, allowed(&read))?;
+fn question(service: &Service, read: Read, params: Params) -> Result<(Question, Query), Mistake> {
     Ok(match read {
         Read::Account(account) => {
             let partition = account.partition(service.partitions);
@@ -238,6 +239,14 @@ fn question(service: &Service, read: Read, query: &str) -> Result<(Question, Que
         }
         Read::Trial => (Question::Trial, Query::Trial),
     })
+}
+
+/// The parameters that may stand in the query of what is asked.
+pub(super) fn allowed_in(asked: &Asked) -> Allowed {
+    match asked {
+        Asked::Read(read) => allowed(read),
+        Asked::Change(_) | Asked::Batch => Allowed::None,
+    }
 }
 
 fn allowed(read: &Read) -> Allowed {
