@@ -3,6 +3,7 @@
 //! Pure: the shell brings calls, time and what other threads found out, and carries away what is
 //! to be committed, looked up, projected and answered.
 
+mod arrivals;
 mod contact;
 mod reads;
 
@@ -17,18 +18,16 @@ use crate::{
 use contact::Contact;
 use engine::{KeyMark, KeyScan, Write};
 use ledger::{Hash, Partition, Record, Unsound};
-use reads::{Asked, Reads};
+use reads::Reads;
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
-    time::Duration,
 };
 use stdx::Moment;
 use wire::{
-    Batch, Call, Command, Epoch, PartitionId, Reply, Seq, ServiceTag, Timestamp,
+    Epoch, PartitionId, Reply, Seq, ServiceTag, Timestamp,
     call::Failure,
-    limits,
-    query::{History, Listing, Query},
+    query::{History, Listing},
 };
 
 /// Commands and reads that may wait at one node; more are refused with `overloaded`.
@@ -261,143 +260,6 @@ impl<T> Executor<T> {
     /// Accounts in memory, those known to be absent among them.
     pub fn accounts_count(&self) -> usize {
         self.desks.values().map(|desk| desk.ledger.accounts_count()).sum()
-    }
-
-    /// Takes a call in. `partition` and `partitions_count` are the caller's belief about where the
-    /// account lives; the executor hashes again.
-    pub fn arrive(
-        &mut self,
-        caller: T,
-        now: Moment,
-        time_left: Duration,
-        (partition, partitions_count): (PartitionId, u16),
-        call: Call,
-    ) {
-        self.waiting_count += 1;
-        if partitions_count != self.partitions_count {
-            return self.fail(caller, Failure::Malformed);
-        }
-        if WAITING_MAX < self.waiting_count {
-            self.counters.shed += 1;
-            return self.fail(caller, Failure::Overloaded);
-        }
-        let longest = Duration::from_secs(limits::DEADLINE_SECONDS_MAX.into());
-        let deadline = now + time_left.min(longest);
-        match call {
-            Call::Execute(command) => {
-                self.counters.commands += 1;
-                if command.action.account().partition(self.partitions_count) != partition {
-                    return self.fail(caller, Failure::Malformed);
-                }
-                if self.closing.contains(&partition) {
-                    return self.fail(caller, Failure::NotOwner);
-                }
-                let asker = Asker::One(caller);
-                match self.desks.get_mut(&partition) {
-                    // What is known of the key is told once the engine is back.
-                    Some(desk)
-                        if self.contact.is_given_up(now)
-                            && desk.ledger.key(command.key).is_none() =>
-                    {
-                        let failure = self.contact.failure(command.key);
-                        self.fail_asker(asker, failure);
-                    }
-                    Some(desk) => desk.execute(asker, deadline, command, &mut self.out),
-                    None => self.fail_asker(asker, Failure::NotOwner),
-                }
-            }
-            Call::Batch(batch) => self.arrive_batch(caller, now, deadline, (partition, batch)),
-            Call::Query(query) => {
-                self.counters.queries += 1;
-                if self.contact.is_given_up(now) {
-                    return self.fail(caller, Failure::EngineUnavailable);
-                }
-                self.ask(caller, deadline, query);
-            }
-        }
-    }
-
-    fn ask(&mut self, caller: T, deadline: Moment, query: Query) {
-        let owned = || self.owned().into_iter().map(|(partition, _)| partition).collect();
-        match query {
-            Query::Account(account) => {
-                let partition = account.partition(self.partitions_count);
-                self.read(caller, deadline, partition, Asked::Account(account));
-            }
-            Query::Transactions(history) => {
-                let partition = history.account.partition(self.partitions_count);
-                self.read(caller, deadline, partition, Asked::History(history));
-            }
-            Query::Transaction(id) if id.service() == self.service => {
-                if !self.desks.contains_key(&id.partition()) {
-                    return self.fail(caller, Failure::NotOwner);
-                }
-                self.question(caller, deadline, Question::Transaction(id));
-            }
-            Query::Transaction(_) => self.fail(caller, Failure::NoSuchTransaction),
-            Query::Accounts(listing) => {
-                let question = Question::Accounts(owned(), listing);
-                self.question(caller, deadline, question);
-            }
-            Query::Trial => {
-                let question = Question::Trial(owned());
-                self.question(caller, deadline, question);
-            }
-        }
-    }
-
-    /// Takes commands of one partition in, each of which counts as a call that waits.
-    fn arrive_batch(
-        &mut self,
-        caller: T,
-        now: Moment,
-        deadline: Moment,
-        (partition, Batch { atomic, commands }): (PartitionId, Batch),
-    ) {
-        let belongs =
-            |it: &Command| it.action.account().partition(self.partitions_count) == partition;
-        if commands.is_empty() || !commands.iter().all(belongs) {
-            return self.fail(caller, Failure::Malformed);
-        }
-        self.counters.commands += commands.len() as u64;
-        if WAITING_MAX < self.waiting_count + commands.len() {
-            self.counters.shed += 1;
-            return self.fail(caller, Failure::Overloaded);
-        }
-        let is_closing = self.closing.contains(&partition);
-        let desk = match self.desks.get_mut(&partition) {
-            Some(desk) if !is_closing => desk,
-            Some(_) | None => return self.fail(caller, Failure::NotOwner),
-        };
-        self.waiting_count += commands.len() - 1;
-        let is_given_up = self.contact.is_given_up(now);
-        let is_known = |it: &Command| desk.ledger.key(it.key).is_some();
-        let askers = Asker::parts(caller, commands.len());
-        if is_given_up && !commands.iter().all(is_known) {
-            for (asker, command) in askers.zip(commands) {
-                // What was executed is told once the engine is back: to whoever asks again.
-                let failure = match is_known(&command) {
-                    true => Failure::OutcomeUnknown,
-                    false => self.contact.failure(command.key),
-                };
-                self.out.answers.push((asker, Reply::Failed(failure)));
-            }
-            return;
-        }
-        if atomic {
-            return desk.execute_together(askers.zip(commands).collect(), deadline, &mut self.out);
-        }
-        for (asker, command) in askers.zip(commands) {
-            desk.execute(asker, deadline, command, &mut self.out);
-        }
-    }
-
-    fn fail(&mut self, caller: T, failure: Failure) {
-        self.fail_asker(Asker::One(caller), failure);
-    }
-
-    fn fail_asker(&mut self, asker: Asker<T>, failure: Failure) {
-        self.out.answers.push((asker, Reply::Failed(failure)));
     }
 
     /// True when there is something to decide, and a commit could take it: none is running and the

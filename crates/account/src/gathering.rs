@@ -69,6 +69,9 @@ fn part(reply: Reply) -> Result<Outcome, Failure> {
         | Reply::Transactions { .. }
         | Reply::Accounts { .. }
         | Reply::Trial(_)
+        | Reply::Hold(_)
+        | Reply::Transfer(_)
+        | Reply::Pending(_)
         | Reply::Batch(_) => Err(Failure::OutcomeUnknown),
     }
 }

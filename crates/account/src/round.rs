@@ -21,8 +21,16 @@ impl<C> Round<C> {
         let limit = match call {
             Call::Query(Query::Accounts(listing)) => listing.limit,
             Call::Query(Query::Trial) => 0,
-            Call::Query(Query::Account(_) | Query::Transaction(_) | Query::Transactions(_))
+            Call::Query(
+                Query::Account(_)
+                | Query::Transaction(_)
+                | Query::Transactions(_)
+                | Query::Hold(_)
+                | Query::Transfer(_)
+                | Query::Pending,
+            )
             | Call::Execute(_)
+            | Call::Reverse(_)
             | Call::Batch(_) => return Err(caller),
         };
         Ok(Round {
@@ -65,6 +73,9 @@ fn together(replies: Vec<Reply>, limit: u32) -> Reply {
             | Reply::Account(_)
             | Reply::Transaction(_)
             | Reply::Transactions { .. }
+            | Reply::Hold(_)
+            | Reply::Transfer(_)
+            | Reply::Pending(_)
             | Reply::Batch(_) => return Reply::Failed(Failure::Malformed),
         }
     }

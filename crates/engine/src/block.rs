@@ -89,6 +89,8 @@ fn posting(
         version: from.u64()?,
         reference: command::optional_text(from, limits::REFERENCE_BYTES_MAX)?,
         metadata: command::bounded(from, limits::METADATA_BYTES_MAX)?,
+        link: None,
+        reversed_by: None,
         created_at: time,
     })
 }

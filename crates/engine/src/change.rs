@@ -150,7 +150,15 @@ impl Posted<'_> {
                 Some((post, *posted_after, *available_after))
             }
             (
-                Action::Open { .. } | Action::Update(_) | Action::Post(_),
+                Action::Open { .. }
+                | Action::Update(_)
+                | Action::Post(_)
+                | Action::Hold(_)
+                | Action::EndHold(_)
+                | Action::Reverse(_)
+                | Action::Send(_)
+                | Action::Receive(_)
+                | Action::Settle(_),
                 Verdict::Opened
                 | Verdict::Updated(_)
                 | Verdict::Posted { .. }

@@ -129,6 +129,12 @@ impl Overlay {
                 let (posted_after, available_after) = (after.posted, after.available);
                 Ok(Verdict::Posted { posted_after, available_after, version })
             }
+            Action::Hold(_)
+            | Action::EndHold(_)
+            | Action::Reverse(_)
+            | Action::Send(_)
+            | Action::Receive(_)
+            | Action::Settle(_) => Err(Refusal::NoSuchAccount),
         }
     }
 

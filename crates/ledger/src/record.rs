@@ -305,6 +305,8 @@ impl Record {
                     version: *version,
                     reference: post.reference.clone(),
                     metadata: post.metadata.clone(),
+                    link: None,
+                    reversed_by: None,
                     created_at: time,
                 }))
             }

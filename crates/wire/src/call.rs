@@ -3,10 +3,13 @@
 use crate::{
     codec::{Decoder, Encoder, Flaw},
     command::Command,
+    hold::Hold,
     id::PartitionId,
     limits,
     outcome::{AccountState, Outcome, Posting},
     query::{Books, Query},
+    reversal::Reversal,
+    transfer::Transfer,
 };
 
 /// The body of a request to an account node.
@@ -16,6 +19,8 @@ pub enum Call {
     Query(Query),
     /// Several commands of one partition, answered together by [`Reply::Batch`].
     Batch(Batch),
+    /// Answered as a command is: the owner of the transaction's partition makes one of it.
+    Reverse(Reversal),
 }
 
 /// Commands of one partition: 1 to [`limits::BATCH_COMMANDS_MAX`].
@@ -44,6 +49,10 @@ pub enum Reply {
         more: bool,
     },
     Trial(Vec<Books>),
+    Hold(Hold),
+    Transfer(Transfer),
+    /// In no order.
+    Pending(Vec<Transfer>),
     /// What became of each command of a batch, in their order.
     Batch(Vec<Result<Outcome, Failure>>),
     Failed(Failure),
@@ -69,10 +78,16 @@ pub enum Failure {
     NoSuchTransaction = 7,
     /// The call's bytes make no sense to this node; nothing was executed.
     Malformed = 8,
+    /// A read of a hold that is not there.
+    NoSuchHold = 9,
+    /// A read of a transfer that is not there.
+    NoSuchTransfer = 10,
+    /// The transaction is a leg of a transfer or a reversal itself, for ever: nothing was executed.
+    NotReversible = 11,
 }
 
 impl Failure {
-    const ALL: [Failure; 8] = [
+    const ALL: [Failure; 11] = [
         Failure::NotOwner,
         Failure::Overloaded,
         Failure::EngineUnavailable,
@@ -81,6 +96,9 @@ impl Failure {
         Failure::NoSuchAccount,
         Failure::NoSuchTransaction,
         Failure::Malformed,
+        Failure::NoSuchHold,
+        Failure::NoSuchTransfer,
+        Failure::NotReversible,
     ];
 
     fn from_number(number: u8) -> Result<Failure, Flaw> {
@@ -103,6 +121,10 @@ impl Call {
                 query.encode(&mut out);
             }
             Call::Batch(Batch { atomic, commands }) => Call::encode_batch(*atomic, commands, out.0),
+            Call::Reverse(reversal) => {
+                out.u8(4);
+                reversal.encode(&mut out);
+            }
         }
     }
 
@@ -132,6 +154,7 @@ impl Call {
                 atomic: from.bool()?,
                 commands: read_list(&mut from, Command::decode)?,
             }),
+            4 => Call::Reverse(Reversal::decode(&mut from)?),
             _ => return Err(Flaw("no such call")),
         };
         from.end()?;
@@ -175,6 +198,18 @@ impl Reply {
                 out.u8(7);
                 out.u8(*failure as u8);
             }
+            Reply::Hold(hold) => {
+                out.u8(9);
+                hold.encode(&mut out);
+            }
+            Reply::Transfer(transfer) => {
+                out.u8(10);
+                transfer.encode(&mut out);
+            }
+            Reply::Pending(rows) => {
+                out.u8(11);
+                list(&mut out, rows, Transfer::encode);
+            }
             Reply::Batch(items) => {
                 out.u8(8);
                 list(&mut out, items, |item, out| match item {
@@ -211,6 +246,9 @@ impl Reply {
                 0 => Outcome::decode(from).map(Ok),
                 number => Failure::from_number(number).map(Err),
             })?),
+            9 => Reply::Hold(Hold::decode(&mut from)?),
+            10 => Reply::Transfer(Transfer::decode(&mut from)?),
+            11 => Reply::Pending(read_list(&mut from, Transfer::decode)?),
             _ => return Err(Flaw("no such reply")),
         };
         from.end()?;

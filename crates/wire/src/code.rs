@@ -135,6 +135,11 @@ impl Code {
         self.row().2
     }
 
+    /// Whether it is the ledger that says no with such a code.
+    pub const fn is_refusal(self) -> bool {
+        matches!(self.status(), 404 | 409 | 422)
+    }
+
     /// Reads the number that [`Code`] is cast to.
     pub fn from_number(number: u8) -> Option<Code> {
         Code::ALL.into_iter().find(|code| *code as u8 == number)

@@ -2,11 +2,14 @@
 
 use crate::{
     codec::{Decoder, Encoder, Flaw},
+    hold::{EndHold, PlaceHold},
     id::AccountId,
     key::{Fingerprint, KeyHash},
     limits,
     money::{Amount, Currency},
+    reversal::Reverse,
     time::Timestamp,
+    transfer::{Receive, Send, Settle},
 };
 
 /// One request to change something, with what makes it happen only once.
@@ -44,6 +47,12 @@ pub enum Action {
     Open { account: AccountId, currency: Currency, overdraft_limit: i64, metadata: Box<str> },
     Update(Update),
     Post(Post),
+    Hold(PlaceHold),
+    EndHold(EndHold),
+    Reverse(Reverse),
+    Send(Box<Send>),
+    Receive(Receive),
+    Settle(Settle),
 }
 
 /// A change of an account's status, limit or metadata; what is `None` stays.
@@ -114,6 +123,12 @@ impl Action {
             Action::Open { account, .. } => account,
             Action::Update(update) => &update.account,
             Action::Post(post) => &post.account,
+            Action::Hold(hold) => &hold.account,
+            Action::EndHold(end) => &end.account,
+            Action::Reverse(reverse) => &reverse.account,
+            Action::Send(send) => &send.from.account,
+            Action::Receive(receive) => &receive.account,
+            Action::Settle(settle) => &settle.account,
         }
     }
 }
@@ -121,30 +136,46 @@ impl Action {
 impl Command {
     /// Appends the command's bytes.
     pub fn encode(&self, out: &mut Encoder<'_>) {
-        out.u128(self.key.0);
-        out.u64(self.fingerprint.0);
-        self.origin.encode(out);
-        if self.origin == KeyOrigin::Minted {
-            out.i64(self.minted_at.0);
-        }
-        out.short(self.request_id.as_bytes());
+        let origin = (self.origin, self.minted_at);
+        encode_head(self.key, self.fingerprint, origin, &self.request_id, out);
         self.action.encode(out);
     }
 
     /// Reads what [`Command::encode`] wrote.
     pub fn decode(from: &mut Decoder<'_>) -> Result<Command, Flaw> {
-        let (key, fingerprint) = (KeyHash(from.u128()?), Fingerprint(from.u64()?));
-        let origin = KeyOrigin::decode(from)?;
-        let minted_at = if origin == KeyOrigin::Minted { from.i64()? } else { 0 };
-        Ok(Command {
-            key,
-            fingerprint,
-            origin,
-            minted_at: Timestamp(minted_at),
-            request_id: bounded(from, limits::REQUEST_ID_BYTES_MAX)?,
-            action: Action::decode(from)?,
-        })
+        let (key, fingerprint, (origin, minted_at), request_id) = decode_head(from)?;
+        let action = Action::decode(from)?;
+        Ok(Command { key, fingerprint, origin, minted_at, request_id, action })
     }
+}
+
+/// Key, fingerprint, where the key comes from and when it was minted, request id.
+type Head = (KeyHash, Fingerprint, (KeyOrigin, Timestamp), Box<str>);
+
+/// Appends the bytes of what every command has besides its action.
+pub(crate) fn encode_head(
+    key: KeyHash,
+    fingerprint: Fingerprint,
+    (origin, minted_at): (KeyOrigin, Timestamp),
+    request_id: &str,
+    out: &mut Encoder<'_>,
+) {
+    out.u128(key.0);
+    out.u64(fingerprint.0);
+    origin.encode(out);
+    if origin == KeyOrigin::Minted {
+        out.i64(minted_at.0);
+    }
+    out.short(request_id.as_bytes());
+}
+
+/// Reads what [`encode_head`] wrote.
+pub(crate) fn decode_head(from: &mut Decoder<'_>) -> Result<Head, Flaw> {
+    let (key, fingerprint) = (KeyHash(from.u128()?), Fingerprint(from.u64()?));
+    let origin = KeyOrigin::decode(from)?;
+    let minted_at = if origin == KeyOrigin::Minted { from.i64()? } else { 0 };
+    let request_id = bounded(from, limits::REQUEST_ID_BYTES_MAX)?;
+    Ok((key, fingerprint, (origin, Timestamp(minted_at)), request_id))
 }
 
 impl KeyOrigin {
@@ -201,21 +232,45 @@ impl Action {
                 optional(out, post.reference.as_deref());
                 out.short(post.metadata.as_bytes());
             }
+            Action::Hold(hold) => {
+                out.u8(5);
+                hold.encode(out);
+            }
+            Action::EndHold(end) => {
+                out.u8(6);
+                end.encode(out);
+            }
+            Action::Reverse(reverse) => {
+                out.u8(7);
+                reverse.encode(out);
+            }
+            Action::Send(send) => {
+                out.u8(8);
+                send.encode(out);
+            }
+            Action::Receive(receive) => {
+                out.u8(9);
+                receive.encode(out);
+            }
+            Action::Settle(settle) => {
+                out.u8(10);
+                settle.encode(out);
+            }
         }
     }
 
     /// Reads what [`Action::encode`] wrote.
     pub fn decode(from: &mut Decoder<'_>) -> Result<Action, Flaw> {
         let tag = from.u8()?;
-        let account = account_id(from)?;
         Ok(match tag {
             1 => Action::Open {
-                account,
+                account: account_id(from)?,
                 currency: currency(from)?,
                 overdraft_limit: not_negative(from.i64()?)?,
                 metadata: bounded(from, limits::METADATA_BYTES_MAX)?,
             },
             2 => {
+                let account = account_id(from)?;
                 let status = match from.u8()? {
                     0 => None,
                     number => Some(status(number)?),
@@ -226,13 +281,19 @@ impl Action {
                 Action::Update(Update { account, status, overdraft_limit, metadata })
             }
             3 | 4 => Action::Post(Post {
-                account,
+                account: account_id(from)?,
                 kind: if tag == 3 { Kind::Debit } else { Kind::Credit },
                 amount: amount(from)?,
                 currency: currency(from)?,
                 reference: optional_text(from, limits::REFERENCE_BYTES_MAX)?,
                 metadata: bounded(from, limits::METADATA_BYTES_MAX)?,
             }),
+            5 => Action::Hold(PlaceHold::decode(from)?),
+            6 => Action::EndHold(EndHold::decode(from)?),
+            7 => Action::Reverse(Reverse::decode(from)?),
+            8 => Action::Send(Box::new(Send::decode(from)?)),
+            9 => Action::Receive(Receive::decode(from)?),
+            10 => Action::Settle(Settle::decode(from)?),
             _ => return Err(Flaw("no such action")),
         })
     }

@@ -1,4 +1,4 @@
-//! Names of things: accounts, partitions, epochs, records, transactions.
+//! Names of things: accounts, partitions, epochs, records, transactions, holds, transfers.
 
 use crate::{limits, time::Timestamp};
 use std::fmt;
@@ -75,86 +75,120 @@ impl ServiceTag {
     }
 }
 
-/// Where and when a transaction was journaled: `tx_` and 26 characters of Crockford's base 32.
-///
-/// From the highest bit: 48 bits of milliseconds, 12 of service tag, 12 of partition, 40 of record
-/// number, 16 of place in the record. So ids sort by time, and one look-up in the journal finds
-/// the transaction.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct TransactionId(u128);
-
 /// Digits of base 32 that hold 128 bits.
 const ID_DIGITS: usize = 26;
 const CROCKFORD: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 /// Record numbers that an id can bear: 17 years at 2,000 records a second.
 const ID_SEQ_BITS: u32 = 40;
 
-impl TransactionId {
-    /// The id of the `index`-th command of record `seq`.
-    ///
-    /// # Panics
-    /// When the partition or the record number is beyond what an id can bear.
-    pub fn new(
-        time: Timestamp,
-        service: ServiceTag,
-        partition: PartitionId,
-        seq: Seq,
-        index: u16,
-    ) -> TransactionId {
-        assert!(partition.0 < limits::PARTITIONS_MAX);
-        assert!(seq.0 < 1 << ID_SEQ_BITS);
-        TransactionId(
-            (u128::from(time.millis()) << 80)
-                | (u128::from(service.0) << 68)
-                | (u128::from(partition.0) << 56)
-                | (u128::from(seq.0) << 16)
-                | u128::from(index),
-        )
-    }
+/// An id that says where and when a command was journaled: a prefix and 26 characters of
+/// Crockford's base 32.
+///
+/// From the highest bit: 48 bits of milliseconds, 12 of service tag, 12 of partition, 40 of record
+/// number, 16 of place in the record. So ids sort by time, no two commands make the same one, and
+/// one look-up finds what it names.
+macro_rules! place_id {
+    ($(#[$doc:meta])* $name:ident, $prefix:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(u128);
 
-    /// Reads `tx_…`; `None` when it is not one of ours.
-    pub fn parse(text: &str) -> Option<TransactionId> {
-        parse_base32(text.strip_prefix("tx_")?).map(TransactionId)
-    }
+        impl $name {
+            /// The id of what the `index`-th command of record `seq` made.
+            ///
+            /// # Panics
+            /// When the partition or the record number is beyond what an id can bear.
+            pub fn new(
+                time: Timestamp,
+                service: ServiceTag,
+                partition: PartitionId,
+                seq: Seq,
+                index: u16,
+            ) -> $name {
+                $name(place_bits(time, service, partition, seq, index))
+            }
 
-    /// The 128 bits, for the codec.
-    pub fn bits(self) -> u128 {
-        self.0
-    }
+            #[doc = concat!("Reads `", $prefix, "…`; `None` when it is not one of ours.")]
+            pub fn parse(text: &str) -> Option<$name> {
+                parse_base32(text.strip_prefix($prefix)?).map($name)
+            }
 
-    /// Reads [`TransactionId::bits`]. Every pattern is an id; whether there is such a transaction
-    /// only the journal knows.
-    pub fn from_bits(bits: u128) -> TransactionId {
-        TransactionId(bits)
-    }
+            /// The 128 bits, for the codec and indexes.
+            pub fn bits(self) -> u128 {
+                self.0
+            }
 
-    /// The tag of the service that it belongs to.
-    pub fn service(self) -> ServiceTag {
-        ServiceTag(low_bits(self.0 >> 68, 12))
-    }
+            /// Reads what `bits` gives. Every pattern is an id; whether there is such a thing only
+            /// the journal knows.
+            pub fn from_bits(bits: u128) -> $name {
+                $name(bits)
+            }
 
-    /// The partition that journaled it.
-    pub fn partition(self) -> PartitionId {
-        PartitionId(low_bits(self.0 >> 56, 12))
-    }
+            /// The tag of the service that it belongs to.
+            pub fn service(self) -> ServiceTag {
+                ServiceTag(low_bits(self.0 >> 68, 12))
+            }
 
-    /// The record that holds it.
-    pub fn seq(self) -> Seq {
-        let mask = (1_u128 << ID_SEQ_BITS) - 1;
-        Seq(u64::try_from((self.0 >> 16) & mask).expect("masked"))
-    }
+            /// The partition that journaled it.
+            pub fn partition(self) -> PartitionId {
+                PartitionId(low_bits(self.0 >> 56, 12))
+            }
 
-    /// Its place in that record.
-    pub fn index(self) -> u16 {
-        low_bits(self.0, 16)
+            /// The record that holds the command.
+            pub fn seq(self) -> Seq {
+                let mask = (1_u128 << ID_SEQ_BITS) - 1;
+                Seq(u64::try_from((self.0 >> 16) & mask).expect("masked"))
+            }
+
+            /// Its place in that record.
+            pub fn index(self) -> u16 {
+                low_bits(self.0, 16)
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str($prefix)?;
+                f.write_str(base32(self.0, &mut [0; ID_DIGITS]))
+            }
+        }
+    };
+}
+
+place_id! {
+    /// A debit or credit, named for the place of its command: `tx_…`.
+    TransactionId, "tx_"
+}
+place_id! {
+    /// A hold, named for the place of the command that placed it: `hold_…`.
+    HoldId, "hold_"
+}
+place_id! {
+    /// A transfer, named for the place of the command that sent it: `tr_…`.
+    TransferId, "tr_"
+}
+
+impl TransferId {
+    /// The debit at the source: the same command, and so the same place.
+    pub fn debit(self) -> TransactionId {
+        TransactionId(self.0)
     }
 }
 
-impl fmt::Display for TransactionId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("tx_")?;
-        f.write_str(base32(self.0, &mut [0; ID_DIGITS]))
-    }
+fn place_bits(
+    time: Timestamp,
+    service: ServiceTag,
+    partition: PartitionId,
+    seq: Seq,
+    index: u16,
+) -> u128 {
+    assert!(partition.0 < limits::PARTITIONS_MAX);
+    assert!(seq.0 < 1 << ID_SEQ_BITS);
+    (u128::from(time.millis()) << 80)
+        | (u128::from(service.0) << 68)
+        | (u128::from(partition.0) << 56)
+        | (u128::from(seq.0) << 16)
+        | u128::from(index)
 }
 
 fn low_bits(value: u128, bits: u32) -> u16 {
@@ -234,6 +268,12 @@ mod tests {
         for text in ["", "tx_", "tx_0", "tr_00000000000000000000000000", "tx_8zzz"] {
             assert_eq!(TransactionId::parse(text), None, "{text}");
         }
+        assert_eq!(HoldId::parse("hold_00000000000000000000000007").map(HoldId::bits), Some(7));
+        assert_eq!(
+            TransferId::parse("tr_00000000000000000000000007").map(TransferId::bits),
+            Some(7)
+        );
+        assert_eq!(HoldId::parse("tx_00000000000000000000000007"), None);
         assert_eq!(TransactionId::parse("tx_80000000000000000000000000"), None); // 131 bits
         assert_eq!(TransactionId::parse("tx_0000000000000000000000000U"), None); // no such digit
     }

@@ -8,6 +8,7 @@ pub mod code;
 pub mod codec;
 pub mod command;
 pub mod frame;
+pub mod hold;
 pub mod id;
 pub mod key;
 pub mod limits;
@@ -15,16 +16,20 @@ pub mod money;
 pub mod outcome;
 pub mod pages;
 pub mod query;
+pub mod reversal;
 pub mod time;
+pub mod transfer;
 
 pub use crate::{
     call::{Batch, Call, Reply},
     code::Code,
     codec::{Decoder, Encoder, Flaw},
     command::{Action, Command, Kind, Status},
-    id::{AccountId, Epoch, PartitionId, Seq, ServiceTag, TransactionId},
+    hold::{Hold, HoldStatus},
+    id::{AccountId, Epoch, HoldId, PartitionId, Seq, ServiceTag, TransactionId, TransferId},
     key::{Caller, Fingerprint, KeyHash},
-    money::{Amount, Currency},
-    outcome::{AccountState, Done, Outcome, Posting, Refusal, Refused},
+    money::{Amount, Contra, Currency},
+    outcome::{AccountState, Done, Link, Outcome, Posting, Refusal, Refused},
     time::Timestamp,
+    transfer::{Delivery, Transfer},
 };

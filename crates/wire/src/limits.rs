@@ -30,6 +30,12 @@ pub const BATCH_COMMANDS_MAX: usize = 8_192;
 /// Longest an idempotency key waits for its first answer, and so the longest a minted key must be
 /// remembered, in seconds.
 pub const DEADLINE_SECONDS_MAX: u32 = 30;
+/// Longest that a hold may last, in seconds: a leap year.
+pub const HOLD_SECONDS_MAX: u32 = 366 * 86_400;
+/// How long a hold lasts when the client does not say, in seconds: seven days.
+pub const HOLD_SECONDS_DEFAULT: u32 = 7 * 86_400;
+/// Transfers on their way that one question is answered with.
+pub const PENDING_ROWS_MAX: usize = 256;
 /// Client keys are remembered for at least this many hours of journal time.
 pub const KEY_HOURS_MIN: u32 = 24;
 

@@ -62,6 +62,45 @@ impl fmt::Display for Currency {
     }
 }
 
+/// The other side of a posting: an account of the partition's own, one of each kind per currency,
+/// whose balance may be beyond 64 bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Contra {
+    pub currency: Currency,
+    /// Money on its way to or from another account; otherwise from or to the outside.
+    pub is_transit: bool,
+}
+
+impl Contra {
+    /// Where debits go and credits come from.
+    pub const fn external(currency: Currency) -> Contra {
+        Contra { currency, is_transit: false }
+    }
+
+    /// Where transfers are on their way.
+    pub const fn transit(currency: Currency) -> Contra {
+        Contra { currency, is_transit: true }
+    }
+
+    /// Reads what a contra account is written as.
+    pub fn parse(text: &str) -> Option<Contra> {
+        match text.strip_suffix(TRANSIT) {
+            Some(code) => Currency::parse(code).map(Contra::transit),
+            None => Currency::parse(text).map(Contra::external),
+        }
+    }
+}
+
+const TRANSIT: &str = " transit";
+
+/// `EUR`, or `EUR transit`.
+impl fmt::Display for Contra {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.currency.code())?;
+        if self.is_transit { f.write_str(TRANSIT) } else { Ok(()) }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -71,6 +110,15 @@ mod tests {
         assert_eq!(Amount::new(0), None);
         assert_eq!(Amount::new(-1), None);
         assert_eq!(Amount::new(i64::MAX).unwrap().minor(), i64::MAX);
+    }
+
+    #[test]
+    fn contra_accounts_are_read_as_they_are_written() {
+        let currency = Currency::parse("EUR").unwrap();
+        for contra in [Contra::external(currency), Contra::transit(currency)] {
+            assert_eq!(Contra::parse(&contra.to_string()), Some(contra));
+        }
+        assert_eq!(Contra::parse("EUR in transit"), None);
     }
 
     #[test]

@@ -4,10 +4,12 @@ use crate::{
     code::Code,
     codec::{Decoder, Encoder, Flaw},
     command::{self, Kind, Status},
-    id::{AccountId, TransactionId},
+    hold::{Hold, HoldStatus},
+    id::{AccountId, HoldId, TransactionId, TransferId},
     limits,
     money::{Amount, Currency},
     time::Timestamp,
+    transfer::{Delivery, Transfer},
 };
 use std::fmt;
 
@@ -24,7 +26,16 @@ pub enum Outcome {
 pub enum Done {
     Opened(AccountState),
     Updated(AccountState),
+    /// Also of a reversal.
     Posted(Posting),
+    /// A hold was placed.
+    Held(Hold),
+    /// A hold was captured, released or has expired.
+    HoldEnded(Hold),
+    /// Sent or settled: the transfer as it was then.
+    Transferred(Transfer),
+    /// What the target of a transfer did, now or long ago.
+    Delivered(Delivery),
 }
 
 /// The ledger said no.
@@ -57,6 +68,16 @@ pub enum Refusal {
     },
     BalanceOverflow,
     KeyReused,
+    /// A transfer from the account is on its way and may come back: it cannot be closed.
+    TransferPending,
+    NoSuchHold,
+    HoldNotActive {
+        status: HoldStatus,
+    },
+    AlreadyReversed {
+        by: TransactionId,
+    },
+    NoSuchTransfer,
     /// Another item of the same atomic batch was refused, and so all of it.
     Batch {
         /// The place of that item in the batch, from 0.
@@ -107,7 +128,65 @@ pub struct Posting {
     pub reference: Option<Box<str>>,
     /// Compact JSON text of an object.
     pub metadata: Box<str>,
+    /// What it is a part of.
+    pub link: Option<Link>,
+    /// The transaction that has reversed it. In the outcome of a command: `None`, whatever happened
+    /// since.
+    pub reversed_by: Option<TransactionId>,
     pub created_at: Timestamp,
+}
+
+/// What a posting is a part of, unless it stands alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Link {
+    /// It captures this hold.
+    Hold(HoldId),
+    /// It is one leg of this transfer.
+    Transfer(TransferId),
+    /// It reverses this transaction.
+    Reverses(TransactionId),
+}
+
+impl Link {
+    /// Appends the link as a number of its kind, 0 for none, and the id's bits.
+    pub fn encode(link: Option<Link>, out: &mut Encoder<'_>) {
+        let (kind, bits) = match link {
+            None => return out.u8(0),
+            Some(Link::Hold(id)) => (1, id.bits()),
+            Some(Link::Transfer(id)) => (2, id.bits()),
+            Some(Link::Reverses(id)) => (3, id.bits()),
+        };
+        out.u8(kind);
+        out.u128(bits);
+    }
+
+    /// Reads what [`Link::encode`] wrote.
+    pub fn decode(from: &mut Decoder<'_>) -> Result<Option<Link>, Flaw> {
+        Ok(Some(match from.u8()? {
+            0 => return Ok(None),
+            1 => Link::Hold(HoldId::from_bits(from.u128()?)),
+            2 => Link::Transfer(TransferId::from_bits(from.u128()?)),
+            3 => Link::Reverses(TransactionId::from_bits(from.u128()?)),
+            _ => return Err(Flaw("no such link of a posting")),
+        }))
+    }
+}
+
+impl Posting {
+    /// The hold that it captures.
+    pub fn hold(&self) -> Option<HoldId> {
+        if let Some(Link::Hold(id)) = self.link { Some(id) } else { None }
+    }
+
+    /// The transfer that it is a leg of.
+    pub fn transfer(&self) -> Option<TransferId> {
+        if let Some(Link::Transfer(id)) = self.link { Some(id) } else { None }
+    }
+
+    /// The transaction that it reverses.
+    pub fn reverses(&self) -> Option<TransactionId> {
+        if let Some(Link::Reverses(id)) = self.link { Some(id) } else { None }
+    }
 }
 
 impl Refusal {
@@ -123,6 +202,11 @@ impl Refusal {
             Refusal::InsufficientFunds { .. } => Code::InsufficientFunds,
             Refusal::BalanceOverflow => Code::BalanceOverflow,
             Refusal::KeyReused => Code::KeyReused,
+            Refusal::TransferPending => Code::AccountNotEmpty,
+            Refusal::NoSuchHold => Code::NoSuchHold,
+            Refusal::HoldNotActive { .. } => Code::HoldNotActive,
+            Refusal::AlreadyReversed { .. } => Code::AlreadyReversed,
+            Refusal::NoSuchTransfer => Code::NoSuchTransfer,
             Refusal::Batch { code, .. } => code,
         }
     }
@@ -150,6 +234,15 @@ impl fmt::Display for Refusal {
             Refusal::KeyReused => {
                 f.write_str("this Idempotency-Key was used before for another request")
             }
+            Refusal::TransferPending => {
+                f.write_str("a transfer from the account is on its way and may come back to it")
+            }
+            Refusal::NoSuchHold => f.write_str("the account has no hold of this id"),
+            Refusal::HoldNotActive { status } => {
+                write!(f, "the hold is {}; only an active one can be ended", status.text())
+            }
+            Refusal::AlreadyReversed { by } => write!(f, "it was reversed before, by {by}"),
+            Refusal::NoSuchTransfer => f.write_str("the account has sent no transfer of this id"),
             Refusal::Batch { index, code } => write!(
                 f,
                 "item {index} of the atomic batch was refused ({}), and with it every other",
@@ -179,6 +272,22 @@ impl Outcome {
                 out.u8(4);
                 refused.encode(out);
             }
+            Outcome::Done(Done::Held(hold)) => {
+                out.u8(5);
+                hold.encode(out);
+            }
+            Outcome::Done(Done::HoldEnded(hold)) => {
+                out.u8(6);
+                hold.encode(out);
+            }
+            Outcome::Done(Done::Transferred(transfer)) => {
+                out.u8(7);
+                transfer.encode(out);
+            }
+            Outcome::Done(Done::Delivered(delivery)) => {
+                out.u8(8);
+                delivery.encode(out);
+            }
         }
     }
 
@@ -189,6 +298,10 @@ impl Outcome {
             2 => Outcome::Done(Done::Updated(AccountState::decode(from)?)),
             3 => Outcome::Done(Done::Posted(Posting::decode(from)?)),
             4 => Outcome::Refused(Refused::decode(from)?),
+            5 => Outcome::Done(Done::Held(Hold::decode(from)?)),
+            6 => Outcome::Done(Done::HoldEnded(Hold::decode(from)?)),
+            7 => Outcome::Done(Done::Transferred(Transfer::decode(from)?)),
+            8 => Outcome::Done(Done::Delivered(Delivery::decode(from)?)),
             _ => return Err(Flaw("no such outcome")),
         })
     }
@@ -196,17 +309,13 @@ impl Outcome {
 
 /// Stands where a refusal's code stands when it was another item's: no code has this number.
 const OF_BATCH: u8 = 255;
-
-/// Whether the ledger refuses with such a code.
-const fn is_refusal(code: Code) -> bool {
-    matches!(code.status(), 404 | 409 | 422)
-}
+/// The same for [`Refusal::TransferPending`], whose code is that of an account that is not empty.
+const PENDING: u8 = 254;
 
 impl Refused {
     /// Appends the refusal's bytes: number, what it tells, request id.
     pub fn encode(&self, out: &mut Encoder<'_>) {
-        let is_of_batch = matches!(self.refusal, Refusal::Batch { .. });
-        out.u8(if is_of_batch { OF_BATCH } else { self.refusal.code() as u8 });
+        out.u8(self.refusal.number());
         match self.refusal {
             Refusal::Batch { index, code } => {
                 out.u16(index);
@@ -225,11 +334,16 @@ impl Refused {
                 out.i64(asked);
                 out.raw(&currency.letters());
             }
+            Refusal::HoldNotActive { status } => out.u8(status as u8),
+            Refusal::AlreadyReversed { by } => out.u128(by.bits()),
             Refusal::NoSuchAccount
             | Refusal::AccountExists
             | Refusal::AccountFrozen
             | Refusal::AccountClosed
             | Refusal::BalanceOverflow
+            | Refusal::TransferPending
+            | Refusal::NoSuchHold
+            | Refusal::NoSuchTransfer
             | Refusal::KeyReused => (),
         }
         out.short(self.request_id.as_bytes());
@@ -237,17 +351,37 @@ impl Refused {
 
     /// Reads what [`Refused::encode`] wrote.
     pub fn decode(from: &mut Decoder<'_>) -> Result<Refused, Flaw> {
-        const NO_REFUSAL: Flaw = Flaw("no such refusal");
-        let number = from.u8()?;
-        if number == OF_BATCH {
-            let (index, code) = (from.u16()?, from.u8()?);
-            let code = Code::from_number(code).filter(|it| is_refusal(*it)).ok_or(NO_REFUSAL)?;
-            let request_id = command::bounded(from, limits::REQUEST_ID_BYTES_MAX)?;
-            return Ok(Refused { refusal: Refusal::Batch { index, code }, request_id });
+        let refusal = match from.u8()? {
+            OF_BATCH => {
+                let (index, code) = (from.u16()?, from.u8()?);
+                let code = Code::from_number(code).filter(|it| it.is_refusal());
+                Refusal::Batch { index, code: code.ok_or(NO_REFUSAL)? }
+            }
+            PENDING => Refusal::TransferPending,
+            number => Refusal::decode(Code::from_number(number).ok_or(NO_REFUSAL)?, from)?,
+        };
+        let request_id = command::bounded(from, limits::REQUEST_ID_BYTES_MAX)?;
+        Ok(Refused { refusal, request_id })
+    }
+}
+
+const NO_REFUSAL: Flaw = Flaw("no such refusal");
+
+impl Refusal {
+    /// What stands for it: that of its code, where the code says it all.
+    fn number(self) -> u8 {
+        #[expect(clippy::wildcard_enum_match_arm, reason = "most have the number of their code")]
+        match self {
+            Refusal::Batch { .. } => OF_BATCH,
+            Refusal::TransferPending => PENDING,
+            refusal => refusal.code() as u8,
         }
-        let code = Code::from_number(number).ok_or(NO_REFUSAL)?;
-        #[expect(clippy::wildcard_enum_match_arm, reason = "most codes are no refusals")]
-        let refusal = match code {
+    }
+
+    /// Reads what a refusal of this code tells.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "most codes are no refusals")]
+    fn decode(code: Code, from: &mut Decoder<'_>) -> Result<Refusal, Flaw> {
+        Ok(match code {
             Code::NoSuchAccount => Refusal::NoSuchAccount,
             Code::AccountExists => Refusal::AccountExists,
             Code::AccountFrozen => Refusal::AccountFrozen,
@@ -266,10 +400,14 @@ impl Refused {
             },
             Code::BalanceOverflow => Refusal::BalanceOverflow,
             Code::KeyReused => Refusal::KeyReused,
+            Code::NoSuchHold => Refusal::NoSuchHold,
+            Code::HoldNotActive => Refusal::HoldNotActive { status: HoldStatus::decode(from)? },
+            Code::AlreadyReversed => {
+                Refusal::AlreadyReversed { by: TransactionId::from_bits(from.u128()?) }
+            }
+            Code::NoSuchTransfer => Refusal::NoSuchTransfer,
             _ => return Err(NO_REFUSAL),
-        };
-        let request_id = command::bounded(from, limits::REQUEST_ID_BYTES_MAX)?;
-        Ok(Refused { refusal, request_id })
+        })
     }
 }
 
@@ -318,6 +456,11 @@ impl Posting {
         out.u64(self.version);
         command::optional(out, self.reference.as_deref());
         out.short(self.metadata.as_bytes());
+        Link::encode(self.link, out);
+        out.bool(self.reversed_by.is_some());
+        if let Some(by) = self.reversed_by {
+            out.u128(by.bits());
+        }
         out.i64(self.created_at.0);
     }
 
@@ -334,6 +477,12 @@ impl Posting {
             version: from.u64()?,
             reference: command::optional_text(from, limits::REFERENCE_BYTES_MAX)?,
             metadata: command::bounded(from, limits::METADATA_BYTES_MAX)?,
+            link: Link::decode(from)?,
+            reversed_by: if from.bool()? {
+                Some(TransactionId::from_bits(from.u128()?))
+            } else {
+                None
+            },
             created_at: Timestamp(from.i64()?),
         })
     }

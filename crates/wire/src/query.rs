@@ -3,7 +3,7 @@
 use crate::{
     codec::{Decoder, Encoder, Flaw},
     command::{self, Kind},
-    id::{AccountId, PartitionId, Seq, TransactionId},
+    id::{AccountId, HoldId, PartitionId, Seq, TransactionId, TransferId},
     limits,
     money::Currency,
     time::Timestamp,
@@ -16,6 +16,13 @@ pub enum Query {
     Account(AccountId),
     /// One transaction, wherever its id says.
     Transaction(TransactionId),
+    /// One hold, of the partition that its id says.
+    Hold(HoldId),
+    /// One transfer, of its source: the partition that its id says.
+    Transfer(TransferId),
+    /// Transfers that partitions which the asked node owns have sent and not settled, at most
+    /// [`limits::PENDING_ROWS_MAX`].
+    Pending,
     /// An account's transactions, newest first.
     Transactions(History),
     /// Accounts of all partitions that the asked node owns, newest first.
@@ -142,6 +149,15 @@ impl Query {
                 out.u32(listing.limit);
             }
             Query::Trial => out.u8(5),
+            Query::Hold(id) => {
+                out.u8(6);
+                out.u128(id.bits());
+            }
+            Query::Transfer(id) => {
+                out.u8(7);
+                out.u128(id.bits());
+            }
+            Query::Pending => out.u8(8),
         }
     }
 
@@ -168,6 +184,9 @@ impl Query {
                 limit: limit(from)?,
             }),
             5 => Query::Trial,
+            6 => Query::Hold(HoldId::from_bits(from.u128()?)),
+            7 => Query::Transfer(TransferId::from_bits(from.u128()?)),
+            8 => Query::Pending,
             _ => return Err(Flaw("no such query")),
         })
     }

@@ -116,6 +116,9 @@ fn check(world: &World, sent: &BTreeMap<u32, (String, String)>, replay: &str) {
             | Reply::Account(_)
             | Reply::Transaction(_)
             | Reply::Transactions { .. }
+            | Reply::Hold(_)
+            | Reply::Transfer(_)
+            | Reply::Pending(_)
             | Reply::Accounts { .. }
             | Reply::Trial(_)
             | Reply::Batch(_)) => panic!("{other:?}: {replay}"),

@@ -30,6 +30,18 @@ fn item() -> impl Strategy<Value = Item> {
                     available_after: figures.1,
                     version: figures.2,
                 },
+                (
+                    None,
+                    Action::Hold(_)
+                    | Action::EndHold(_)
+                    | Action::Reverse(_)
+                    | Action::Send(_)
+                    | Action::Receive(_)
+                    | Action::Settle(_),
+                ) => Verdict::Refused(Refused {
+                    refusal: wire::Refusal::NoSuchAccount,
+                    request_id: "r".into(),
+                }),
             };
             Item { key, origin, fingerprint, action, verdict }
         },

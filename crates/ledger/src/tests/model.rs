@@ -89,6 +89,7 @@ impl Model {
             (Action::Post(it), Some(account)) => {
                 account.post(it.kind, i128::from(it.amount.minor()), it.currency.code())
             }
+            (other, Some(_)) => unreachable!("{other:?}: this model opens, updates and posts"),
         }
     }
 }

@@ -188,6 +188,7 @@ pub(super) fn text(outcome: &Outcome) -> String {
             "{} available {} v{}",
             posting.posted_after, posting.available_after, posting.version
         ),
+        Outcome::Done(done) => format!("{done:?}"),
         Outcome::Refused(refused) => {
             let code = refused.refusal.code().text();
             #[expect(clippy::wildcard_enum_match_arm, reason = "the rest have no figures")]

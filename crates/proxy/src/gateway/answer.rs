@@ -64,6 +64,23 @@ impl Answer {
                 render::account(out, service, state);
                 200
             }
+            Told::Outcome(Outcome::Done(Done::Held(hold))) => {
+                render::hold(out, service, hold);
+                201
+            }
+            Told::Outcome(Outcome::Done(Done::HoldEnded(hold))) => {
+                render::hold(out, service, hold);
+                200
+            }
+            Told::Outcome(Outcome::Done(Done::Transferred(transfer))) => {
+                render::transfer(out, transfer);
+                201
+            }
+            // Between the owners of a transfer's ends; no client asks for it.
+            Told::Outcome(Outcome::Done(Done::Delivered(_))) => {
+                let (code, detail) = meaning(Failure::Malformed);
+                return Answer::problem(code, None, detail, request_id);
+            }
             Told::Balance(state) => {
                 render::balance(out, state);
                 200
@@ -102,7 +119,14 @@ impl Answer {
                 render::failed(out, refusal.code(), &refusal.to_string());
             }
             // An item asks for a posting, and gets no other outcome.
-            Ok(Outcome::Done(Done::Opened(_) | Done::Updated(_))) => {
+            Ok(Outcome::Done(
+                Done::Opened(_)
+                | Done::Updated(_)
+                | Done::Held(_)
+                | Done::HoldEnded(_)
+                | Done::Transferred(_)
+                | Done::Delivered(_),
+            )) => {
                 let (code, detail) = meaning(Failure::OutcomeUnknown);
                 render::failed(out, code, detail);
             }
@@ -178,6 +202,11 @@ fn meaning(failure: Failure) -> (Code, &'static str) {
         Failure::NoSuchTransaction => {
             (Code::NoSuchTransaction, "there is no transaction of this id")
         }
+        Failure::NoSuchHold => (Code::NoSuchHold, "there is no hold of this id"),
+        Failure::NoSuchTransfer => (Code::NoSuchTransfer, "there is no transfer of this id"),
+        Failure::NotReversible => {
+            (Code::InvalidRequest, "a leg of a transfer, or a reversal itself, cannot be reversed")
+        }
         // Two nodes of different builds, or a bug: the client is not to blame and may try again,
         // since nothing was executed. None of the codes for clients says that better.
         Failure::Malformed => (
@@ -206,6 +235,9 @@ mod tests {
             (Failure::OutcomeUnknown, 504, "outcome_unknown"),
             (Failure::NoSuchAccount, 404, "no_such_account"),
             (Failure::NoSuchTransaction, 404, "no_such_transaction"),
+            (Failure::NoSuchHold, 404, "no_such_hold"),
+            (Failure::NoSuchTransfer, 404, "no_such_transfer"),
+            (Failure::NotReversible, 400, "invalid_request"),
             (Failure::Malformed, 503, "engine_unavailable"),
         ] {
             let answer = told(failure);

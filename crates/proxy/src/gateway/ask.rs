@@ -52,7 +52,7 @@ impl Ask {
         let mut body = Vec::with_capacity(BODY_BYTES_USUAL);
         call.encode(&mut body);
         let asking = match call {
-            Call::Execute(_) | Call::Batch(_) => Asking::Command,
+            Call::Execute(_) | Call::Batch(_) | Call::Reverse(_) => Asking::Command,
             Call::Query(_) => Asking::Query,
         };
         let blamed = Cell::new(Blame::Here);

@@ -94,10 +94,14 @@ impl Attempts {
                 Failure::NotOwner => self.again(),
                 Failure::OutcomeUnknown => self.again_unknown(),
                 Failure::Overloaded => self.again_overloaded(),
-                Failure::EngineUnavailable | Failure::KeyInUse | Failure::Malformed => {
-                    self.fail(failure)
+                Failure::EngineUnavailable
+                | Failure::KeyInUse
+                | Failure::Malformed
+                | Failure::NoSuchTransaction
+                | Failure::NotReversible => self.fail(failure),
+                Failure::NoSuchAccount | Failure::NoSuchHold | Failure::NoSuchTransfer => {
+                    self.fail_unknown()
                 }
-                Failure::NoSuchAccount | Failure::NoSuchTransaction => self.fail_unknown(),
             },
             // An answer to another question: what became of ours nobody can say.
             Attempt::Replied(
@@ -106,6 +110,9 @@ impl Attempts {
                 | Reply::Transactions { .. }
                 | Reply::Accounts { .. }
                 | Reply::Trial(_)
+                | Reply::Hold(_)
+                | Reply::Transfer(_)
+                | Reply::Pending(_)
                 | Reply::Batch(_),
             )
             | Attempt::Garbled

@@ -3,8 +3,8 @@
 
 use std::{collections::BTreeMap, fmt::Display, io::Write as _};
 use wire::{
-    AccountState, Code, Currency, PartitionId, Posting, Seq, Timestamp, TransactionId,
-    query::CurrencyBooks,
+    AccountState, Code, Currency, Delivery, Hold, PartitionId, Posting, Seq, Timestamp, Transfer,
+    query::CurrencyBooks, transfer::Party,
 };
 
 /// A service's books: the sum of those of its partitions.
@@ -52,7 +52,7 @@ pub(super) fn balance(out: &mut Vec<u8>, state: &AccountState) {
 
 /// Writes a transaction of `service`.
 pub(super) fn transaction(out: &mut Vec<u8>, service: &str, posting: &Posting) {
-    transaction_id(out, "{\"id\":", posting.id);
+    id(out, "{\"id\":", posting.id);
     quoted(out, ",\"service\":", service);
     quoted(out, ",\"account\":", posting.account.as_str());
     quoted(out, ",\"kind\":", posting.kind.text());
@@ -70,8 +70,59 @@ pub(super) fn transaction(out: &mut Vec<u8>, service: &str, posting: &Posting) {
     }
     text(out, ",\"metadata\":");
     text(out, &posting.metadata);
-    text(out, ",\"hold\":null,\"transfer\":null,\"reverses\":null,\"reversed_by\":null");
+    optional_id(out, ",\"hold\":", posting.hold());
+    optional_id(out, ",\"transfer\":", posting.transfer());
+    optional_id(out, ",\"reverses\":", posting.reverses());
+    optional_id(out, ",\"reversed_by\":", posting.reversed_by);
     time(out, ",\"created_at\":", posting.created_at);
+    text(out, "}");
+}
+
+/// Writes a hold of `service`.
+pub(super) fn hold(out: &mut Vec<u8>, service: &str, hold: &Hold) {
+    id(out, "{\"id\":", hold.id);
+    quoted(out, ",\"service\":", service);
+    quoted(out, ",\"account\":", hold.account.as_str());
+    number(out, ",\"amount\":", hold.amount.minor());
+    number(out, ",\"captured\":", hold.captured);
+    quoted(out, ",\"currency\":", hold.currency.code());
+    quoted(out, ",\"status\":", hold.status.text());
+    optional_id(out, ",\"transaction\":", hold.transaction);
+    time(out, ",\"expires_at\":", hold.expires_at);
+    time(out, ",\"created_at\":", hold.created_at);
+    text(out, "}");
+}
+
+/// Writes a transfer.
+pub(super) fn transfer(out: &mut Vec<u8>, transfer: &Transfer) {
+    let party = |out: &mut Vec<u8>, before, party: &Party| {
+        text(out, before);
+        quoted(out, "{\"service\":", &party.service);
+        quoted(out, ",\"account\":", party.account.as_str());
+        text(out, "}");
+    };
+    id(out, "{\"id\":", transfer.id);
+    party(out, ",\"from\":", &transfer.from);
+    party(out, ",\"to\":", &transfer.to);
+    number(out, ",\"amount\":", transfer.amount.minor());
+    quoted(out, ",\"currency\":", transfer.currency.code());
+    quoted(out, ",\"status\":", transfer.status());
+    let (credit, refused) = match transfer.end {
+        None => (None, None),
+        Some((Delivery::Credited(credit), _)) => (Some(credit), None),
+        Some((Delivery::Refused(code), _)) => (None, Some(code)),
+    };
+    match refused {
+        None => text(out, ",\"reason\":null"),
+        Some(code) => quoted(out, ",\"reason\":", code.text()),
+    }
+    id(out, ",\"debit\":", transfer.id.debit());
+    optional_id(out, ",\"credit\":", credit);
+    time(out, ",\"created_at\":", transfer.created_at);
+    match transfer.end {
+        None => text(out, ",\"completed_at\":null"),
+        Some((_, at)) => time(out, ",\"completed_at\":", at),
+    }
     text(out, "}");
 }
 
@@ -175,9 +226,20 @@ fn time(out: &mut Vec<u8>, before: &str, at: Timestamp) {
     formatted(out, format_args!("\"{at}\""));
 }
 
-fn transaction_id(out: &mut Vec<u8>, before: &str, id: TransactionId) {
+/// One of the ids that we mint.
+fn id(out: &mut Vec<u8>, before: &str, id: impl Display) {
     text(out, before);
     formatted(out, format_args!("\"{id}\""));
+}
+
+fn optional_id(out: &mut Vec<u8>, before: &str, of: Option<impl Display>) {
+    match of {
+        None => {
+            text(out, before);
+            text(out, "null");
+        }
+        Some(of) => id(out, before, of),
+    }
 }
 
 fn formatted(out: &mut Vec<u8>, value: std::fmt::Arguments<'_>) {
@@ -187,7 +249,10 @@ fn formatted(out: &mut Vec<u8>, value: std::fmt::Arguments<'_>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use wire::{AccountId, Amount, Kind, ServiceTag, Status};
+    use wire::{
+        AccountId, Amount, HoldId, HoldStatus, Kind, Link, ServiceTag, Status, TransactionId,
+        TransferId,
+    };
 
     fn alice() -> AccountState {
         AccountState {
@@ -217,6 +282,8 @@ mod tests {
             version: 2,
             reference: Some("order \"17\"\\é".into()),
             metadata: "{}".into(),
+            link: None,
+            reversed_by: None,
             created_at: at,
         }
     }
@@ -253,6 +320,66 @@ mod tests {
         );
         let plain = Posting { reference: None, ..posting() };
         assert!(written(|out| transaction(out, "a", &plain)).contains(r#""reference":null,"#));
+    }
+
+    #[test]
+    fn a_transaction_says_what_it_is_a_part_of() {
+        let at = |bits| TransactionId::from_bits(bits);
+        let link = |link| {
+            let posting = Posting { link: Some(link), reversed_by: Some(at(9)), ..posting() };
+            let text = written(|out| transaction(out, "a", &posting));
+            let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+            assert_eq!(value["reversed_by"], at(9).to_string());
+            ["hold", "transfer", "reverses"].map(|field| value[field].to_string())
+        };
+        let null = || "null".to_owned();
+        let (hold, transfer) = (HoldId::from_bits(7), TransferId::from_bits(7));
+        assert_eq!(link(Link::Hold(hold)), [format!("\"{hold}\""), null(), null()]);
+        assert_eq!(link(Link::Transfer(transfer)), [null(), format!("\"{transfer}\""), null()]);
+        assert_eq!(link(Link::Reverses(at(7))), [null(), null(), format!("\"{}\"", at(7))]);
+    }
+
+    #[test]
+    fn a_hold() {
+        let at = posting().created_at;
+        let held = Hold {
+            id: HoldId::from_bits(7),
+            account: posting().account,
+            amount: Amount::new(1_000).unwrap(),
+            captured: 0,
+            currency: posting().currency,
+            status: HoldStatus::Active,
+            transaction: None,
+            expires_at: at,
+            created_at: at,
+        };
+        assert_eq!(
+            written(|out| hold(out, "a", &held)),
+            r#"{"id":"hold_00000000000000000000000007","service":"a","account":"alice","amount":1000,"captured":0,"currency":"EUR","status":"active","transaction":null,"expires_at":"2026-11-22T11:00:00.123456Z","created_at":"2026-11-22T11:00:00.123456Z"}"#
+        );
+    }
+
+    #[test]
+    fn a_transfer_on_its_way_and_returned() {
+        let (at, account) = (posting().created_at, posting().account);
+        let party = |service: &str| Party { service: service.into(), account: account.clone() };
+        let sent = Transfer {
+            id: TransferId::from_bits(7),
+            from: party("a"),
+            to: party("b"),
+            amount: Amount::new(500).unwrap(),
+            currency: posting().currency,
+            end: None,
+            created_at: at,
+        };
+        assert_eq!(
+            written(|out| transfer(out, &sent)),
+            r#"{"id":"tr_00000000000000000000000007","from":{"service":"a","account":"alice"},"to":{"service":"b","account":"alice"},"amount":500,"currency":"EUR","status":"pending","reason":null,"debit":"tx_00000000000000000000000007","credit":null,"created_at":"2026-11-22T11:00:00.123456Z","completed_at":null}"#
+        );
+        let returned = Transfer { end: Some((Delivery::Refused(Code::NoSuchAccount), at)), ..sent };
+        assert!(written(|out| transfer(out, &returned)).contains(
+            r#""status":"returned","reason":"no_such_account","debit":"tx_00000000000000000000000007","credit":null,"#
+        ));
     }
 
     #[test]

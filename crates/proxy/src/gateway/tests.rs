@@ -326,7 +326,12 @@ async fn holder(name: &'static str, partition: u16, held: Vec<AccountState>) -> 
                 let head = Seq(u64::from(partition.0) + 7);
                 Reply::Trial(vec![Books { partition, head, currencies: vec![books] }])
             }
-            Query::Account(_) | Query::Transaction(_) | Query::Transactions(_) => return None,
+            Query::Account(_)
+            | Query::Transaction(_)
+            | Query::Transactions(_)
+            | Query::Hold(_)
+            | Query::Transfer(_)
+            | Query::Pending => return None,
         })
     })
     .await
@@ -432,7 +437,7 @@ fn the_http_front_marks_every_answer_once() {
     run(async {
         let node = Node::start("a-1", &[0, 1], |_, call, _| match call {
             Call::Query(_) => Some(Reply::Account(account("alice", 1))),
-            call @ (Call::Execute(_) | Call::Batch(_)) => refused(call),
+            call @ (Call::Execute(_) | Call::Batch(_) | Call::Reverse(_)) => refused(call),
         })
         .await;
         let edge = Edge::new(HttpFront(gateway(&[&node], AMPLE)));

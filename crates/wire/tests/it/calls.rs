@@ -1,17 +1,19 @@
 //! Calls and replies: round trips, and bytes from nowhere.
 
 use crate::generate::{
-    account_id, action, amount, currency, key, kind, refused, request_id, state, text,
+    account_id, action, amount, currency, delivery, hold_status, key, kind, party, refused,
+    request_id, state, text, transaction_id, transfer_id,
 };
 use proptest::{collection::vec, option, prelude::*};
 use std::fmt;
 use wire::{
-    Batch, Call, Code, Command, Decoder, Done, Encoder, Flaw, Outcome, PartitionId, Posting, Reply,
-    Seq, Timestamp, TransactionId,
+    Batch, Call, Code, Command, Decoder, Done, Encoder, Flaw, Hold, HoldId, HoldStatus, Link,
+    Outcome, PartitionId, Posting, Reply, Seq, Timestamp, TransactionId, Transfer,
     call::Failure,
     command::KeyOrigin,
     limits,
     query::{Books, CurrencyBooks, Filter, History, Listing, Query},
+    reversal::Reversal,
 };
 
 fn command() -> impl Strategy<Value = Command> {
@@ -28,32 +30,83 @@ fn time() -> impl Strategy<Value = Timestamp> {
     (0..=Timestamp::MAX.0).prop_map(Timestamp)
 }
 
-fn posting() -> impl Strategy<Value = Posting> {
+fn posting() -> BoxedStrategy<Posting> {
     let figures = (amount(), any::<i64>(), any::<i64>(), any::<u64>());
     let texts = (option::of(text(limits::REFERENCE_BYTES_MAX)), text(limits::METADATA_BYTES_MAX));
     let what = (any::<u128>(), account_id(), kind(), currency());
-    (what, figures, texts, time()).prop_map(|(what, figures, texts, created_at)| Posting {
-        id: TransactionId::from_bits(what.0),
-        account: what.1,
-        kind: what.2,
-        currency: what.3,
-        amount: figures.0,
-        posted_after: figures.1,
-        available_after: figures.2,
-        version: figures.3,
-        reference: texts.0,
-        metadata: texts.1,
+    let link = prop_oneof![
+        any::<u128>().prop_map(|bits| Link::Hold(HoldId::from_bits(bits))),
+        transfer_id().prop_map(Link::Transfer),
+        transaction_id().prop_map(Link::Reverses),
+    ];
+    let links = (option::of(link), option::of(transaction_id()));
+    (what, figures, texts, links, time())
+        .prop_map(|(what, figures, texts, links, created_at)| Posting {
+            id: TransactionId::from_bits(what.0),
+            account: what.1,
+            kind: what.2,
+            currency: what.3,
+            amount: figures.0,
+            posted_after: figures.1,
+            available_after: figures.2,
+            version: figures.3,
+            reference: texts.0,
+            metadata: texts.1,
+            link: links.0,
+            reversed_by: links.1,
+            created_at,
+        })
+        .boxed()
+}
+
+fn hold() -> impl Strategy<Value = Hold> {
+    let what = (any::<u128>(), account_id(), amount(), currency(), hold_status());
+    (what, any::<prop::sample::Index>(), any::<u128>(), (time(), time())).prop_map(
+        |((id, account, amount, currency, status), part, transaction, times)| {
+            let is_captured = status == HoldStatus::Captured;
+            let most = usize::try_from(amount.minor()).unwrap();
+            let part = i64::try_from(part.index(most)).unwrap() + 1;
+            Hold {
+                id: HoldId::from_bits(id),
+                account,
+                amount,
+                captured: if is_captured { part } else { 0 },
+                currency,
+                status,
+                transaction: is_captured.then_some(TransactionId::from_bits(transaction)),
+                expires_at: times.0,
+                created_at: times.1,
+            }
+        },
+    )
+}
+
+fn transfer() -> impl Strategy<Value = Transfer> {
+    let end = option::of((delivery(), time()));
+    let what = (transfer_id(), party(), party(), amount(), currency());
+    (what, end, time()).prop_map(|((id, from, to, amount, currency), end, created_at)| Transfer {
+        id,
+        from,
+        to,
+        amount,
+        currency,
+        end,
         created_at,
     })
 }
 
-fn outcome() -> impl Strategy<Value = Outcome> {
+fn outcome() -> BoxedStrategy<Outcome> {
     prop_oneof![
         state().prop_map(|it| Outcome::Done(Done::Opened(it))),
         state().prop_map(|it| Outcome::Done(Done::Updated(it))),
         posting().prop_map(|it| Outcome::Done(Done::Posted(it))),
+        hold().prop_map(|it| Outcome::Done(Done::Held(it))),
+        hold().prop_map(|it| Outcome::Done(Done::HoldEnded(it))),
+        transfer().prop_map(|it| Outcome::Done(Done::Transferred(it))),
+        delivery().prop_map(|it| Outcome::Done(Done::Delivered(it))),
         refused().prop_map(Outcome::Refused),
     ]
+    .boxed()
 }
 
 fn query() -> impl Strategy<Value = Query> {
@@ -73,7 +126,10 @@ fn query() -> impl Strategy<Value = Query> {
         any::<u128>().prop_map(|bits| Query::Transaction(TransactionId::from_bits(bits))),
         history,
         listing,
+        any::<u128>().prop_map(|bits| Query::Hold(HoldId::from_bits(bits))),
+        transfer_id().prop_map(Query::Transfer),
         Just(Query::Trial),
+        Just(Query::Pending),
     ]
 }
 
@@ -90,7 +146,11 @@ fn books() -> impl Strategy<Value = Books> {
 fn call() -> impl Strategy<Value = Call> {
     let batch = (any::<bool>(), vec(command(), 0..4))
         .prop_map(|(atomic, commands)| Call::Batch(Batch { atomic, commands }));
-    prop_oneof![command().prop_map(Call::Execute), query().prop_map(Call::Query), batch]
+    let reverse = (transaction_id(), command()).prop_map(|(transaction, command)| {
+        let Command { key, origin, minted_at, fingerprint, request_id, action: _ } = command;
+        Call::Reverse(Reversal { transaction, key, origin, minted_at, fingerprint, request_id })
+    });
+    prop_oneof![command().prop_map(Call::Execute), query().prop_map(Call::Query), batch, reverse]
 }
 
 fn reply() -> impl Strategy<Value = Reply> {
@@ -103,6 +163,9 @@ fn reply() -> impl Strategy<Value = Reply> {
         Failure::NoSuchAccount,
         Failure::NoSuchTransaction,
         Failure::Malformed,
+        Failure::NoSuchHold,
+        Failure::NoSuchTransfer,
+        Failure::NotReversible,
     ]);
     let partitions = vec(any::<u16>().prop_map(PartitionId), 0..4);
     prop_oneof![
@@ -116,6 +179,9 @@ fn reply() -> impl Strategy<Value = Reply> {
         vec(books(), 0..4).prop_map(Reply::Trial),
         vec(prop_oneof![outcome().prop_map(Ok), failure.clone().prop_map(Err)], 0..4)
             .prop_map(Reply::Batch),
+        hold().prop_map(Reply::Hold),
+        transfer().prop_map(Reply::Transfer),
+        vec(transfer(), 0..4).prop_map(Reply::Pending),
         failure.prop_map(Reply::Failed),
     ]
 }
@@ -173,7 +239,7 @@ proptest! {
     }
 
     #[test]
-    fn no_bytes_make_a_decoder_panic(tag in 0..8_u8, bytes in vec(any::<u8>(), 0..256)) {
+    fn no_bytes_make_a_decoder_panic(tag in 0..12_u8, bytes in vec(any::<u8>(), 0..256)) {
         check_bytes(&bytes);
         check_bytes(&[&[tag], bytes.as_slice()].concat());
     }

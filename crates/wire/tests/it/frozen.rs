@@ -1,9 +1,12 @@
 //! Bytes that never change: a journal written today is read by every later release.
 
 use wire::{
-    AccountId, Amount, Call, Command, Currency, Fingerprint, KeyHash, Kind, Outcome, Refusal,
-    Refused, Timestamp,
+    AccountId, Amount, Call, Code, Command, Currency, Delivery, Fingerprint, HoldId, KeyHash, Kind,
+    Outcome, Refusal, Refused, Timestamp, TransactionId, TransferId,
     command::{Action, KeyOrigin, Post},
+    hold::{EndHold, HoldEnd, PlaceHold},
+    reversal::Reverse,
+    transfer::{Party, Receive, Send, Settle},
 };
 
 fn hex(bytes: &[u8]) -> String {
@@ -43,6 +46,56 @@ fn a_command() {
         "02007b7d",                         // metadata
     ];
     assert_eq!(hex(&bytes), expected.concat());
+}
+
+#[track_caller]
+fn check_action(action: Action, expected: &[&str]) {
+    let mut bytes = Vec::new();
+    action.encode(&mut wire::Encoder(&mut bytes));
+    assert_eq!(hex(&bytes), expected.concat());
+}
+
+const ALICE: &str = "0500616c696365";
+const ID: &str = "07000000000000000000000000000000";
+
+#[test]
+fn what_is_asked_of_holds() {
+    let (account, hold) = (AccountId::parse("alice").unwrap(), HoldId::from_bits(7));
+    let (amount, currency) = (Amount::new(4_500).unwrap(), Currency::parse("EUR").unwrap());
+    let place = PlaceHold { account: account.clone(), amount, currency, seconds: 60 };
+    check_action(Action::Hold(place), &["05", ALICE, "9411000000000000", "455552", "3c000000"]);
+    for (how, expected) in [
+        (HoldEnd::Capture(None), "01"),
+        (HoldEnd::Capture(Some(amount)), "029411000000000000"),
+        (HoldEnd::Release, "03"),
+        (HoldEnd::Expire, "04"),
+    ] {
+        let end = EndHold { account: account.clone(), hold, how };
+        check_action(Action::EndHold(end), &["06", ALICE, ID, expected]);
+    }
+}
+
+#[test]
+fn what_is_asked_of_transactions_and_transfers() {
+    let account = AccountId::parse("alice").unwrap();
+    let (amount, currency) = (Amount::new(4_500).unwrap(), Currency::parse("EUR").unwrap());
+    let (transaction, transfer) = (TransactionId::from_bits(7), TransferId::from_bits(7));
+    let (kind, money) = (Kind::Debit, ["9411000000000000", "455552"].concat());
+    let reverse = Reverse { transaction, account: account.clone(), kind, amount, currency };
+    check_action(Action::Reverse(reverse), &["07", ID, ALICE, "01", &money]);
+    let party = |service: &str| Party { service: service.into(), account: account.clone() };
+    let send = Send { from: party("a"), to: party("b"), amount, currency };
+    let parties = ["010061", ALICE, "010062", ALICE].concat();
+    check_action(Action::Send(Box::new(send)), &["08", &parties, &money]);
+    let receive = Receive { transfer, account: account.clone(), amount, currency };
+    check_action(Action::Receive(receive), &["09", ID, ALICE, &money]);
+    for (delivery, expected) in [
+        (Delivery::Credited(transaction), ["01", ID].concat()),
+        (Delivery::Refused(Code::NoSuchAccount), "020c".to_owned()),
+    ] {
+        let settle = Settle { transfer, account: account.clone(), delivery };
+        check_action(Action::Settle(settle), &["0a", ID, ALICE, &expected]);
+    }
 }
 
 #[test]

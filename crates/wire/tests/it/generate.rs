@@ -3,10 +3,13 @@
 
 use proptest::{collection::vec, option, prelude::*, sample::select};
 use wire::{
-    AccountId, AccountState, Action, Amount, Code, Currency, Fingerprint, KeyHash, Kind, Refusal,
-    Refused, Status, Timestamp,
+    AccountId, AccountState, Action, Amount, Code, Currency, Delivery, Fingerprint, HoldId,
+    HoldStatus, KeyHash, Kind, Refusal, Refused, Status, Timestamp, TransactionId, TransferId,
     command::{KeyOrigin, Post, Update},
+    hold::{EndHold, HoldEnd, PlaceHold},
     limits,
+    reversal::Reverse,
+    transfer::{Party, Receive, Send, Settle},
 };
 
 /// A text of at most `max` bytes: often empty or short, sometimes exactly as long as it may be.
@@ -50,7 +53,7 @@ pub(crate) fn key() -> impl Strategy<Value = (KeyHash, KeyOrigin, Fingerprint)> 
         .prop_map(|(key, origin, fingerprint)| (KeyHash(key), origin, Fingerprint(fingerprint)))
 }
 
-pub(crate) fn action() -> impl Strategy<Value = Action> {
+pub(crate) fn action() -> BoxedStrategy<Action> {
     let metadata = || text(limits::METADATA_BYTES_MAX);
     let limit = 0..=i64::MAX;
     let open = (account_id(), currency(), limit.clone(), metadata()).prop_map(
@@ -71,7 +74,75 @@ pub(crate) fn action() -> impl Strategy<Value = Action> {
             Action::Post(Post { account, kind, amount, currency, reference, metadata })
         },
     );
-    prop_oneof![open, update, post]
+    prop_oneof![open, update, post, of_hold(), reverse(), of_transfer()].boxed()
+}
+
+fn of_hold() -> impl Strategy<Value = Action> {
+    let place = (account_id(), amount(), currency(), 1..=limits::HOLD_SECONDS_MAX).prop_map(
+        |(account, amount, currency, seconds)| {
+            Action::Hold(PlaceHold { account, amount, currency, seconds })
+        },
+    );
+    let how = prop_oneof![
+        option::of(amount()).prop_map(HoldEnd::Capture),
+        Just(HoldEnd::Release),
+        Just(HoldEnd::Expire),
+    ];
+    let end = (account_id(), any::<u128>(), how).prop_map(|(account, bits, how)| {
+        Action::EndHold(EndHold { account, hold: HoldId::from_bits(bits), how })
+    });
+    prop_oneof![place, end]
+}
+
+fn reverse() -> impl Strategy<Value = Action> {
+    (transaction_id(), account_id(), kind(), amount(), currency()).prop_map(
+        |(transaction, account, kind, amount, currency)| {
+            Action::Reverse(Reverse { transaction, account, kind, amount, currency })
+        },
+    )
+}
+
+fn of_transfer() -> impl Strategy<Value = Action> {
+    let send = (party(), party(), amount(), currency()).prop_map(|(from, to, amount, currency)| {
+        Action::Send(Box::new(Send { from, to, amount, currency }))
+    });
+    let receive = (transfer_id(), account_id(), amount(), currency()).prop_map(
+        |(transfer, account, amount, currency)| {
+            Action::Receive(Receive { transfer, account, amount, currency })
+        },
+    );
+    let settle =
+        (transfer_id(), account_id(), delivery()).prop_map(|(transfer, account, delivery)| {
+            Action::Settle(Settle { transfer, account, delivery })
+        });
+    prop_oneof![send, receive, settle]
+}
+
+pub(crate) fn transaction_id() -> impl Strategy<Value = TransactionId> {
+    any::<u128>().prop_map(TransactionId::from_bits)
+}
+
+pub(crate) fn transfer_id() -> impl Strategy<Value = TransferId> {
+    any::<u128>().prop_map(TransferId::from_bits)
+}
+
+pub(crate) fn party() -> impl Strategy<Value = Party> {
+    let name = "[a-z][a-z0-9-]{0,31}".prop_map(String::into_boxed_str);
+    (name, account_id()).prop_map(|(service, account)| Party { service, account })
+}
+
+pub(crate) fn delivery() -> impl Strategy<Value = Delivery> {
+    let codes = select(vec![Code::NoSuchAccount, Code::AccountClosed, Code::BalanceOverflow]);
+    prop_oneof![transaction_id().prop_map(Delivery::Credited), codes.prop_map(Delivery::Refused),]
+}
+
+pub(crate) fn hold_status() -> impl Strategy<Value = HoldStatus> {
+    select(vec![
+        HoldStatus::Active,
+        HoldStatus::Captured,
+        HoldStatus::Released,
+        HoldStatus::Expired,
+    ])
 }
 
 pub(crate) fn state() -> impl Strategy<Value = AccountState> {
@@ -103,7 +174,12 @@ pub(crate) fn refused() -> impl Strategy<Value = Refused> {
         Refusal::AccountClosed,
         Refusal::BalanceOverflow,
         Refusal::KeyReused,
+        Refusal::TransferPending,
+        Refusal::NoSuchHold,
+        Refusal::NoSuchTransfer,
     ]);
+    let not_active = hold_status().prop_map(|status| Refusal::HoldNotActive { status });
+    let reversed = transaction_id().prop_map(|by| Refusal::AlreadyReversed { by });
     let not_empty =
         any::<(i64, i64)>().prop_map(|(posted, held)| Refusal::AccountNotEmpty { posted, held });
     let mismatch = (currency(), currency())
@@ -113,7 +189,10 @@ pub(crate) fn refused() -> impl Strategy<Value = Refused> {
     });
     let batch = (any::<u16>(), select(vec![Code::InsufficientFunds, Code::NoSuchAccount]))
         .prop_map(|(index, code)| Refusal::Batch { index, code });
-    let any = prop_oneof![3 => plain, 1 => not_empty, 1 => mismatch, 1 => funds, 1 => batch];
+    let any = prop_oneof![
+        3 => plain, 1 => not_empty, 1 => mismatch, 1 => funds, 1 => batch, 1 => not_active,
+        1 => reversed,
+    ];
     (any, request_id()).prop_map(|(refusal, request_id)| Refused { refusal, request_id })
 }
 

@@ -275,13 +275,10 @@ fn a_command_bears_key_fingerprint_and_request_id() {
 fn an_account_without_an_id_gets_the_same_one_again() {
     let account = |path, key, body| {
         let opening = Given { key, body, ..given("POST", path, "") };
-        match command_of(&opening).action {
-            Action::Open { account, currency, .. } => {
-                assert_eq!(currency, Currency::parse("EUR").unwrap());
-                account
-            }
-            action @ (Action::Update(_) | Action::Post(_)) => panic!("{action:?}"),
-        }
+        let action = command_of(&opening).action;
+        let Action::Open { account, currency, .. } = action else { panic!("{action:?}") };
+        assert_eq!(currency, Currency::parse("EUR").unwrap());
+        account
     };
     let body = br#"{"currency":"EUR"}"#;
     let id = account("/v1/a/accounts", b"k1", body);
