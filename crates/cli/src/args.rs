@@ -1,6 +1,7 @@
 //! The command line.
 
 pub(crate) mod bench;
+pub(crate) mod key;
 
 pub(crate) use bench::Bench;
 
@@ -47,6 +48,8 @@ pub(crate) enum Command {
     Partitions(Partitions),
     /// Re-derive the books from the journal; says what is wrong and where
     Verify(Verify),
+    /// Make, list and revoke API keys
+    Key(key::Key),
     /// Run a command and report its start, its end and its output as heartbeats
     Beat(Beat),
     /// List incidents, take care of them, keep quiet for a while, test who is told

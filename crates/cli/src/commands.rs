@@ -6,6 +6,7 @@ mod amount;
 mod beat;
 mod bench;
 mod check;
+mod key;
 mod node;
 mod partitions;
 mod progress;
@@ -41,6 +42,7 @@ pub(crate) fn perform(cli: &Cli) -> Outcome {
         Command::Bench(args) => bench::bench(args, &cli.data),
         Command::Partitions(args) => partitions::partitions(args, &cli.data),
         Command::Verify(args) => verify::verify(args, &cli.data),
+        Command::Key(args) => key::key(args, &cli.data),
         Command::Beat(args) => beat::beat(args, &cli.data),
         Command::Alerts(args) => alerts::alerts(args, &cli.data),
     }

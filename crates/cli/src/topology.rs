@@ -52,6 +52,8 @@ pub(crate) struct Topology {
     pub(crate) name: String,
     pub(crate) cluster_key: PathBuf,
     pub(crate) api_key: PathBuf,
+    /// Further API keys, by their hashes; the file need not be there.
+    pub(crate) api_keys: PathBuf,
     /// Set, every trunk is spoken within TLS.
     pub(crate) trunk_tls: Option<trunk::TlsFiles>,
     /// How long an endless stream may live on a trunk connection that was replaced.

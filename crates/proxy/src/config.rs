@@ -3,7 +3,7 @@
 use crate::upstream::config::HttpServiceConfig;
 use balance::Policy;
 use net::node::{Endpoint, NodeConfig};
-use std::{net::SocketAddr, num::NonZeroU32, sync::Arc, time::Duration};
+use std::{path::PathBuf, net::SocketAddr, num::NonZeroU32, sync::Arc, time::Duration};
 
 /// One node of role `balancer`. At least one of `http` and `trunk` is set.
 #[derive(Clone, Debug)]
@@ -77,8 +77,10 @@ pub struct GatewayConfig {
     pub http_services: Vec<HttpServiceConfig>,
     /// Paths outside the account API.
     pub routes: Vec<RouteConfig>,
-    /// The one key that callers present as `Authorization: Bearer …`.
+    /// The first key that callers present as `Authorization: Bearer …`; it may do everything.
     pub api_key: String,
+    /// The file of further keys, which need not be there.
+    pub api_keys: Option<PathBuf>,
     pub workers: usize,
     pub deadline: Duration,
 }

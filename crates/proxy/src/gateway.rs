@@ -14,6 +14,7 @@ mod body;
 mod cursor;
 mod describe;
 mod front;
+mod guests;
 mod headers;
 mod job;
 mod json;
@@ -36,12 +37,12 @@ pub(crate) use self::route::body_bytes_max;
 use self::{
     board::Board,
     front::{Front, HttpFront, TrunkFront},
-    headers::ApiKey,
+    guests::{Guests, Meters},
     post::Post,
     request::Desk,
     service::Service,
 };
-use crate::{config::GatewayConfig, doors::Doors, upstream::HttpServices};
+use crate::{config::GatewayConfig, doors::Doors, keys::Watch, upstream::HttpServices};
 use net::{
     admin::Admin,
     announce, clock,
@@ -81,6 +82,8 @@ pub struct Bound {
     http: Arc<HttpServices>,
     control: Arc<Control<GatewayConfig>>,
     admin: Admin,
+    keys: Watch,
+    meters: Meters,
 }
 
 impl Bound {
@@ -92,6 +95,10 @@ impl Bound {
     /// Binds the addresses of the node.
     pub fn reloading(config: GatewayConfig, reload: Reload<GatewayConfig>) -> io::Result<Bound> {
         clock::now(); // The clock starts with the node.
+        let keys = match &config.api_keys {
+            Some(file) => Watch::start(file.clone())?,
+            None => Watch::fixed(Vec::new()),
+        };
         let listening = Listening::bind_doors(config.http, config.trunk)?;
         let http = Arc::new(HttpServices::new(config.workers));
         let board = Arc::new(Board::new(&config, Arc::clone(&http)));
@@ -99,7 +106,8 @@ impl Bound {
         let (source, controls) = (Arc::clone(&board) as _, Arc::clone(&control) as _);
         let admin = Admin::start(config.node.admin, source, controls)?;
         config.node.watched.set(Arc::clone(&board) as _, Arc::clone(&control) as _);
-        Ok(Bound { config, listening, board, http, control, admin })
+        let meters = Meters::default();
+        Ok(Bound { config, listening, board, http, control, admin, keys, meters })
     }
 
     /// Where it listens for HTTP or the trunk: of use when port 0 was asked for.
@@ -115,11 +123,12 @@ impl Bound {
 
     /// Serves until `shutdown`, then drains.
     pub fn serve(self, shutdown: &Shutdown) -> io::Result<()> {
-        let Bound { config, listening, board, http, control, admin } = self;
+        let Bound { config, listening, board, http, control, admin, keys, meters } = self;
         let node = &config.node;
         let identity = Identity::of(node);
         let served = worker::run(listening, config.workers, shutdown, async |worker| {
-            serve(worker, &config, &identity, &board, &control, &http).await;
+            let guests = Guests::new(&config.api_key, keys.clone(), meters.clone());
+            serve(worker, &config, &identity, &board, &control, &http, guests).await;
             Ok(())
         });
         drop(admin); // It answered until now, so that a drain can be watched.
@@ -135,6 +144,7 @@ async fn serve(
     board: &Board,
     control: &Control<GatewayConfig>,
     http: &Arc<HttpServices>,
+    guests: Guests,
 ) {
     let board = board.worker(worker.index);
     let services = config.services.iter().zip(&board.services);
@@ -144,7 +154,7 @@ async fn serve(
     let front = Rc::new(Front {
         node: Arc::clone(&config.node.name),
         desk: Desk {
-            api_key: RefCell::new(ApiKey::new(&config.api_key)),
+            guests: RefCell::new(guests),
             services: services.clone(),
         },
         routes: RefCell::default(),
@@ -153,6 +163,7 @@ async fn serve(
         load: Rc::default(),
     });
     front.set_routes(http, config, worker.index);
+    drop(spawn_local(guests::keep_fresh(Rc::downgrade(&front))));
     let load = Rc::clone(&front.load);
     let (clients, relays) = (HttpFront(Rc::clone(&front)), Rc::new(TrunkFront(Rc::clone(&front))));
     let doors = Doors::new(&config.node, identity, clients, relays, Rc::new(move || load.report()));

@@ -7,6 +7,7 @@ mod doors;
 mod gate;
 pub mod gateway;
 mod held;
+pub mod keys;
 pub mod problem;
 mod quiet;
 pub mod upstream;

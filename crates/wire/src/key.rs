@@ -9,7 +9,12 @@ pub struct Caller(pub u64);
 impl Caller {
     /// The caller who presents this API key.
     pub fn from_api_key(key: &str) -> Caller {
-        Caller(u64::from_le_bytes(first(blake3::hash(key.as_bytes()))))
+        Caller::of_hash(blake3::hash(key.as_bytes()).as_bytes())
+    }
+
+    /// The caller who presents the API key of this BLAKE3 hash.
+    pub fn of_hash(hash: &[u8; 32]) -> Caller {
+        Caller(u64::from_le_bytes(*hash.first_chunk().expect("a hash has 32 bytes")))
     }
 }
 

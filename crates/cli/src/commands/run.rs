@@ -269,6 +269,7 @@ fn gateway(tree: &Topology, node: NodeConfig, door: &Door) -> Result<GatewayConf
         http_services: http_services(tree)?,
         routes: tree.routes.iter().map(route).collect(),
         api_key: read_key(&tree.api_key)?,
+        api_keys: Some(tree.api_keys.clone()),
         workers: workers(door),
         deadline: door.deadline,
     })

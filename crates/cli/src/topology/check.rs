@@ -63,6 +63,7 @@ pub(super) fn check(
         name: file.name.value_or(String::new()),
         cluster_key: beside(&file.cluster_key, "cluster.key"),
         api_key: beside(&file.api_key, "admin.key"),
+        api_keys: beside(&file.api_keys, "keys.json"),
         trunk_tls,
         stream_age: file.stream_age.value_or(STREAM_AGE_MAX),
         ping_key: beside(&file.ping_key, "ping.key"),

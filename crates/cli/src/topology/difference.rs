@@ -65,6 +65,7 @@ impl Difference {
             name,
             cluster_key,
             api_key,
+            api_keys,
             ping_key,
             trunk_tls,
             stream_age,
@@ -91,6 +92,7 @@ impl Difference {
         }
         if node.role.is_gateway() {
             self.change("api_key", old.api_key.display(), api_key.display());
+            self.restart("api_keys", old.api_keys.display(), api_keys.display());
             let paths = |routes: &[super::Route]| -> Vec<String> {
                 routes.iter().map(|it| format!("{} to {}", it.path, it.service)).collect()
             };

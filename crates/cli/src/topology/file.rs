@@ -25,13 +25,14 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use toml::de::DeTable;
 use wire::limits;
 
-const FILE_KEYS: [&str; 10 + alerting::KEYS.len()] = [
+const FILE_KEYS: [&str; 11 + alerting::KEYS.len()] = [
     "name",
     "services",
     "routes",
     "nodes",
     "cluster_key",
     "api_key",
+    "api_keys",
     "ping_key",
     "trunk_tls",
     "stream_age",
@@ -85,6 +86,7 @@ pub(super) struct TopologyFile {
     pub(super) name: Field<String>,
     pub(super) cluster_key: Field<PathBuf>,
     pub(super) api_key: Field<PathBuf>,
+    pub(super) api_keys: Field<PathBuf>,
     pub(super) trunk_tls: Option<TrunkTlsFile>,
     pub(super) stream_age: Field<Duration>,
     pub(super) ping_key: Field<PathBuf>,
@@ -162,6 +164,7 @@ pub(super) fn read<'a>(walk: &mut Walk<'a>, table: &'a DeTable<'a>) -> TopologyF
         name: root.string(walk, "name", name::parse),
         cluster_key: root.string(walk, "cluster_key", path::parse_file),
         api_key: root.string(walk, "api_key", path::parse_file),
+        api_keys: root.string(walk, "api_keys", path::parse_file),
         trunk_tls: root.table(walk, "trunk_tls", &TRUNK_TLS_KEYS).map(|table| TrunkTlsFile {
             line: table.line,
             ca: table.string(walk, "ca", path::parse_file),

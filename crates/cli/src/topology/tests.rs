@@ -30,7 +30,7 @@ fn everything_wrong_is_told_at_once() {
     check(
         include_str!("tests/broken.toml"),
         "\
-1: colour is no key of this table: want one of name, services, routes, nodes, cluster_key, api_key, ping_key, trunk_tls, stream_age, checks, rules, subscriptions, windows
+1: colour is no key of this table: want one of name, services, routes, nodes, cluster_key, api_key, api_keys, ping_key, trunk_tls, stream_age, checks, rules, subscriptions, windows
 1: name is missing: want a name for the tree, as in name = \"shop\"
 3: services.a.partitions = 5000: want a whole number from 1 to 4096
 4: services.a.engine = \"mysql://x\": want \"sqlite:FOLDER\" or \"postgres://…\"

@@ -17,6 +17,7 @@ mod faults;
 mod harness;
 mod history;
 mod http;
+mod keys;
 mod kills;
 mod load;
 mod metrics;

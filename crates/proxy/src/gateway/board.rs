@@ -282,6 +282,7 @@ pub(super) mod tests {
             http_services: Vec::new(),
             routes: Vec::new(),
             api_key: "secret".to_owned(),
+            api_keys: None,
             workers: 2,
             deadline: Duration::from_secs(5),
         }

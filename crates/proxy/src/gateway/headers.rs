@@ -1,44 +1,8 @@
-//! What a request's headers decide before its body is read: who asks, in which form the answer may
-//! come, in which form the body came, and the idempotency key.
+//! What a request's headers decide before its body is read: in which form the answer may come, in
+//! which form the body came, and the idempotency key.
 
 use super::mistake::{Mistake, clip};
-use wire::{Caller, Code, Timestamp, command::KeyOrigin, frame::Headers, limits};
-
-/// The one key that callers present, as its hash.
-#[derive(Clone, Debug)]
-pub(super) struct ApiKey {
-    hash: blake3::Hash,
-    caller: Caller,
-}
-
-impl ApiKey {
-    /// The key of this text.
-    pub(super) fn new(key: &str) -> ApiKey {
-        ApiKey { hash: blake3::hash(key.as_bytes()), caller: Caller::from_api_key(key) }
-    }
-
-    /// Who sent these headers: exactly one `Authorization: Bearer …` with the right key.
-    pub(super) fn authenticate(&self, headers: Headers<'_>) -> Result<Caller, Mistake> {
-        let mut given = headers.iter().filter(|(name, _)| *name == b"authorization");
-        let detail = match (given.next(), given.next()) {
-            (None, _) => "no API key; send Authorization: Bearer and the key",
-            (Some(_), Some(_)) => "more than one Authorization header",
-            (Some((_, value)), None) => match bearer(value) {
-                None => "Authorization is not of the form Bearer and a key",
-                // Hashes are compared in constant time, and tell nothing of where a guess is wrong.
-                Some(key) if blake3::hash(key) == self.hash => return Ok(self.caller),
-                Some(_) => "the API key is not known",
-            },
-        };
-        Err(Mistake::new(Code::Unauthenticated, detail))
-    }
-}
-
-fn bearer(value: &[u8]) -> Option<&[u8]> {
-    let (scheme, key) = value.split_at_checked("Bearer ".len())?;
-    let key = key.trim_ascii();
-    (scheme.eq_ignore_ascii_case(b"bearer ") && !key.is_empty()).then_some(key)
-}
+use wire::{Code, Timestamp, command::KeyOrigin, frame::Headers, limits};
 
 /// Refuses a request whose `Accept` leaves no room for JSON.
 pub(super) fn check_accept(headers: Headers<'_>) -> Result<(), Mistake> {
@@ -141,34 +105,6 @@ mod tests {
             list.push(name, value.as_bytes()).unwrap();
         }
         list
-    }
-
-    #[track_caller]
-    fn authenticated(values: &[&str], expected: Result<(), &str>) {
-        let headers: Vec<_> = values.iter().map(|value| ("authorization", *value)).collect();
-        let got = ApiKey::new("secret").authenticate(list(&headers).as_ref());
-        match (got, expected) {
-            (Ok(caller), Ok(())) => assert_eq!(caller, Caller::from_api_key("secret")),
-            (Err(mistake), Err(detail)) => {
-                assert_eq!((mistake.code, &*mistake.detail), (Code::Unauthenticated, detail));
-            }
-            (got, _) => panic!("{values:?}: {got:?}"),
-        }
-    }
-
-    #[test]
-    fn only_the_right_key_gets_in() {
-        authenticated(&["Bearer secret"], Ok(()));
-        authenticated(&["bearer  secret "], Ok(()));
-        authenticated(&[], Err("no API key; send Authorization: Bearer and the key"));
-        for wrong in ["Bearer wrong", "Bearer secret2", "Bearer Secret", "Bearer secre"] {
-            authenticated(&[wrong], Err("the API key is not known"));
-        }
-        for other in ["", "Bearer", "Bearer ", "Basic c2VjcmV0", "secret", "Bearersecret"] {
-            authenticated(&[other], Err("Authorization is not of the form Bearer and a key"));
-        }
-        let twice = ["Bearer secret", "Bearer secret"];
-        authenticated(&twice, Err("more than one Authorization header"));
     }
 
     #[test]

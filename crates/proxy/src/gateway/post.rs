@@ -1,9 +1,6 @@
 //! Where a worker of the gateway gets its orders.
 
-use super::{
-    front::{Front, HttpFront},
-    headers::ApiKey,
-};
+use super::front::{Front, HttpFront};
 use crate::{config::GatewayConfig, doors::Doors, upstream::HttpServices};
 use net::control::{self, EndpointView, Order, View};
 use std::{rc::Rc, sync::Arc};
@@ -24,7 +21,7 @@ impl Post {
     fn take(&self, config: &GatewayConfig) {
         self.doors.set_drain_max(config.node.drain_max);
         self.front.deadline.set(config.deadline);
-        self.front.desk.api_key.replace(ApiKey::new(&config.api_key));
+        self.front.desk.guests.borrow_mut().set_first(&config.api_key);
         self.front.set_routes(&self.http, config, self.worker);
         for service in &self.front.desk.services {
             if let Some(config) = config.services.iter().find(|it| *it.name == *service.name) {

@@ -4,7 +4,8 @@ use super::{
     answer::Answer,
     ask::Ask,
     batch, body, cursor, describe,
-    headers::{self, ApiKey},
+    guests::Guests,
+    headers,
     job::{Job, Question},
     mistake::{Mistake, clip},
     params::{Allowed, Params},
@@ -50,8 +51,8 @@ pub(super) enum Step {
 
 /// What a request is checked against.
 pub(super) struct Desk {
-    /// Another one after a reload.
-    pub(super) api_key: RefCell<ApiKey>,
+    /// Others after a reload, and when somebody made or revoked a key.
+    pub(super) guests: RefCell<Guests>,
     pub(super) services: Vec<Rc<Service>>,
 }
 
@@ -75,12 +76,19 @@ impl Desk {
         if let Some(page) = describe::answer(request.method, path) {
             return page.map(Step::Answer);
         }
-        let caller = self.api_key.borrow().authenticate(request.headers)?;
+        let guests = self.guests.borrow();
+        let guest = guests.admit(request.headers)?;
         let route = Route::of(path).ok_or_else(|| {
             Mistake::new(Code::NoSuchRoute, format!("there is nothing at {:?}", clip(path)))
         })?;
+        guest.enter(route.service)?;
         let service = self.service(route.service)?;
         let asked = route.asked(request.method)?;
+        let caller = guest.caller;
+        match &asked {
+            Asked::Change(_) | Asked::Batch => guest.may_change()?,
+            Asked::Read(_) => (),
+        }
         headers::check_accept(request.headers)?;
         let deadline = service::before_deadline(clock::now(), request.left);
         let params = Params::read(query, allowed_in(&asked))?;

@@ -137,12 +137,16 @@ fn refused(call: Call) -> Option<Reply> {
     Some(Reply::Outcome(Outcome::Refused(refused)))
 }
 
+fn guests(key: &str) -> RefCell<Guests> {
+    RefCell::new(Guests::new(key, Watch::fixed(Vec::new()), Meters::default()))
+}
+
 fn gateway(nodes: &[&Rc<Node>], deadline: Duration) -> Rc<Front> {
     let nodes = nodes.iter().map(|node| node.endpoint()).collect();
     let config = ServiceConfig { name: "a".to_owned(), partitions: PARTITIONS, nodes };
     let identity = identity("gateway-1");
     let service = Rc::new(Service::open(&config, &identity, Arc::default()));
-    let desk = Desk { api_key: RefCell::new(ApiKey::new("secret")), services: vec![service] };
+    let desk = Desk { guests: guests("secret"), services: vec![service] };
     let (deadline, board, load) = (Cell::new(deadline), Arc::default(), Rc::default());
     let routes = RefCell::default();
     Rc::new(Front { node: "gateway-1".into(), desk, routes, deadline, board, load })

@@ -183,6 +183,7 @@ impl Gateway {
             http_services: Vec::new(),
             routes: Vec::new(),
             api_key: "secret".to_owned(),
+            api_keys: None,
             workers: 1,
             deadline: PATIENCE,
         });

@@ -39,6 +39,7 @@ impl Tree {
             http_services: vec![rates(&[service])],
             routes: vec![RouteConfig { path: "/rates/*".to_owned(), service: "rates".to_owned() }],
             api_key: "secret".to_owned(),
+            api_keys: None,
             workers: 1,
             deadline,
         });

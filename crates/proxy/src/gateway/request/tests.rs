@@ -1,6 +1,7 @@
 //! Every way in which a request can be wrong before the ledger is asked, and what a right one asks.
 
 use super::*;
+use crate::{gateway::guests::Meters, keys::{self, Key, Watch}};
 use net::{node::ClusterKey, trunk::Identity};
 use std::sync::Arc;
 use wire::{
@@ -19,9 +20,26 @@ fn desk() -> Desk {
         Rc::new(Service::open(&config, &identity, Arc::default()))
     };
     Desk {
-        api_key: RefCell::new(ApiKey::new(KEY)),
+        guests: RefCell::new(Guests::new(KEY, keys(), Meters::default())),
         services: vec![service("a", 16), service("b", 4)],
     }
+}
+
+/// `reader` reads everywhere, `of-b` is for service `b` alone.
+fn keys() -> Watch {
+    let key = |text: &str, read_only: bool, services: Option<Vec<String>>| Key {
+        name: text.to_owned(),
+        hash: keys::hash(text.as_bytes()),
+        created: Timestamp(0),
+        services,
+        read_only,
+        expires: None,
+        rate: None,
+    };
+    Watch::fixed(vec![
+        key("reader", true, None),
+        key("of-b", false, Some(vec!["b".to_owned()])),
+    ])
 }
 
 #[derive(Clone)]
@@ -189,6 +207,27 @@ fn wrong_bodies() {
         let labelled = given("POST", path, DEBIT).with("content-type", media_type);
         check(labelled, "415 unsupported_media_type -");
     }
+}
+
+#[test]
+fn keys_go_as_far_as_they_are_for() {
+    let debit = given("POST", "/v1/a/accounts/x/debit", DEBIT);
+    let reader = |it: Given<'static>| it.with("authorization", "Bearer reader");
+    check(reader(debit.clone()), "403 forbidden -");
+    check(reader(given("POST", "/v1/a/batch", "{}")), "403 forbidden -");
+    drop(reader(given("GET", "/v1/a/accounts/x", "")).job());
+    let of_b = |it: Given<'static>| it.with("authorization", "Bearer of-b");
+    check(of_b(debit), "403 forbidden -");
+    // It does not learn which other services there are.
+    check(of_b(given("GET", "/v1/c/accounts/x", "")), "403 forbidden -");
+    let command = command_of_b(&of_b(given("POST", "/v1/b/accounts/x/debit", DEBIT)));
+    let x = AccountId::parse("x").unwrap();
+    assert_eq!(command.key, KeyHash::new(Caller::from_api_key("of-b"), &x, b"k1"));
+}
+
+fn command_of_b(given: &Given<'_>) -> Command {
+    let Call::Execute(command) = Call::decode(given.job().ask.body()).unwrap() else { panic!() };
+    command
 }
 
 #[test]
