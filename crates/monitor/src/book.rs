@@ -3,6 +3,7 @@
 use crate::core::{
     check::{CheckId, Terms},
     contract::{Contract, Pace},
+    rollup::Tally,
     schedule::Schedule,
 };
 use jiff::tz::TimeZone;
@@ -134,6 +135,31 @@ pub struct Check {
     pub said: Option<net::agent::beat::Beat>,
     /// Beats that may come now: a bucket of tokens and when it was filled last.
     pub tokens: (u32, Timestamp),
+    /// The beats of the minute that is under way.
+    pub tally: Tally,
+}
+
+/// A minute of a check that has ended: its beats, and all beats up to its end.
+#[derive(Clone, Debug)]
+pub struct Ended {
+    pub check: CheckId,
+    pub tally: Tally,
+    pub total: u64,
+}
+
+impl Check {
+    /// Counts a beat. What was counted of an earlier minute comes back.
+    pub fn count(&mut self, at: Timestamp) -> Option<Ended> {
+        let (check, total) = (self.id, self.beats);
+        self.beats += 1;
+        self.tally.beat(at).map(|tally| Ended { check, tally, total })
+    }
+
+    /// What was counted of a minute before this one, if anything was.
+    pub fn end_minute(&mut self, minute: Timestamp) -> Option<Ended> {
+        let (check, total) = (self.id, self.beats);
+        self.tally.end(minute).map(|tally| Ended { check, tally, total })
+    }
 }
 
 /// All checks, by number, by id and by slug.
@@ -205,6 +231,7 @@ impl Book {
             last_duration: None,
             said: None,
             tokens,
+            tally: Tally::default(),
         });
         self.checks.get(&id)
     }
@@ -231,6 +258,11 @@ impl Book {
 
     pub fn node(&self, name: &str) -> Option<CheckId> {
         self.nodes.get(name).copied()
+    }
+
+    /// The same, to be changed.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Check> {
+        self.checks.values_mut()
     }
 
     /// By its number in the order of creation.

@@ -2,10 +2,12 @@
 
 use crate::{
     channel::{Target, Url},
-    core::{audience::Subscription, rule::Rule, window::Window},
+    core::{audience::Subscription, check::Now, rollup::Grain, rule::Rule, window::Window},
+    store::Site,
 };
 use net::{node::NodeConfig, tls::ClientTls};
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{net::SocketAddr, time::Duration};
+use wire::Timestamp;
 
 /// One node of role `monitor`.
 #[derive(Clone, Debug)]
@@ -14,7 +16,9 @@ pub struct MonitorConfig {
     /// Where its pages are and where beats come in.
     pub http: SocketAddr,
     /// Where it keeps what it knows.
-    pub folder: PathBuf,
+    pub store: Site,
+    /// And for how long.
+    pub retention: Retention,
     /// Name of the tree.
     pub tree: String,
     /// How often nodes beat, and how long after that they are given up.
@@ -49,6 +53,58 @@ pub struct MonitorConfig {
     pub ping_key: String,
     /// The whole tree is just being started: what the nodes said last is of another time.
     pub is_fresh: bool,
+}
+
+/// How long what is kept of the past is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retention {
+    /// The beats of jobs with their bodies; the last hundred of a job at most.
+    pub beats: Duration,
+    /// Roll-ups.
+    pub minutes: Duration,
+    pub hours: Duration,
+    pub days: Duration,
+    /// Changes of state, incidents and letters.
+    pub changes: Duration,
+}
+
+/// A day.
+const DAY: Duration = Duration::from_secs(86_400);
+
+impl Retention {
+    /// Where nobody says otherwise.
+    pub const USUAL: Retention = Retention {
+        beats: DAY.saturating_mul(7),
+        minutes: DAY,
+        hours: DAY.saturating_mul(35),
+        days: DAY.saturating_mul(1_100),
+        changes: DAY.saturating_mul(400),
+    };
+    /// What was of a bucket that is not over yet is always there to make it of.
+    pub const MINUTES_MIN: Duration = Duration::from_secs(2 * 3_600);
+    /// The same of hours and days, and of the changes that all of them are made of.
+    pub const HOURS_MIN: Duration = DAY.saturating_mul(2);
+    /// Nothing is kept for longer.
+    pub const MAX: Duration = DAY.saturating_mul(3_660);
+
+    /// From when on roll-ups of a grain are kept: whole buckets of the next coarser one.
+    pub fn from(&self, now: Now, grain: Grain) -> Timestamp {
+        match grain {
+            Grain::Minute => Grain::Hour.floor(now.wall_before(self.minutes)),
+            Grain::Hour => Grain::Day.floor(now.wall_before(self.hours)),
+            Grain::Day => Grain::Day.floor(now.wall_before(self.days)),
+        }
+    }
+
+    /// From when on changes are kept.
+    pub fn changes_from(&self, now: Now) -> Timestamp {
+        Grain::Day.floor(now.wall_before(self.changes))
+    }
+
+    /// From when on beats are kept.
+    pub fn beats_from(&self, now: Now) -> Timestamp {
+        now.wall_before(self.beats)
+    }
 }
 
 /// A node of the tree, as the monitor sees it.

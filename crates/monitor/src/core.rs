@@ -15,6 +15,7 @@ pub mod incident;
 pub mod notice;
 pub mod outbox;
 pub mod reading;
+pub mod rollup;
 pub mod rule;
 pub mod schedule;
 pub mod severity;

@@ -11,7 +11,12 @@ mod ping;
 mod public;
 mod view;
 
-use crate::node::{Heard, Node};
+pub(crate) use page::Past;
+
+use crate::{
+    node::{Heard, Node},
+    store::StoreError,
+};
 use bytes::Bytes;
 use http::{HeaderMap, Method, Response, header, request::Parts};
 use input::Query;
@@ -56,25 +61,30 @@ impl Front {
         let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
         let node = &self.0;
         match segments[..] {
-            [] => page::dashboard(node, asked),
+            [] => page::dashboard(node, asked).await,
             ["page.js"] => page::script(asked),
             ["beats"] if path == BEATS_PATH => self.beats(asked).await,
             ["ping", ref rest @ ..] => ping::ping(node, asked, &query, rest).await,
-            ["v1", ref rest @ ..] => api::answer(node, asked, &query, rest),
+            ["v1", ref rest @ ..] => api::answer(node, asked, &query, rest).await,
             ["badge", name] => public::badge(node, name),
             ["openapi.json"] => openapi::description(),
-            ["status.json"] => public::status(node),
+            ["status.json"] => public::status(node).await,
             ["api", "push", token] => others::kuma(node, asked, &query, token).await,
             ["api", "v1", "endpoints", key, "external"] => {
                 others::gatus(node, asked, &query, key).await
             }
-            ["api", "v2", "alerts"] => alertmanager::alerts(node, asked, &query).await,
+            ["api", "v2", "alerts"] => alertmanager::alerts(node, asked, &query, None).await,
+            [key, "api", "v2", "alerts"] => {
+                alertmanager::alerts(node, asked, &query, Some(key)).await
+            }
             // Healthchecks' addresses end with a slash, Alertmanager's do not.
             ["api", "v2", "status"] if !path.ends_with('/') => alertmanager::status(node),
             ["api", "v2", "receivers"] => json_answer(200, &json!([{"name": "tollgate"}])),
             ["api", "v2", "silences"] => alertmanager::silences(node, asked, &query),
             ["api", "v2", "silence", id] => alertmanager::silence(node, asked, id),
-            ["api", "v1" | "v2" | "v3", ref rest @ ..] => manage::answer(node, asked, &query, rest),
+            ["api", "v1" | "v2" | "v3", ref rest @ ..] => {
+                manage::answer(node, asked, &query, rest).await
+            }
             ["p", key, monitor] => others::cronitor(node, asked, &query, key, monitor, None).await,
             ["p", key, monitor, state] => {
                 others::cronitor(node, asked, &query, key, monitor, Some(state)).await
@@ -138,7 +148,7 @@ fn error(status: u16, words: &str) -> Answer {
 }
 
 /// The history could not be read.
-fn unreadable(err: &rusqlite::Error) -> Answer {
+fn unreadable(err: &StoreError) -> Answer {
     tracing::error!(%err, "cannot read what was kept");
     error(503, "what was kept cannot be read")
 }

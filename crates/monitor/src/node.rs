@@ -7,6 +7,7 @@ mod hear;
 mod judge;
 mod open;
 mod peers;
+mod roll;
 mod status;
 mod tell;
 
@@ -32,8 +33,8 @@ use crate::{
         standby::Standby,
         window::Window,
     },
-    http::Front,
-    store::{History, Row, Store},
+    http::{Front, Past},
+    store::{Archive, Row, Store},
 };
 use net::{
     admin::Admin,
@@ -58,9 +59,6 @@ use tokio::{sync::oneshot, task::spawn_local, time::MissedTickBehavior};
 const ALIVE_EVERY: Duration = Duration::from_secs(1);
 /// How often what rules have summed up is stored, beside every change of a verdict.
 const KEEP_TRACKERS_EVERY: Duration = Duration::from_secs(600);
-/// How often what is too old is thrown away, and how old that is.
-const PRUNE_EVERY: Duration = Duration::from_secs(3_600);
-const KEEP: Duration = Duration::from_secs(400 * 86_400);
 
 /// One channel and what waits in it.
 pub(crate) struct Channel {
@@ -88,14 +86,16 @@ pub(crate) struct Node {
     beaten_at: Cell<Option<Moment>>,
     /// Incidents of which the fallback channel was told.
     fell_back: RefCell<BTreeSet<IncidentId>>,
-    pub(crate) history: History,
+    pub(crate) history: Archive,
+    progress: roll::Progress,
+    /// What was last shown of the past.
+    pub(crate) past: RefCell<Rc<Past>>,
     pub(crate) status: Arc<Status>,
     /// When this process opened its books.
     pub(crate) began: Now,
     store: Store,
     next_letter: Cell<u64>,
     alive_at: Cell<Now>,
-    pruned_at: Cell<Now>,
     trackers_kept_at: Cell<Now>,
 }
 
@@ -136,13 +136,15 @@ pub fn run(
 }
 
 async fn serve(node: &Rc<Node>, mut worker: Worker) {
-    let ticking = spawn_local(Rc::clone(node).tick());
+    let (ticking, rolling) =
+        (spawn_local(Rc::clone(node).tick()), spawn_local(Rc::clone(node).roll()));
     let edge = Edge::new(Front(Rc::clone(node)));
     while let Some(accepted) = worker.accept().await {
         edge.serve(accepted.stream, accepted.peer, accepted.permit);
     }
     edge.drain(node.config().node.drain_max).await;
     ticking.abort();
+    rolling.abort();
 }
 
 /// Applies orders to the monitor's one worker.
@@ -194,10 +196,6 @@ impl Node {
             self.alive_at.set(now);
             rows.push(Row::Alive(now.wall));
         }
-        if PRUNE_EVERY <= now.moment.since(self.pruned_at.get().moment) {
-            self.pruned_at.set(now);
-            rows.push(Row::Prune(now.wall_before(KEEP)));
-        }
         if KEEP_TRACKERS_EVERY <= now.moment.since(self.trackers_kept_at.get().moment) {
             self.trackers_kept_at.set(now);
             self.referee.borrow_mut().touch();
@@ -228,6 +226,7 @@ impl Node {
                 }
                 Noticed::Blind { from, to } => {
                     tracing::warn!(%from, %to, "nothing was heard: this monitor stood still");
+                    self.mix_until(to);
                     rows.push(Row::Blind(from, to));
                 }
             }
@@ -251,9 +250,11 @@ impl Node {
                 Filed::Notice(notice) => self.spread(*notice, rows),
                 Filed::Maintenance { check, window, span } => {
                     tracing::info!(check = %self.name(check), %window, "in maintenance");
+                    self.mix_until(span.1);
                     rows.push(Row::Maintenance(check, window, span));
                 }
                 Filed::MaintenanceEnded { check, at } => {
+                    self.mix_until(at);
                     rows.push(Row::MaintenanceEnded(check, at));
                 }
             }

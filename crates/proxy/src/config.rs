@@ -3,7 +3,7 @@
 use crate::upstream::config::HttpServiceConfig;
 use balance::Policy;
 use net::node::{Endpoint, NodeConfig};
-use std::{path::PathBuf, net::SocketAddr, num::NonZeroU32, sync::Arc, time::Duration};
+use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf, sync::Arc, time::Duration};
 
 /// One node of role `balancer`. At least one of `http` and `trunk` is set.
 #[derive(Clone, Debug)]

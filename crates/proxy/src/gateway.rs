@@ -153,10 +153,7 @@ async fn serve(
         .collect();
     let front = Rc::new(Front {
         node: Arc::clone(&config.node.name),
-        desk: Desk {
-            guests: RefCell::new(guests),
-            services: services.clone(),
-        },
+        desk: Desk { guests: RefCell::new(guests), services: services.clone() },
         routes: RefCell::default(),
         deadline: Cell::new(config.deadline),
         board,

@@ -73,7 +73,7 @@ pub(super) fn run(args: &args::Run, data: &Path) -> Outcome {
             account::run(config, shutdown, source.reload(hangups, Config::account))
         }
         Config::Monitor(config) => {
-            let config = MonitorConfig { is_fresh: args.fresh, ..config };
+            let config = MonitorConfig { is_fresh: args.fresh, ..*config };
             monitor::run(config, shutdown, source.reload(hangups, Config::monitor))
         }
     };
@@ -93,7 +93,7 @@ pub(super) fn unknown_node(name: &str, tree: &Topology) -> CliError {
 
 /// The configuration of a node's role.
 enum Config {
-    Monitor(MonitorConfig),
+    Monitor(Box<MonitorConfig>),
     Balancer(BalancerConfig),
     /// A balancer before an HTTP service.
     Http(HttpBalancerConfig),
@@ -129,7 +129,7 @@ impl Config {
             Role::Account { service, trunk } => {
                 Ok(Config::Account(account_node(tree, base, service, *trunk)?))
             }
-            Role::Monitor(role) => Ok(Config::Monitor(watch::monitor(tree, base, role)?)),
+            Role::Monitor(role) => Ok(Config::Monitor(Box::new(watch::monitor(tree, base, role)?))),
         }
     }
 
@@ -180,7 +180,7 @@ impl Config {
 
     fn monitor(self) -> Option<MonitorConfig> {
         match self {
-            Config::Monitor(config) => Some(config),
+            Config::Monitor(config) => Some(*config),
             Config::Balancer(_) | Config::Http(_) | Config::Gateway(_) | Config::Account(_) => None,
         }
     }

@@ -105,10 +105,11 @@ impl Difference {
         fn shown<T: Debug>(all: &[T]) -> Vec<String> {
             all.iter().map(|it| format!("{it:?}")).collect()
         }
-        let Alerting { rules, subscriptions, windows, channels: _ } = is;
+        let Alerting { rules, subscriptions, windows, retention, channels: _ } = is;
         self.list("rules", &shown(&was.rules), &shown(rules));
         self.list("subscriptions", &shown(&was.subscriptions), &shown(subscriptions));
         self.list("windows", &shown(&was.windows), &shown(windows));
+        self.change("retention", format!("{:?}", was.retention), format!("{retention:?}"));
     }
 
     fn node(&mut self, was: &Node, is: &Node) {

@@ -14,6 +14,7 @@ pub(crate) mod name;
 pub(crate) mod notify;
 pub(crate) mod path;
 pub(crate) mod policy;
+pub(crate) mod retention;
 pub(crate) mod role;
 pub(crate) mod rule;
 pub(crate) mod subscription;

@@ -40,6 +40,7 @@ const FILE_KEYS: [&str; 11 + alerting::KEYS.len()] = [
     alerting::KEYS[0],
     alerting::KEYS[1],
     alerting::KEYS[2],
+    alerting::KEYS[3],
 ];
 const TRUNK_TLS_KEYS: [&str; 3] = ["ca", "cert", "key"];
 const SERVICE_KEYS: [&str; 9] =

@@ -1,6 +1,7 @@
 //! The topology file at its boundary: a text in, complaints or a drawn tree out.
 
 use super::*;
+use monitor::config::Retention;
 
 const SHOP: &str = include_str!("tests/shop.toml");
 
@@ -30,7 +31,7 @@ fn everything_wrong_is_told_at_once() {
     check(
         include_str!("tests/broken.toml"),
         "\
-1: colour is no key of this table: want one of name, services, routes, nodes, cluster_key, api_key, api_keys, ping_key, trunk_tls, stream_age, checks, rules, subscriptions, windows
+1: colour is no key of this table: want one of name, services, routes, nodes, cluster_key, api_key, api_keys, ping_key, trunk_tls, stream_age, checks, rules, subscriptions, windows, retention
 1: name is missing: want a name for the tree, as in name = \"shop\"
 3: services.a.partitions = 5000: want a whole number from 1 to 4096
 4: services.a.engine = \"mysql://x\": want \"sqlite:FOLDER\" or \"postgres://…\"
@@ -522,6 +523,33 @@ fn subscriptions_and_windows_are_read_and_taken_while_it_runs() {
             "subscriptions[1].tz = \"Mars/Olympus\": want a time zone instead of \"Mars/Olympus\"",
             "windows[1] is no window: want a moment at which it begins, or a schedule",
             "windows[2].for is missing: want how long, as in \"2h\"",
+        ]
+    );
+}
+
+#[test]
+fn how_long_is_remembered_is_read_and_taken_while_it_runs() {
+    let old = Topology::parse(SHOP, Path::new("/etc")).unwrap();
+    assert_eq!(old.alerting.retention, Retention::USUAL);
+    let text = with_tables("[retention]\nminutes = \"6h\"\nchanges = \"90d\"\n");
+    let new = Topology::parse(&text, Path::new("/etc")).unwrap();
+    let it = new.alerting.retention;
+    assert_eq!(
+        (it.minutes, it.changes),
+        (Duration::from_secs(21_600), Duration::from_secs(7_776_000))
+    );
+    assert_eq!(it.hours, Retention::USUAL.hours);
+    let of_monitor = difference(&old, &new, "monitor");
+    assert_eq!((of_monitor.changes.len(), of_monitor.restarts.len()), (1, 0), "{of_monitor:?}");
+    let wrong = with_tables("[retention]\nminutes = \"1h\"\ndays = \"9999d\"\nweeks = \"1d\"\n");
+    let complaints = Topology::parse(&wrong, Path::new("/etc")).unwrap_err();
+    let said: Vec<String> = complaints.iter().map(|it| format!("{} {}", it.key, it.text)).collect();
+    assert_eq!(
+        said,
+        [
+            "retention.minutes = \"1h\": want 2h to 3660d",
+            "retention.days = \"9999d\": want 48h to 3660d",
+            "retention.weeks is no key of this table: want one of beats, minutes, hours, days, changes",
         ]
     );
 }

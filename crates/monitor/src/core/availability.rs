@@ -49,9 +49,55 @@ pub struct Report {
     /// Stretches of down time that began in the window or before it.
     pub outages: u32,
     pub outage_longest: Duration,
+    /// The outage that the window begins with, and the one that it ends with: zero without one.
+    pub head: Duration,
+    pub tail: Duration,
 }
 
 impl Report {
+    /// A window that was all alike.
+    pub fn all(mark: Mark, length: Duration) -> Report {
+        let mut out = Report::default();
+        match mark {
+            Mark::Up => out.up = length,
+            Mark::Unknown => out.unknown = length,
+            Mark::Away => out.away = length,
+            Mark::Maintenance => out.maintenance = length,
+            Mark::Down => {
+                (out.down, out.outages) = (length, 1);
+                (out.outage_longest, out.head, out.tail) = (length, length, length);
+            }
+        }
+        out
+    }
+
+    /// The whole window.
+    pub fn length(&self) -> Duration {
+        self.up + self.down + self.unknown + self.away + self.maintenance
+    }
+
+    /// This window and the one right after it as one; an outage that spans both is one outage.
+    #[must_use]
+    pub fn then(&self, next: &Report) -> Report {
+        let spanning = if self.tail.is_zero() || next.head.is_zero() {
+            Duration::ZERO
+        } else {
+            self.tail + next.head
+        };
+        let is_all_down = |it: &Report, edge: Duration| edge == it.length();
+        Report {
+            up: self.up + next.up,
+            down: self.down + next.down,
+            unknown: self.unknown + next.unknown,
+            away: self.away + next.away,
+            maintenance: self.maintenance + next.maintenance,
+            outages: self.outages + next.outages - u32::from(!spanning.is_zero()),
+            outage_longest: self.outage_longest.max(next.outage_longest).max(spanning),
+            head: if is_all_down(self, self.head) { self.head + next.head } else { self.head },
+            tail: if is_all_down(next, next.tail) { self.tail + next.tail } else { next.tail },
+        }
+    }
+
     /// Share of up in millionths; `None` when neither up nor down was seen.
     pub fn available_ppm(&self) -> Option<u64> {
         let seen = (self.up + self.down).as_micros();
@@ -80,14 +126,15 @@ impl Report {
 }
 
 /// Adds a window up. `turns` are in order of time; what came before the first one is unknown, and
-/// so is every stretch of `blind`, except where the check was down before and after it, or
+/// so is every stretch of `blind`, which are [`merged`], except where the check was down before and after it, or
 /// in maintenance.
 pub fn report(
     turns: &[Turn],
     blind: &[(Timestamp, Timestamp)],
     window: (Timestamp, Timestamp),
 ) -> Report {
-    let (from, to) = window;
+    let from = window.0;
+    let to = window.1.max(from); // The wrong way round it is nothing.
     let mut out = Report::default();
     let mut mark = Mark::Unknown;
     let mut at = from;
@@ -114,6 +161,12 @@ pub fn report(
         if mark == Mark::Down && is_over && outage != Duration::ZERO {
             out.outages += 1;
             out.outage_longest = out.outage_longest.max(outage);
+            if outage == out.length() {
+                out.head = outage; // Nothing else came before it.
+            }
+            if until == to {
+                out.tail = outage;
+            }
             outage = Duration::ZERO;
         }
         at = until;
@@ -128,18 +181,9 @@ pub fn report(
 /// Puts stretches of maintenance over the turns of a check: within them nothing else counts.
 pub fn overlay(turns: &[Turn], maintenance: &[(Timestamp, Timestamp)]) -> Vec<Turn> {
     let mut out = Vec::with_capacity(turns.len() + 2 * maintenance.len());
-    let mut spans: Vec<(Timestamp, Timestamp)> = maintenance.to_vec();
-    spans.sort_unstable();
     let mut turns = turns.iter().peekable();
     let mut mark = Mark::Unknown;
-    let mut at = 0;
-    while let Some((from, mut until)) = spans.get(at).copied() {
-        at += 1;
-        // Those that touch are one.
-        while let Some(next) = spans.get(at).filter(|it| it.0 <= until) {
-            until = until.max(next.1);
-            at += 1;
-        }
+    for (from, until) in merged(maintenance.to_vec()) {
         while let Some(turn) = turns.next_if(|it| it.at < from) {
             mark = turn.mark;
             out.push(*turn);
@@ -151,6 +195,19 @@ pub fn overlay(turns: &[Turn], maintenance: &[(Timestamp, Timestamp)]) -> Vec<Tu
         out.push(Turn { at: until, mark });
     }
     out.extend(turns);
+    out
+}
+
+/// Stretches of time in order, those that touch or overlap as one.
+pub fn merged(mut spans: Vec<(Timestamp, Timestamp)>) -> Vec<(Timestamp, Timestamp)> {
+    spans.sort_unstable();
+    let mut out: Vec<(Timestamp, Timestamp)> = Vec::with_capacity(spans.len());
+    for (from, to) in spans {
+        match out.last_mut() {
+            Some(last) if from <= last.1 => last.1 = last.1.max(to),
+            Some(_) | None => out.push((from, to)),
+        }
+    }
     out
 }
 
@@ -181,8 +238,12 @@ mod tests {
                 continue;
             }
             if 0 < outage {
+                let length = Duration::from_secs(outage);
                 out.outages += 1;
-                out.outage_longest = out.outage_longest.max(Duration::from_secs(outage));
+                out.outage_longest = out.outage_longest.max(length);
+                let begins = second - i64::try_from(outage).unwrap() == window.0;
+                out.head = if begins { length } else { out.head };
+                out.tail = if is_end { length } else { out.tail };
                 outage = 0;
             }
             let deaf = blind.iter().any(|(from, to)| *from <= at(second) && at(second) < *to);

@@ -8,13 +8,14 @@ mod silence;
 
 pub(super) use self::silence::{silence, silences};
 
-use super::{Answer, error, input::Query, json_answer};
+use super::{Answer, error, has_key, input::Query, json_answer, others::is_ping_key};
 use crate::{
     book::{Check, Plan, make_uuid, uuid_text},
     core::check::{CheckId, Signal, State, micros},
     node::{JobBeat, Node, now},
 };
-use http::Method;
+use data_encoding::BASE64;
+use http::{HeaderMap, Method, header};
 use net::{clock, edge::Asked};
 use serde::Deserialize;
 use serde_json::json;
@@ -40,13 +41,24 @@ struct Alert {
     ends_at: Option<String>,
 }
 
-/// Takes alerts in, or lists those that fire.
-pub(super) async fn alerts(node: &Rc<Node>, asked: &Asked, query: &Query) -> Answer {
+/// Takes alerts in, or lists those that fire. `key` is what stood before the path.
+pub(super) async fn alerts(
+    node: &Rc<Node>,
+    asked: &Asked,
+    query: &Query,
+    key: Option<&str>,
+) -> Answer {
     if asked.parts.method == Method::GET || asked.parts.method == Method::HEAD {
         return firing(node, query);
     }
     if asked.parts.method != Method::POST {
         return error(405, "only GET and POST");
+    }
+    if !may_send(node, &asked.parts.headers, key) {
+        return error(
+            401,
+            "the ping key is wanted: Authorization: Bearer KEY, or /KEY before the path",
+        );
     }
     let alerts: Vec<Alert> = match serde_json::from_slice(&asked.body) {
         Ok(alerts) => alerts,
@@ -85,6 +97,18 @@ pub(super) async fn alerts(node: &Rc<Node>, asked: &Asked, query: &Query) -> Ans
         }
     }
     json_answer(200, &json!({}))
+}
+
+/// Whoever sends alerts shows the ping key, as a Bearer token, as the password of any user, or in
+/// the address; the API key does as well.
+fn may_send(node: &Node, headers: &HeaderMap, key: Option<&str>) -> bool {
+    let given = headers.get(header::AUTHORIZATION).and_then(|it| it.to_str().ok());
+    let bearer = given.and_then(|it| it.strip_prefix("Bearer "));
+    let login = given.and_then(|it| BASE64.decode(it.strip_prefix("Basic ")?.as_bytes()).ok());
+    let login = login.and_then(|it| String::from_utf8(it).ok());
+    let password = login.as_deref().and_then(|it| it.split_once(':')).map(|it| it.1);
+    let mut given = [key, bearer, password].into_iter().flatten();
+    has_key(node, headers) == Some(true) || given.any(|it| is_ping_key(node, it))
 }
 
 /// The check that stands for an alert: one for each set of labels.

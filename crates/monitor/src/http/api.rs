@@ -2,9 +2,10 @@
 //! something shows the API key.
 
 mod availability;
+mod history;
 mod windows;
 
-pub(super) use availability::measured;
+pub(super) use availability::{last, unmeasured};
 
 use super::{Answer, answer as page, error, has_key, input::Query, json_answer, unreadable, view};
 use crate::{
@@ -17,7 +18,7 @@ use crate::{
         silence::Silence,
     },
     node::{Node, now},
-    store::{Letters, Row},
+    store::{History, Letters, Row, StoreError},
 };
 use http::Method;
 use net::edge::Asked;
@@ -33,7 +34,7 @@ const ROWS_DEFAULT: u32 = 100;
 pub(super) const WORDS_BYTES_MAX: usize = 1_000;
 /// Longest silence and longest window.
 pub(super) const SILENCE_MAX: Duration = Duration::from_secs(90 * 86_400);
-const WINDOW_HOURS_MAX: u64 = 400 * 24;
+const WINDOW_HOURS_MAX: u64 = 3_660 * 24;
 /// Availability that is aimed at, where nobody says otherwise, in millionths.
 const TARGET_PPM: u64 = 999_000;
 
@@ -58,7 +59,7 @@ struct SilenceBody {
 }
 
 /// Answers what stands under `/v1`.
-pub(super) fn answer(node: &Rc<Node>, asked: &Asked, query: &Query, rest: &[&str]) -> Answer {
+pub(super) async fn answer(node: &Rc<Node>, asked: &Asked, query: &Query, rest: &[&str]) -> Answer {
     let method = &asked.parts.method;
     let reads = method == Method::GET || method == Method::HEAD;
     if !reads && has_key(node, &asked.parts.headers) != Some(true) {
@@ -67,12 +68,12 @@ pub(super) fn answer(node: &Rc<Node>, asked: &Asked, query: &Query, rest: &[&str
     match (method, rest) {
         (_, ["overview"]) if reads => json_answer(200, &view::overview(node)),
         (_, ["checks"]) if reads => checks(node),
-        (_, ["checks", name]) if reads => one_check(node, name),
-        (_, ["availability"]) if reads => availability::of(node, query, None),
-        (_, ["availability", name]) if reads => availability::of(node, query, Some(name)),
-        (_, ["incidents"]) if reads => incidents(node, query),
-        (_, ["incidents", id]) if reads => one_incident(node, id),
-        (&Method::POST, ["incidents", id, "ack"]) => ack(node, &asked.body, id),
+        (_, ["checks", name]) if reads => one_check(node, name).await,
+        (_, ["availability"]) if reads => availability::of(node, query, None).await,
+        (_, ["availability", name]) if reads => availability::of(node, query, Some(name)).await,
+        (_, ["incidents"]) if reads => incidents(node, query).await,
+        (_, ["incidents", id]) if reads => one_incident(node, id).await,
+        (&Method::POST, ["incidents", id, "ack"]) => ack(node, &asked.body, id).await,
         (_, ["silences"]) if reads => silences(node),
         (_, ["silences", "preview"]) if reads => {
             json_answer(200, &previewed(node, query.get("pattern").unwrap_or("*")))
@@ -85,7 +86,7 @@ pub(super) fn answer(node: &Rc<Node>, asked: &Asked, query: &Query, rest: &[&str
         (_, ["subscriptions"]) if reads => windows::subscriptions(node),
         (_, ["rules"]) if reads => json_answer(200, &json!({"data": view::rules(node)})),
         (_, ["channels"]) if reads => json_answer(200, &json!({"data": view::channels(node)})),
-        (_, ["channels", name]) if reads => one_channel(node, name),
+        (_, ["channels", name]) if reads => one_channel(node, name).await,
         (_, ["webhook-secret"]) if has_key(node, &asked.parts.headers) != Some(true) => {
             error(401, "the API key is wanted: Authorization: Bearer KEY")
         }
@@ -93,15 +94,23 @@ pub(super) fn answer(node: &Rc<Node>, asked: &Asked, query: &Query, rest: &[&str
             json_answer(200, &json!({"secret": webhook_secret(&node.config().api_key)}))
         }
         (&Method::POST, ["channels", name, "test"]) => test(node, name),
-        (_, ["letters"]) if reads => match node.history.letters(Letters::All, limit(query)) {
-            Ok(letters) => json_answer(200, &json!({"data": letters})),
-            Err(err) => unreadable(&err),
-        },
-        (_, ["changes"]) if reads => match node.history.flips(None, limit(query)) {
-            Ok(flips) => json_answer(200, &json!({"data": flips})),
-            Err(err) => unreadable(&err),
-        },
+        (_, ["history", name]) if reads => history::of(node, query, name).await,
+        (_, ["letters"]) if reads => {
+            let limit = limit(query);
+            listed(node.history.ask(move |it| it.letters(&Letters::All, limit)).await)
+        }
+        (_, ["changes"]) if reads => {
+            let limit = limit(query);
+            listed(node.history.ask(move |it| it.flips(None, limit)).await)
+        }
         _ => error(404, "no such call"),
+    }
+}
+
+fn listed(found: Result<Vec<Value>, StoreError>) -> Answer {
+    match found {
+        Ok(data) => json_answer(200, &json!({"data": data})),
+        Err(err) => unreadable(&err),
     }
 }
 
@@ -117,23 +126,24 @@ fn checks(node: &Rc<Node>) -> Answer {
     json_answer(200, &json!({"data": checks}))
 }
 
-fn one_check(node: &Rc<Node>, name: &str) -> Answer {
-    let book = node.book.borrow();
-    let Some(check) = book.named(name).and_then(|id| book.get(id)) else {
-        return error(404, "no such check");
+async fn one_check(node: &Rc<Node>, name: &str) -> Answer {
+    let found = {
+        let book = node.book.borrow();
+        book.named(name).and_then(|id| book.get(id)).map(|it| (it.id, view::check(node, it)))
     };
-    let mut out = view::check(node, check);
-    match node.history.flips(Some(check.id), ROWS_DEFAULT) {
+    let Some((id, mut out)) = found else { return error(404, "no such check") };
+    match node.history.ask(move |it| it.flips(Some(id), ROWS_DEFAULT)).await {
         Ok(flips) => out["changes"] = json!(flips),
         Err(err) => return unreadable(&err),
     }
     json_answer(200, &out)
 }
 
-fn incidents(node: &Rc<Node>, query: &Query) -> Answer {
-    let found: rusqlite::Result<Vec<Incident>> = match query.get("state") {
+async fn incidents(node: &Rc<Node>, query: &Query) -> Answer {
+    let limit = limit(query);
+    let found: Result<Vec<Incident>, StoreError> = match query.get("state") {
         Some("open") => Ok(node.desk.borrow().open().cloned().collect()),
-        Some(_) | None => node.history.incidents(limit(query)),
+        Some(_) | None => node.history.ask(move |it| it.incidents(limit)).await,
     };
     match found {
         Ok(found) => {
@@ -169,26 +179,25 @@ fn csv_field(text: &str) -> String {
     if is_plain { text } else { format!("\"{}\"", text.replace('"', "\"\"")) }
 }
 
-fn one_incident(node: &Rc<Node>, id: &str) -> Answer {
+async fn one_incident(node: &Rc<Node>, id: &str) -> Answer {
     let Some(id) = IncidentId::parse(id) else { return error(404, "no such incident") };
-    let open = node.desk.borrow().incident(id).cloned();
-    let found = match open {
-        Some(open) => Ok(Some(open)),
-        None => node.history.incident(id.0),
+    let kept = move |it: &History| {
+        Ok((it.incident(id.0)?, it.letters(&Letters::Incident(id.0), ROWS_DEFAULT)?))
     };
-    let letters = node.history.letters(Letters::Incident(id.0), ROWS_DEFAULT);
-    match (found, letters) {
-        (Ok(Some(incident)), Ok(letters)) => {
+    let kept = node.history.ask(kept).await;
+    let open = node.desk.borrow().incident(id).cloned();
+    match kept.map(|(kept, letters)| (open.or(kept), letters)) {
+        Ok((Some(incident), letters)) => {
             let mut out = view::incident(node, &incident);
             out["letters"] = json!(letters);
             json_answer(200, &out)
         }
-        (Ok(None), _) => error(404, "no such incident"),
-        (Err(err), _) | (_, Err(err)) => unreadable(&err),
+        Ok((None, _)) => error(404, "no such incident"),
+        Err(err) => unreadable(&err),
     }
 }
 
-fn ack(node: &Rc<Node>, body: &[u8], id: &str) -> Answer {
+async fn ack(node: &Rc<Node>, body: &[u8], id: &str) -> Answer {
     let body: AckBody = match serde_json::from_slice(body) {
         Ok(body) => body,
         Err(err) => return error(400, &format!("want {{\"by\", \"note\"?, \"for_s\"?}}: {err}")),
@@ -208,7 +217,7 @@ fn ack(node: &Rc<Node>, body: &[u8], id: &str) -> Answer {
     let mut rows = Vec::new();
     node.file(filed, &mut rows);
     node.keep(rows);
-    one_incident(node, id)
+    one_incident(node, id).await
 }
 
 fn later(at: Timestamp, length: Duration) -> Timestamp {
@@ -289,11 +298,12 @@ fn end_silence(node: &Rc<Node>, id: &str) -> Answer {
 }
 
 /// A channel with its last letters, and every attempt to deliver them.
-fn one_channel(node: &Rc<Node>, name: &str) -> Answer {
+async fn one_channel(node: &Rc<Node>, name: &str) -> Answer {
     let Some(mut out) = view::channels(node).into_iter().find(|it| it["name"] == *name) else {
         return error(404, "no such channel");
     };
-    match node.history.letters(Letters::Channel(name), ROWS_DEFAULT) {
+    let of = Letters::Channel(name.to_owned());
+    match node.history.ask(move |it| it.letters(&of, ROWS_DEFAULT)).await {
         Ok(letters) => {
             out["letters"] = json!(letters);
             json_answer(200, &out)

@@ -47,7 +47,7 @@ struct Wanted {
 }
 
 /// Answers what stands under `/api/v1`, `v2` or `v3`.
-pub(super) fn answer(node: &Rc<Node>, asked: &Asked, query: &Query, rest: &[&str]) -> Answer {
+pub(super) async fn answer(node: &Rc<Node>, asked: &Asked, query: &Query, rest: &[&str]) -> Answer {
     if rest == ["status"] {
         return page(200, "text/plain", "OK".to_owned());
     }
@@ -73,13 +73,19 @@ pub(super) fn answer(node: &Rc<Node>, asked: &Asked, query: &Query, rest: &[&str
             let Some(id) = found.filter(|it| node.is_job(*it)) else {
                 return error(404, "not found");
             };
-            one(node, method, asked, id, rest)
+            one(node, method, asked, id, rest).await
         }
         _ => error(404, "not found"),
     }
 }
 
-fn one(node: &Rc<Node>, method: &Method, asked: &Asked, id: CheckId, rest: &[&str]) -> Answer {
+async fn one(
+    node: &Rc<Node>,
+    method: &Method,
+    asked: &Asked,
+    id: CheckId,
+    rest: &[&str],
+) -> Answer {
     match (method, rest) {
         (&Method::GET, []) => shown(node, id, 200),
         (&Method::POST, []) => match read(&asked.body) {
@@ -102,12 +108,15 @@ fn one(node: &Rc<Node>, method: &Method, asked: &Asked, id: CheckId, rest: &[&st
             node.set_paused(id, false);
             shown(node, id, 200)
         }
-        (&Method::GET, ["pings"]) => match node.history.pings(id, PINGS_SHOWN_MAX) {
-            Ok(pings) => json_answer(200, &json!({"pings": pings})),
-            Err(err) => unreadable(&err),
-        },
+        (&Method::GET, ["pings"]) => {
+            match node.history.ask(move |it| it.pings(id, PINGS_SHOWN_MAX)).await {
+                Ok(pings) => json_answer(200, &json!({"pings": pings})),
+                Err(err) => unreadable(&err),
+            }
+        }
         (&Method::GET, ["pings", n, "body"]) => {
-            match n.parse().map_or(Ok(None), |n| node.history.body(id, n)) {
+            let Ok(n) = n.parse() else { return error(404, "not found") };
+            match node.history.ask(move |it| it.body(id, n)).await {
                 Ok(Some(body)) => {
                     page(200, "text/plain", String::from_utf8_lossy(&body).into_owned())
                 }
@@ -115,16 +124,18 @@ fn one(node: &Rc<Node>, method: &Method, asked: &Asked, id: CheckId, rest: &[&st
                 Err(err) => unreadable(&err),
             }
         }
-        (&Method::GET, ["flips"]) => match node.history.flips(Some(id), PINGS_SHOWN_MAX) {
-            Ok(flips) => {
-                let flip = |it: &Value| {
-                    let is_up = it["to"] == "up" || it["to"] == "late";
-                    json!({"timestamp": it["at"], "up": i32::from(is_up)})
-                };
-                json_answer(200, &flips.iter().map(flip).collect())
+        (&Method::GET, ["flips"]) => {
+            match node.history.ask(move |it| it.flips(Some(id), PINGS_SHOWN_MAX)).await {
+                Ok(flips) => {
+                    let flip = |it: &Value| {
+                        let is_up = it["to"] == "up" || it["to"] == "late";
+                        json!({"timestamp": it["at"], "up": i32::from(is_up)})
+                    };
+                    json_answer(200, &flips.iter().map(flip).collect())
+                }
+                Err(err) => unreadable(&err),
             }
-            Err(err) => unreadable(&err),
-        },
+        }
         _ => error(405, "method not allowed"),
     }
 }

@@ -21,7 +21,7 @@ const fn change(
     Call { method, schemes: &["bearer", "key"], body, ..Call::read(path, summary, &[]) }
 }
 
-const CALLS: [Call; 31] = [
+const CALLS: [Call; 32] = [
     read("/v1/overview", "States, open incidents, nodes, jobs, channels", &[]),
     read("/v1/checks", "Every check", &[]),
     read("/v1/checks/{check}", "A check with its changes", &[]),
@@ -29,6 +29,11 @@ const CALLS: [Call; 31] = [
         "/v1/availability/{check}",
         "Up, down, unknown and away over time",
         &["hours", "target_ppm", "format"],
+    ),
+    read(
+        "/v1/history/{check}",
+        "What minutes, hours or days of a check were made of",
+        &["by", "hours", "from", "to"],
     ),
     read("/v1/incidents", "Incidents, newest first", &["state", "limit", "format"]),
     read("/v1/incidents/{incident}", "An incident with its letters", &[]),

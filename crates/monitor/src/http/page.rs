@@ -1,9 +1,16 @@
 //! The page for people, made here and complete without any script; a script keeps it fresh.
 
+mod past;
 mod words;
 
+pub(crate) use past::Past;
+
 use super::{Answer, answer, input::escaped, text, view};
-use crate::node::Node;
+use crate::{
+    book::{Kind, parse_uuid},
+    core::check::CheckId,
+    node::Node,
+};
 use http::{HeaderValue, Method, header};
 use net::edge::Asked;
 use serde_json::Value;
@@ -11,8 +18,6 @@ use std::fmt::Write;
 
 const STYLE: &str = include_str!("page/style.css");
 const SCRIPT: &str = include_str!("page/script.js");
-/// Incidents that have ended and are shown.
-const ENDED_SHOWN: u32 = 10;
 /// Names of one incident that are shown; the rest is a count.
 const NAMES_SHOWN_MAX: usize = 8;
 /// What a page may do: its own style and script, and nothing from elsewhere.
@@ -26,19 +31,26 @@ macro_rules! add {
 }
 
 /// The overview: verdict, open incidents, the nodes by tier, jobs, channels.
-pub(super) fn dashboard(node: &Node, asked: &Asked) -> Answer {
+pub(super) async fn dashboard(node: &Node, asked: &Asked) -> Answer {
     if let Some(refusal) = other_than_get(asked) {
         return refusal;
     }
+    let of = |kind: Kind| -> Vec<CheckId> {
+        let book = node.book.borrow();
+        book.iter().filter(|it| it.plan.kind == kind).map(|it| it.id).collect()
+    };
+    let mut jobs_shown = of(Kind::Job);
+    jobs_shown.truncate(view::JOBS_SHOWN_MAX);
+    let past = past::of(node, of(Kind::Node), jobs_shown).await;
     let view = view::overview(node);
     let (class, words) = judged(&view);
     let mut main = String::new();
     verdict(&mut main, &view, class, &words);
     incidents(&mut main, &view);
-    nodes(&mut main, &view, node);
-    jobs(&mut main, &view);
+    nodes(&mut main, &view, node, &past);
+    jobs(&mut main, &view, node, &past);
     channels(&mut main, &view);
-    ended(&mut main, node, &view);
+    ended(&mut main, node, &view, &past);
     let at = str_of(&view["at"]);
     let tree = escaped(str_of(&view["tree"]));
     let head = "<noscript><meta http-equiv=\"refresh\" content=\"5\"></noscript>\
@@ -253,7 +265,7 @@ const ROLES: [(&str, &str); 4] = [
     ("monitor", "Monitors"),
 ];
 
-fn nodes(out: &mut String, view: &Value, node: &Node) {
+fn nodes(out: &mut String, view: &Value, node: &Node, past: &Past) {
     for (role, title) in ROLES {
         let of_role: Vec<&Value> =
             list_of(&view["nodes"]).iter().filter(|it| it["role"] == role).collect();
@@ -262,19 +274,20 @@ fn nodes(out: &mut String, view: &Value, node: &Node) {
         }
         let well = of_role.iter().filter(|it| it["state"] == "up").count();
         add!(out, "<section><h2>{title} <small>{well}/{} up</small></h2>", of_role.len());
-        add!(out, "<table><thead><tr><th>Node<th>State<th>Last beat<th class=\"count\">24 h up");
+        add!(out, "<table><thead><tr><th>Node<th>State<th>Last beat<th>24 h");
         add!(out, "<th class=\"count\">Requests<th>What it says</tr></thead><tbody>");
-        of_role.iter().for_each(|it| row(out, it, node, str_of(&view["at"])));
+        of_role.iter().for_each(|it| row(out, it, node, past, str_of(&view["at"])));
         add!(out, "</tbody></table></section>");
     }
 }
 
-fn row(out: &mut String, it: &Value, node: &Node, now: &str) {
+fn row(out: &mut String, it: &Value, node: &Node, past: &Past, now: &str) {
     let (name, state) = (str_of(&it["name"]), str_of(&it["state"]));
     let requests = it["metrics"]["requests"].as_u64().map_or(String::new(), stdx::grouped);
     add!(out, "<tr class=\"{state}\"><th scope=\"row\">{}", escaped(name));
     add!(out, "<td>{} {state}<td>{}", sign(state), beat(it, now));
-    add!(out, "<td class=\"count\" data-of=\"24 h up\">{}", available(node, name));
+    add!(out, "<td class=\"past\" data-of=\"24 h\">");
+    past.bar(out, node.book.borrow().node(name));
     add!(out, "<td class=\"count\" data-of=\"requests\">{requests}<td class=\"says\">");
     match (it["because_of"].as_str(), state) {
         (Some(cause), _) => add!(out, "because of {}", escaped(cause)),
@@ -316,21 +329,14 @@ fn beat(it: &Value, now: &str) -> String {
     )
 }
 
-fn available(node: &Node, name: &str) -> String {
-    let id = node.book.borrow().named(name);
-    let report = id.and_then(|id| super::api::measured(node, id, 24).ok());
-    let ppm = report.and_then(|it| it.available_ppm());
-    ppm.map_or("–".to_owned(), |ppm| format!("{}.{:02} %", ppm / 10_000, ppm % 10_000 / 100))
-}
-
-fn jobs(out: &mut String, view: &Value) {
+fn jobs(out: &mut String, view: &Value, node: &Node, past: &Past) {
     let jobs = list_of(&view["jobs"]);
     if jobs.is_empty() {
         return;
     }
     let now = str_of(&view["at"]);
     add!(out, "<section><h2>Jobs</h2><table><thead><tr><th>Job<th>State<th>Last beat");
-    add!(out, "<th class=\"count\">Beats<th class=\"count\"><th>Schedule</tr></thead><tbody>");
+    add!(out, "<th>30 days<th class=\"count\">Beats<th>Schedule</tr></thead><tbody>");
     for it in jobs {
         let state = str_of(&it["state"]);
         let schedule = match str_of(&it["schedule"]) {
@@ -343,10 +349,12 @@ fn jobs(out: &mut String, view: &Value) {
             Some(at) => add!(out, "{}", words::time(at, now)),
             None => add!(out, "none yet"),
         }
+        add!(out, "<td class=\"past\" data-of=\"30 days\">");
+        past.bar(out, parse_uuid(str_of(&it["id"])).and_then(|it| node.book.borrow().by_uuid(it)));
         let beats = stdx::grouped(it["beats"].as_u64().unwrap_or(0));
         add!(
             out,
-            "<td class=\"count\" data-of=\"beats\">{beats}<td><td class=\"says\">{schedule}</tr>"
+            "<td class=\"count\" data-of=\"beats\">{beats}<td class=\"says\">{schedule}</tr>"
         );
     }
     add!(out, "</tbody></table></section>");
@@ -390,13 +398,11 @@ fn channels(out: &mut String, view: &Value) {
     add!(out, "</ul></section>");
 }
 
-fn ended(out: &mut String, node: &Node, view: &Value) {
-    let Ok(incidents) = node.history.incidents(ENDED_SHOWN) else { return };
-    let ended: Vec<_> = incidents.iter().filter(|it| it.resolved_at.is_some()).collect();
-    if ended.is_empty() {
+fn ended(out: &mut String, node: &Node, view: &Value, past: &Past) {
+    if past.ended.is_empty() {
         return;
     }
     add!(out, "<section><h2>Lately</h2>");
-    ended.iter().for_each(|it| incident(out, &view::incident(node, it), view));
+    past.ended.iter().for_each(|it| incident(out, &view::incident(node, it), view));
     add!(out, "</section>");
 }

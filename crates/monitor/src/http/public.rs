@@ -1,9 +1,15 @@
 //! What may be shown to anybody: badges, and the state of everything in one file.
 
-use super::{Answer, answer, api::measured, error, input::escaped, json_answer};
+use super::{
+    Answer, answer,
+    api::{last, unmeasured},
+    error,
+    input::escaped,
+    json_answer,
+};
 use crate::{
     book::{Check, Kind},
-    core::check::State,
+    core::check::{CheckId, State},
     node::Node,
 };
 use serde_json::{Value, json};
@@ -132,11 +138,19 @@ fn svg(name: &str, state: State) -> String {
 }
 
 /// `/status.json`, in the shape that status pages read.
-pub(super) fn status(node: &Node) -> Answer {
+pub(super) async fn status(node: &Node) -> Answer {
+    let ids: Vec<CheckId> = {
+        let book = node.book.borrow();
+        let ids = book.iter().filter(|it| it.plan.kind != Kind::Channel).map(|it| it.id);
+        ids.take(COMPONENTS_MAX).collect()
+    };
+    let (asked, window) = (ids.clone(), last(HOURS_SHOWN));
+    let reports = node.history.ask(move |it| it.reports(&asked, window)).await;
+    let reports = reports.map_or_else(|err| unmeasured(&err, ids.len()), |it| it.1);
     let (book, detector) = (node.book.borrow(), node.detector.borrow());
     let desk = node.desk.borrow();
-    let components = book.iter().filter(|it| it.plan.kind != Kind::Channel);
-    let components = components.take(COMPONENTS_MAX).map(|check| {
+    let components = ids.iter().zip(reports).filter_map(|(id, report)| {
+        let check = book.get(*id)?;
         let state = detector.state(check.id).unwrap_or(State::New);
         let word = match state {
             State::Up | State::Late | State::New => "operational",
@@ -147,8 +161,8 @@ pub(super) fn status(node: &Node) -> Answer {
                 "under_maintenance"
             }
         };
-        let ppm = measured(node, check.id, HOURS_SHOWN).ok().and_then(|it| it.available_ppm());
-        json!({"name": check.plan.name, "status": word, "available_24h_ppm": ppm})
+        let ppm = report.available_ppm();
+        Some(json!({"name": check.plan.name, "status": word, "available_24h_ppm": ppm}))
     });
     let components: Vec<_> = components.collect();
     let incidents: Vec<_> = desk

@@ -191,4 +191,4 @@ pub(super) fn overview(node: &Node) -> Value {
 }
 
 /// Jobs of an overview; `/v1/checks` has them all.
-const JOBS_SHOWN_MAX: usize = 500;
+pub(super) const JOBS_SHOWN_MAX: usize = 500;

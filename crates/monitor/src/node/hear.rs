@@ -53,11 +53,15 @@ impl Node {
         let beat = Beat { signal: signal(&said), run: None, origin: Some(origin) };
         let mut noticed = Vec::new();
         self.judge_beat(now, id, boot, &said, &mut rows);
-        if self.detector.borrow_mut().hear(now, id, &beat, &mut noticed)
-            && let Some(check) = self.book.borrow_mut().get_mut(id)
-        {
+        let is_news = self.detector.borrow_mut().hear(now, id, &beat, &mut noticed);
+        if is_news && let Some(check) = self.book.borrow_mut().get_mut(id) {
             check.last_at = Some(now.wall);
-            check.beats += 1;
+            rows.extend(check.count(now.wall).map(|it| self.tallied(now, it)));
+            for it in &said.checks {
+                if let Some(value) = it.value {
+                    check.tally.count.see(&it.name, value);
+                }
+            }
             check.said = Some(said);
         }
         self.take_in(now, noticed, &mut rows);
@@ -75,10 +79,10 @@ impl Node {
             self.set_paused(id, false);
         }
         let runs = self.detector.borrow().kept(now, id).map_or(Vec::new(), |it| it.runs);
-        let Some((n, duration)) = self.count_job(now, id, &it, &runs) else {
+        let (mut noticed, mut rows) = (Vec::new(), Vec::new());
+        let Some((n, duration)) = self.count_job(now, id, &it, &runs, &mut rows) else {
             return Heard::TooMany;
         };
-        let (mut noticed, mut rows) = (Vec::new(), Vec::new());
         let beat = Beat { signal: it.signal, run: it.run, origin: None };
         if it.kind != "ign" {
             self.detector.borrow_mut().hear(now, id, &beat, &mut noticed);
@@ -108,6 +112,7 @@ impl Node {
         id: CheckId,
         it: &JobBeat,
         runs: &[(Timestamp, Option<u128>)],
+        rows: &mut Vec<Row>,
     ) -> Option<(u64, Option<std::time::Duration>)> {
         let mut book = self.book.borrow_mut();
         let check = book.get_mut(id)?;
@@ -117,7 +122,7 @@ impl Node {
         let filled = if fresh == 0 { filled } else { now.wall };
         check.tokens = (left.saturating_add(fresh).min(BURST), filled);
         check.tokens.0 = check.tokens.0.checked_sub(1)?;
-        check.beats += 1;
+        rows.extend(check.count(now.wall).map(|it| self.tallied(now, it)));
         let ends = matches!(it.signal, Signal::Success | Signal::Fail(_));
         let of_run = |run: Option<u128>| it.run.is_none() || it.run == run;
         let run = runs.iter().rev().find(|(_, run)| ends && of_run(*run));

@@ -15,7 +15,7 @@ use crate::{
         tree::Tree,
         window::{Window, WindowSpec},
     },
-    store::{Loaded, Row, Store, StoreError},
+    store::{Archive, Loaded, Row, Store, StoreError},
 };
 use net::ids;
 use std::{
@@ -38,8 +38,9 @@ impl Node {
         url: String,
         status: Arc<Status>,
     ) -> Result<Rc<Node>, StoreError> {
-        let (store, loaded) = Store::open(&config.folder)?;
-        let history = store.history()?;
+        let (store, loaded) = Store::open(&config.store)?;
+        let history = Archive::open(&config.store)?;
+        status.set_store(store.trouble());
         let now = now();
         let mut rows = Vec::new();
         let blind = loaded.alive.map_or(Duration::ZERO, |alive| between(alive, now.wall));
@@ -82,15 +83,17 @@ impl Node {
             referee: RefCell::new(Referee::new(config.rules.clone())),
             desk: RefCell::new(desk),
             history,
+            past: RefCell::default(),
+            progress: super::roll::Progress::default(),
             status,
             began: now,
             store,
             next_letter: Cell::new(loaded.next_letter),
             alive_at: Cell::new(now),
-            pruned_at: Cell::new(now),
             trackers_kept_at: Cell::new(now),
             config: RefCell::new(Rc::new(config)),
         });
+        node.mix_until(now.wall);
         node.set_alerting();
         node.watch_all(now, &kept, blind, &mut rows);
         let trackers = loaded.trackers.clone();

@@ -1,12 +1,13 @@
 //! What the monitor tells about itself on its admin address.
 
 use super::Node;
-use crate::{book::Kind, core::check::State};
+use crate::{book::Kind, core::check::State, store::Trouble};
 use net::{
     admin::{Exposition, Source},
     agent::beat::{SelfCheck, Verdict},
     counters::Counter,
 };
+use std::sync::OnceLock;
 use stdx::Moment;
 
 /// Written by the monitor's thread, read by the admin thread.
@@ -20,9 +21,20 @@ pub(crate) struct Status {
     incidents: Counter,
     waiting: Counter,
     sick_channels: Counter,
+    store: OnceLock<Trouble>,
 }
 
 impl Status {
+    /// Where to look for what the store says.
+    pub(super) fn set_store(&self, trouble: Trouble) {
+        self.store.get_or_init(|| trouble);
+    }
+
+    /// Why nothing can be stored; `None` as long as it can.
+    pub(crate) fn store_trouble(&self) -> Option<String> {
+        self.store.get().and_then(Trouble::words)
+    }
+
     pub(super) fn set_ready(&self, ready: bool) {
         self.ready.set(u64::from(ready));
     }
@@ -64,6 +76,10 @@ impl Source for Status {
     }
 
     fn checks(&self, _now: Moment, out: &mut Vec<SelfCheck>) {
+        let trouble = self.store_trouble();
+        let verdict = if trouble.is_none() { Verdict::Pass } else { Verdict::Fail };
+        let words = trouble.unwrap_or_else(|| "what is heard is stored".to_owned());
+        out.push(SelfCheck::of("store", verdict, words));
         let sick = self.sick_channels.get();
         // Worth a look, and nothing that could be told over the very channels.
         let verdict = if sick == 0 { Verdict::Pass } else { Verdict::Warn };
@@ -75,6 +91,8 @@ impl Source for Status {
         out.counter("monitor_beats_total", "Beats received.", &[(&[], self.beats.get())]);
         let delivered = self.delivered.get();
         out.counter("monitor_letters_delivered_total", "Letters accepted.", &[(&[], delivered)]);
+        let failing = u64::from(self.store_trouble().is_some());
+        out.gauge("monitor_store_failing", "Nothing can be stored.", &[(&[], failing)]);
         out.gauge("monitor_incidents_open", "Incidents.", &[(&[], self.incidents.get())]);
         out.gauge("monitor_letters_waiting", "Letters to send.", &[(&[], self.waiting.get())]);
         out.gauge(

@@ -1,14 +1,23 @@
 //! The thread that writes: whatever has come while the last commit was running is the next one.
+//!
+//! What cannot be stored is told to whoever waits for it, and a beat is then sent again by who sent
+//! it. What nobody would send again, a change of a state, an incident, a letter, stays here and
+//! is written as soon as that is possible.
 
 use super::{
-    Row, SCHEMA,
-    load::{History, Loaded},
+    Site,
+    load::Loaded,
+    row::Row,
+    sql::{Database, StoreError},
 };
-use rusqlite::{Connection, OpenFlags};
+use crate::core::check::CheckId;
 use std::{
-    fs, io,
-    path::{Path, PathBuf},
-    sync::mpsc,
+    collections::BTreeSet,
+    mem,
+    sync::{
+        Arc, Mutex, PoisonError,
+        mpsc::{self, RecvTimeoutError},
+    },
     thread::{self, JoinHandle},
     time::Duration,
 };
@@ -18,23 +27,29 @@ use tokio::sync::oneshot;
 const GROUP_MAX: usize = 4_096;
 /// Transactions that wait for the disk; one more is refused.
 const WAITING_MAX: usize = 65_536;
-/// How long a connection waits for another's lock: only ever a stranger's tool.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-/// Statements kept ready; there are no more.
-const STATEMENTS_MAX: usize = 64;
-
-/// Why nothing could be stored.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    #[error("{0}: {1}")]
-    Disk(PathBuf, io::Error),
-    #[error("{0}: {1}")]
-    Sql(PathBuf, rusqlite::Error),
-}
+/// Rows that wait for a store that is away. Of more the oldest are lost, and the log says so.
+const BACKLOG_MAX: usize = 200_000;
+/// How often what waits for the store is tried again while nothing else comes.
+const RETRY_EVERY: Duration = Duration::from_millis(500);
 
 struct Job {
     rows: Vec<Row>,
     done: oneshot::Sender<bool>,
+}
+
+/// Why the last commit failed; `None` after one that did not.
+#[derive(Clone, Debug, Default)]
+pub struct Trouble(Arc<Mutex<Option<String>>>);
+
+impl Trouble {
+    /// What is wrong now, in words.
+    pub fn words(&self) -> Option<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set(&self, words: Option<String>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = words;
+    }
 }
 
 /// The way to the writer. Dropped, it lets the writer finish.
@@ -42,30 +57,25 @@ struct Job {
 pub struct Store {
     jobs: Option<mpsc::SyncSender<Job>>,
     thread: Option<JoinHandle<()>>,
-    path: PathBuf,
+    trouble: Trouble,
 }
 
 impl Store {
-    /// Opens `monitor.db` in a folder, both made if need be, and reads back what was kept.
-    pub fn open(folder: &Path) -> Result<(Store, Loaded), StoreError> {
-        fs::create_dir_all(folder).map_err(|err| StoreError::Disk(folder.to_owned(), err))?;
-        let path = folder.join("monitor.db");
-        let sql = |err| StoreError::Sql(path.clone(), err);
-        let db = open(&path).map_err(sql)?;
-        db.execute_batch(SCHEMA).map_err(sql)?;
-        let loaded = Loaded::read(&db).map_err(sql)?;
+    /// Opens what is kept at a place, made if need be, and reads it back.
+    ///
+    /// # Errors
+    /// When it cannot be made or read.
+    pub fn open(place: &Site) -> Result<(Store, Loaded), StoreError> {
+        let db = place.create()?;
+        let loaded = Loaded::read(&*db)?;
         let (jobs, inbox) = mpsc::sync_channel(WAITING_MAX);
+        let trouble = Trouble::default();
+        let mut writer = Writer { db, backlog: Vec::new(), trouble: trouble.clone() };
         let thread = thread::Builder::new()
             .name("writer".to_owned())
-            .spawn(move || write(db, &inbox))
-            .map_err(|err| StoreError::Disk(path.clone(), err))?;
-        Ok((Store { jobs: Some(jobs), thread: Some(thread), path }, loaded))
-    }
-
-    /// A connection that reads what has been committed.
-    pub fn history(&self) -> Result<History, StoreError> {
-        let db = open(&self.path).map_err(|err| StoreError::Sql(self.path.clone(), err))?;
-        Ok(History { db })
+            .spawn(move || writer.work(&inbox))
+            .map_err(|err| StoreError::new("a thread", err))?;
+        Ok((Store { jobs: Some(jobs), thread: Some(thread), trouble }, loaded))
     }
 
     /// Writes rows in one transaction. What comes back is true once they are on the disk, and
@@ -79,6 +89,11 @@ impl Store {
         }
         answer
     }
+
+    /// Tells whether it can store.
+    pub fn trouble(&self) -> Trouble {
+        self.trouble.clone()
+    }
 }
 
 impl Drop for Store {
@@ -91,40 +106,129 @@ impl Drop for Store {
     }
 }
 
-fn open(path: &Path) -> rusqlite::Result<Connection> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
-        | OpenFlags::SQLITE_OPEN_CREATE
-        | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let db = Connection::open_with_flags(path, flags)?;
-    db.busy_timeout(BUSY_TIMEOUT)?;
-    db.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
-    db.pragma_update(None, "journal_mode", "WAL")?;
-    db.pragma_update(None, "synchronous", "FULL")?;
-    Ok(db)
+struct Writer {
+    db: Box<dyn Database>,
+    /// What was not stored and nobody sends again, in order.
+    backlog: Vec<Row>,
+    trouble: Trouble,
 }
 
-fn write(mut db: Connection, inbox: &mpsc::Receiver<Job>) {
-    while let Ok(first) = inbox.recv() {
-        let mut group = vec![first];
-        while group.len() < GROUP_MAX
-            && let Ok(next) = inbox.try_recv()
-        {
-            group.push(next);
+impl Writer {
+    fn work(&mut self, inbox: &mpsc::Receiver<Job>) {
+        loop {
+            let first = match self.backlog.is_empty() {
+                true => inbox.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                false => inbox.recv_timeout(RETRY_EVERY),
+            };
+            let mut group: Vec<Job> = match first {
+                Ok(first) => vec![first],
+                Err(RecvTimeoutError::Timeout) => Vec::new(),
+                Err(RecvTimeoutError::Disconnected) => return self.last_try(),
+            };
+            while group.len() < GROUP_MAX
+                && let Ok(next) = inbox.try_recv()
+            {
+                group.push(next);
+            }
+            match self.commit(&group) {
+                // One of them will never be stored: it is not to hold up the others.
+                Err(err) if err.is_refused => self.commit_each(group),
+                done => self.answer(group, done.is_ok()),
+            }
         }
-        let written = commit(&mut db, &group);
-        if let Err(err) = &written {
-            tracing::error!(%err, "cannot store what was heard");
+    }
+
+    fn commit_each(&mut self, group: Vec<Job>) {
+        for row in mem::take(&mut self.backlog) {
+            self.commit_one(Job { rows: vec![row], done: oneshot::channel().0 });
         }
+        group.into_iter().for_each(|job| self.commit_one(job));
+    }
+
+    fn commit_one(&mut self, job: Job) {
+        let group = vec![job];
+        match self.commit(&group) {
+            Err(err) if err.is_refused => {
+                tracing::error!(%err, rows = ?group[0].rows, "not stored, and given up");
+                self.trouble.set(None);
+                group.into_iter().for_each(|job| _ = job.done.send(false));
+            }
+            done => self.answer(group, done.is_ok()),
+        }
+    }
+
+    fn answer(&mut self, group: Vec<Job>, is_written: bool) {
+        let mut unwritten = Vec::new();
         for job in group {
-            _ = job.done.send(written.is_ok()); // Whoever asked may have gone away.
+            _ = job.done.send(is_written); // Whoever asked may have gone away.
+            unwritten.extend(job.rows);
+        }
+        if !is_written {
+            self.put_by(unwritten);
+        }
+    }
+
+    /// Stores what waits and this group, in one transaction.
+    fn commit(&mut self, group: &[Job]) -> Result<(), StoreError> {
+        let rows: Vec<&Row> =
+            self.backlog.iter().chain(group.iter().flat_map(|job| &job.rows)).collect();
+        let done = transaction(&*self.db, &rows);
+        match &done {
+            Ok(()) => {
+                if !mem::take(&mut self.backlog).is_empty() {
+                    tracing::info!("what could not be stored is stored now");
+                }
+                self.trouble.set(None);
+            }
+            Err(err) => {
+                self.db.undo();
+                tracing::error!(%err, "cannot store what was heard");
+                self.trouble.set(Some(err.to_string()));
+            }
+        }
+        done
+    }
+
+    /// Keeps what nobody sends again: beats come again, and the next one knows all of its check.
+    fn put_by(&mut self, rows: Vec<Row>) {
+        self.backlog
+            .extend(rows.into_iter().filter(|row| !matches!(row, Row::Ping(..) | Row::Alive(_))));
+        let needed = needed(&self.backlog.iter().collect::<Vec<_>>());
+        let mut at = 0;
+        self.backlog.retain(|_| {
+            at += 1;
+            needed[at - 1]
+        });
+        if let Some(surplus) = self.backlog.len().checked_sub(BACKLOG_MAX).filter(|it| *it != 0) {
+            tracing::error!(surplus, "the store is away for too long: some of the history is lost");
+            self.backlog.drain(..surplus);
+        }
+    }
+
+    fn last_try(&mut self) {
+        if !self.backlog.is_empty() && self.commit(&[]).is_err() {
+            tracing::error!(rows = self.backlog.len(), "ends, and what was not stored is lost");
         }
     }
 }
 
-fn commit(db: &mut Connection, group: &[Job]) -> rusqlite::Result<()> {
-    let transaction = db.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
-    for row in group.iter().flat_map(|job| &job.rows) {
-        row.write(&transaction)?;
+fn transaction(db: &dyn Database, rows: &[&Row]) -> Result<(), StoreError> {
+    let needed = needed(rows);
+    db.begin()?;
+    for (row, _) in rows.iter().zip(needed).filter(|it| it.1) {
+        row.write(db)?;
     }
-    transaction.commit()
+    db.commit()
+}
+
+/// Which rows are to be written: what is known of a check is told by the last of them.
+fn needed(rows: &[&Row]) -> Vec<bool> {
+    let mut heard: BTreeSet<CheckId> = BTreeSet::new();
+    let mut needed: Vec<bool> = rows
+        .iter()
+        .rev()
+        .map(|row| if let Row::Heard(id, ..) = row { heard.insert(*id) } else { true })
+        .collect();
+    needed.reverse();
+    needed
 }

@@ -145,8 +145,10 @@ fn a_server_without_tls_learns_nothing() {
     let (addr, lines) = mail_server(Way::Open);
     let monitor = mourning("downgrade", "starttls", addr);
     monitor.until("it was tried", |it| it.json("/v1/channels/c-0")["last_error"].is_string());
-    let channel = monitor.json("/v1/channels/c-0");
-    assert_eq!(channel["letters"][0]["attempts"][0]["answer"], "failed: 502 not known");
+    let answer =
+        |it: &Monitor| it.json("/v1/channels/c-0")["letters"][0]["attempts"][0]["answer"].clone();
+    monitor.until("the attempt is stored", |it| answer(it).is_string());
+    assert_eq!(answer(&monitor), "failed: 502 not known");
     let said = until(&lines, "open: STARTTLS");
     assert!(said.iter().all(|it| it.contains("EHLO") || it.contains("STARTTLS")), "{said:?}");
 }

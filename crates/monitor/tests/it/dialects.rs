@@ -1,6 +1,7 @@
 //! What existing clients send, and what they are answered.
 
 use crate::wire::{API_KEY, Monitor, PING_KEY};
+use data_encoding::BASE64;
 use serde_json::Value;
 
 #[test]
@@ -124,6 +125,23 @@ fn other_dialects_are_beats_too() {
         (&open["data"][0]["name"], &open["data"][0]["reason"]),
         (&name.into(), &"full".into())
     );
+    // Whoever has no key opens nothing, and ends nothing.
+    let other = r#"[{"labels":{"alertname":"Other"}}]"#;
+    let with = |path: &str, header: Option<&str>| {
+        let headers: Vec<_> = header.map(|it| ("authorization", it)).into_iter().collect();
+        monitor.try_call("POST", path, &headers, other).unwrap().0
+    };
+    let keyed = format!("/{PING_KEY}/api/v2/alerts");
+    assert_eq!(with("/api/v2/alerts", None), 401);
+    assert_eq!(with("/api/v2/alerts", Some("Bearer no")), 401);
+    assert_eq!(with("/no/api/v2/alerts", None), 401);
+    assert_eq!(monitor.json("/v1/incidents?state=open")["data"].as_array().unwrap().len(), 1);
+    assert_eq!(with(&keyed, None), 200);
+    assert_eq!(with("/api/v2/alerts", Some(&bearer)), 200);
+    let login = BASE64.encode(format!("prometheus:{PING_KEY}").as_bytes());
+    assert_eq!(with("/api/v2/alerts", Some(&format!("Basic {login}"))), 200);
+    let others = r#"[{"labels":{"alertname":"Other"},"endsAt":"2024-01-01T00:00:00Z"}]"#;
+    assert_eq!(monitor.call("POST", "/api/v2/alerts", others).0, 200);
     let over = r#","endsAt":"2024-01-01T00:00:00Z""#;
     assert_eq!((send(over), send(over)), (200, 200));
     let open = monitor.json("/v1/incidents?state=open");

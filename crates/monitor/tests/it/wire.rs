@@ -4,7 +4,8 @@ use http_body_util::Full;
 use hyper::{Request, body::Bytes};
 use monitor::{
     channel::{MailServer, Target},
-    config::{ChannelConfig, MonitorConfig, WatchedNode},
+    config::{ChannelConfig, MonitorConfig, Retention, WatchedNode},
+    store::Site,
 };
 use net::{
     agent::{Agent, AgentConfig, Watched},
@@ -100,7 +101,8 @@ impl Monitor {
                 watched: Watched::default(),
             },
             http: addr,
-            folder: folder.clone(),
+            store: Site::Folder(folder.clone()),
+            retention: Retention::USUAL,
             tree: "test".to_owned(),
             every: Duration::from_millis(200),
             grace: Duration::from_millis(500),

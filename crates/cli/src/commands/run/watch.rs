@@ -11,6 +11,7 @@ use crate::{
 use monitor::{
     channel::{MailServer, Target, Url},
     config::{ChannelConfig, MonitorConfig, WatchedNode},
+    store::Site,
 };
 use net::{
     agent::{Agent, AgentConfig},
@@ -123,7 +124,8 @@ pub(super) fn monitor(
     Ok(MonitorConfig {
         node,
         http: role.http,
-        folder: role.folder.clone(),
+        store: Site::Folder(role.folder.clone()),
+        retention: tree.alerting.retention,
         tree: tree.name.clone(),
         every: role.beat.every,
         grace: beat_grace.max(Duration::from_millis(1)),

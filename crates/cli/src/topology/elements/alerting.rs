@@ -1,12 +1,16 @@
 //! What the monitors of a tree alarm about, whom, and when not: rules, subscriptions, maintenance
-//! windows.
+//! windows; and how long
+//! they remember.
 
-use super::{rule, subscription, window};
+use super::{retention, rule, subscription, window};
 use crate::topology::reader::{Placed, Section, Walk};
-use monitor::core::{audience::Subscription, rule::Rule, window::Window};
+use monitor::{
+    config::Retention,
+    core::{audience::Subscription, rule::Rule, window::Window},
+};
 
 /// The keys of a file that are read here.
-pub(in crate::topology) const KEYS: [&str; 3] = ["rules", "subscriptions", "windows"];
+pub(in crate::topology) const KEYS: [&str; 4] = ["rules", "subscriptions", "windows", "retention"];
 
 /// Everything that a monitor goes by beside the tree itself.
 #[derive(Clone, Debug, PartialEq)]
@@ -15,6 +19,7 @@ pub(crate) struct Alerting {
     pub(crate) rules: Vec<Rule>,
     pub(crate) subscriptions: Vec<Subscription>,
     pub(crate) windows: Vec<Window>,
+    pub(crate) retention: Retention,
     /// Names of channels where they are written, to be found among the monitors'.
     pub(in crate::topology) channels: Vec<Placed<String>>,
 }
@@ -27,6 +32,7 @@ impl Alerting {
             rules: rule::read(walk, root),
             subscriptions,
             windows: window::read(walk, root),
+            retention: retention::read(walk, root),
             channels,
         }
     }

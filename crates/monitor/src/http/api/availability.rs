@@ -2,12 +2,10 @@
 
 use super::{Answer, TARGET_PPM, WINDOW_HOURS_MAX, error, json_answer, page, unreadable};
 use crate::{
-    core::{
-        availability::{Report, overlay, report},
-        check::CheckId,
-    },
+    core::{availability::Report, check::CheckId, window::Span},
     http::input::Query,
     node::{Node, now},
+    store::StoreError,
 };
 use serde_json::{Value, json};
 use std::{rc::Rc, time::Duration};
@@ -16,29 +14,20 @@ use wire::Timestamp;
 const COLUMNS: &str = "check,from,to,available_ppm,up_s,down_s,unknown_s,away_s,maintenance_s,\
                        outages,outage_longest_s,mttr_s,mtbf_s,target_ppm,budget_left_ms\n";
 
-/// What a stretch of time was made of.
-pub(crate) fn between(
-    node: &Node,
-    id: CheckId,
-    (from, to): (Timestamp, Timestamp),
-) -> rusqlite::Result<Report> {
-    let turns = node.history.turns(id, from)?;
-    let turns = overlay(&turns, &node.history.maintenance(id, from)?);
-    Ok(report(&turns, &node.history.blind(from)?, (from, to)))
-}
-
-/// What the last `hours` were made of.
-pub(crate) fn measured(node: &Node, id: CheckId, hours: u64) -> rusqlite::Result<Report> {
-    between(node, id, last(hours))
-}
-
-fn last(hours: u64) -> (Timestamp, Timestamp) {
+/// The last `hours`.
+pub(crate) fn last(hours: u64) -> Span {
     let to = now();
     (to.wall_before(Duration::from_secs(hours.min(WINDOW_HOURS_MAX) * 3_600)), to.wall)
 }
 
+/// Where the history cannot be read, nothing is known of anything.
+pub(crate) fn unmeasured(err: &StoreError, count: usize) -> Vec<Report> {
+    tracing::error!(%err, "cannot read what was kept");
+    vec![Report::default(); count]
+}
+
 /// The window that is asked for: `from` and `to`, or the last `hours`.
-fn window(query: &Query) -> Result<(Timestamp, Timestamp), &'static str> {
+pub(super) fn window(query: &Query) -> Result<Span, &'static str> {
     let time = |name: &str| match query.get(name) {
         None => Ok(None),
         Some(text) => {
@@ -54,12 +43,12 @@ fn window(query: &Query) -> Result<(Timestamp, Timestamp), &'static str> {
     let longest = i64::try_from(WINDOW_HOURS_MAX * 3_600_000_000).unwrap_or(i64::MAX);
     match from < to && to.0 - from.0 <= longest {
         true => Ok((from, to)),
-        false => Err("from, to: a stretch of time of at most 400 days, from before to"),
+        false => Err("from, to: a stretch of time of at most 3660 days, from before to"),
     }
 }
 
 /// Of one check, or of all.
-pub(super) fn of(node: &Rc<Node>, query: &Query, name: Option<&str>) -> Answer {
+pub(super) async fn of(node: &Rc<Node>, query: &Query, name: Option<&str>) -> Answer {
     let window = match window(query) {
         Ok(window) => window,
         Err(want) => return error(400, want),
@@ -68,21 +57,24 @@ pub(super) fn of(node: &Rc<Node>, query: &Query, name: Option<&str>) -> Answer {
     let Some(target) = target.ok().filter(|it| *it <= 1_000_000) else {
         return error(400, "target_ppm: a whole number up to 1000000");
     };
-    let book = node.book.borrow();
-    let ids: Vec<(CheckId, String)> = match name {
-        None => book.iter().map(|it| (it.id, it.plan.name.clone())).collect(),
-        Some(name) => match book.named(name) {
-            Some(id) => vec![(id, name.to_owned())],
-            None => return error(404, "no such check"),
-        },
-    };
-    let mut rows = Vec::new();
-    for (id, name) in ids {
-        match between(node, id, window) {
-            Ok(it) => rows.push(Row { name, window, target, report: it }),
-            Err(err) => return unreadable(&err),
+    let found: Vec<(CheckId, String)> = {
+        let book = node.book.borrow();
+        match name {
+            None => book.iter().map(|it| (it.id, it.plan.name.clone())).collect(),
+            Some(name) => match book.named(name) {
+                Some(id) => vec![(id, name.to_owned())],
+                None => return error(404, "no such check"),
+            },
         }
-    }
+    };
+    let ids: Vec<CheckId> = found.iter().map(|it| it.0).collect();
+    let (window, reports) = match node.history.ask(move |it| it.reports(&ids, window)).await {
+        Ok(found) => found,
+        Err(err) => return unreadable(&err),
+    };
+    let rows = found.into_iter().zip(reports);
+    let rows = rows.map(|((_, name), report)| Row { name, window, target, report });
+    let rows: Vec<Row> = rows.collect();
     match (query.get("format"), name) {
         (Some("csv"), _) => {
             let lines: String = rows.iter().map(Row::csv).collect();
@@ -98,7 +90,7 @@ pub(super) fn of(node: &Rc<Node>, query: &Query, name: Option<&str>) -> Answer {
 /// What is told of one check.
 struct Row {
     name: String,
-    window: (Timestamp, Timestamp),
+    window: Span,
     target: u64,
     report: Report,
 }

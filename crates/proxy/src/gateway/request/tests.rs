@@ -1,7 +1,10 @@
 //! Every way in which a request can be wrong before the ledger is asked, and what a right one asks.
 
 use super::*;
-use crate::{gateway::guests::Meters, keys::{self, Key, Watch}};
+use crate::{
+    gateway::guests::Meters,
+    keys::{self, Key, Watch},
+};
 use net::{node::ClusterKey, trunk::Identity};
 use std::sync::Arc;
 use wire::{
@@ -36,10 +39,7 @@ fn keys() -> Watch {
         expires: None,
         rate: None,
     };
-    Watch::fixed(vec![
-        key("reader", true, None),
-        key("of-b", false, Some(vec!["b".to_owned()])),
-    ])
+    Watch::fixed(vec![key("reader", true, None), key("of-b", false, Some(vec!["b".to_owned()]))])
 }
 
 #[derive(Clone)]
