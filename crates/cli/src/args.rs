@@ -226,6 +226,20 @@ pub(crate) enum AccountVerb {
     Debit(Posting),
     /// Put money into an account
     Credit(Posting),
+    /// Show what was booked in a period, between two balances
+    Statement {
+        /// SERVICE/ID, or ID
+        account: String,
+        /// When it begins, as in 2026-11-01T00:00:00Z [default: with the account]
+        #[arg(long, value_name = "WHEN")]
+        from: Option<String>,
+        /// When it ends, as --from [default: now]
+        #[arg(long, value_name = "WHEN")]
+        to: Option<String>,
+        /// As a file of this form: json, csv or camt.053 [default: a table]
+        #[arg(long, value_parser = ["json", "csv", "camt.053"])]
+        format: Option<String>,
+    },
     /// List the accounts of the service
     List {
         /// Rows, 1 to 1000

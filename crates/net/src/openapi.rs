@@ -55,8 +55,9 @@ pub enum Answer {
     Plain,
     /// JSON of the schema of this name. Refusals are problems of RFC 9457.
     Json { status: u16, schema: &'static str },
-    /// 200 of one of these media types. Refusals are problems of RFC 9457.
-    Media(&'static [&'static str]),
+    /// 200, JSON of the schema of this name or one of these other media types. Refusals are problems
+    /// of RFC 9457.
+    Media { schema: &'static str, others: &'static [&'static str] },
 }
 
 impl Call {
@@ -135,10 +136,10 @@ fn responses(answer: Answer) -> Value {
             let done = json!({"description": "done", "content": content});
             json!({status.to_string(): done, "default": problem})
         }
-        Answer::Media(types) => {
-            let content = types.iter().map(|it| ((*it).to_owned(), json!({})));
-            let content: Map<String, Value> = content.collect();
-            let done = json!({"description": "as the summary says", "content": content});
+        Answer::Media { schema, others } => {
+            let mut content = json!({"application/json": {"schema": reference("schemas", schema)}});
+            others.iter().for_each(|it| content[*it] = json!({}));
+            let done = json!({"description": "done", "content": content});
             json!({"200": done, "default": problem})
         }
     }

@@ -32,6 +32,7 @@ mod routes;
 mod seen;
 mod service;
 mod several;
+mod statement;
 
 pub(crate) use self::route::body_bytes_max;
 use self::{

@@ -44,6 +44,16 @@ impl Currency {
             .expect("checked when it was read")
     }
 
+    /// Minor units as people write them: `4500` EUR cents as `45.00`.
+    pub fn decimal(self, minor: i128) -> String {
+        let digits = usize::from(self.exponent());
+        let sign = if minor < 0 { "-" } else { "" };
+        let text = format!("{:0>width$}", minor.unsigned_abs(), width = digits + 1);
+        let (units, fraction) = text.split_at(text.len() - digits);
+        let point = if fraction.is_empty() { "" } else { "." };
+        format!("{sign}{units}{point}{fraction}")
+    }
+
     /// The letters as bytes, for the codec.
     pub fn letters(self) -> [u8; 3] {
         self.0

@@ -33,6 +33,8 @@ struct Call {
     /// Of a call that changes something: what makes a repeat harmless.
     key: Option<String>,
     show: fn(&Value) -> String,
+    /// The body is a file: it is printed as it came.
+    is_file: bool,
 }
 
 #[derive(Serialize)]
@@ -86,15 +88,17 @@ fn call_of(verb: &AccountVerb, target: &Target) -> Result<Call, CliError> {
         }
         AccountVerb::Debit(posting) => posting_of("debit", posting, target),
         AccountVerb::Credit(posting) => posting_of("credit", posting, target),
+        AccountVerb::Statement { account, from, to, format } => {
+            let (service, id) = split(account, target)?;
+            let query = query(&[("from", from), ("to", to), ("format", format)]);
+            let path = format!("/v1/{service}/accounts/{id}/statement{query}");
+            Ok(Call { is_file: format.is_some(), ..get(path, show::statement) })
+        }
         AccountVerb::List { limit, starting_after } => {
             let service = service_of(&target.service)?;
-            let limit = limit.map(|it| format!("limit={it}"));
-            let after =
-                starting_after.as_deref().map(|it| format!("starting_after={}", encoded(it)));
-            let query: Vec<String> = limit.into_iter().chain(after).collect();
-            let mark = if query.is_empty() { "" } else { "?" };
-            let path = format!("/v1/{service}/accounts{mark}{}", query.join("&"));
-            Ok(get(path, show::accounts))
+            let limit = limit.map(|it| it.to_string());
+            let query = query(&[("limit", &limit), ("starting_after", starting_after)]);
+            Ok(get(format!("/v1/{service}/accounts{query}"), show::accounts))
         }
     }
 }
@@ -113,7 +117,7 @@ fn posting_of(verb: &str, posting: &args::Posting, target: &Target) -> Result<Ca
 }
 
 fn get(path: String, show: fn(&Value) -> String) -> Call {
-    Call { method: Method::GET, path, body: None, key: None, show }
+    Call { method: Method::GET, path, body: None, key: None, show, is_file: false }
 }
 
 fn post(
@@ -132,7 +136,7 @@ fn post(
         return Err(CliError::usage(want));
     }
     let body = serde_json::to_string(body).expect("our own bodies have string keys");
-    Ok(Call { method: Method::POST, path, body: Some(body), key: Some(key), show })
+    Ok(Call { method: Method::POST, path, body: Some(body), key: Some(key), show, is_file: false })
 }
 
 /// `SERVICE/ID`, or `ID` of the service that --service names.
@@ -148,6 +152,14 @@ fn split(account: &str, target: &Target) -> Result<(String, AccountId), CliError
 fn service_of(service: &str) -> Result<String, CliError> {
     name::parse(service)
         .map_err(|want| CliError::usage(format!("service {service:?}: want {want}")))
+}
+
+/// The query of those that are given.
+fn query(parameters: &[(&str, &Option<String>)]) -> String {
+    let given = parameters.iter().filter_map(|(name, value)| Some((name, value.as_ref()?)));
+    let given: Vec<String> =
+        given.map(|(name, value)| format!("{name}={}", encoded(value))).collect();
+    if given.is_empty() { String::new() } else { format!("?{}", given.join("&")) }
 }
 
 /// Percent-encoding for a query's value.
@@ -239,6 +251,11 @@ fn unknown(call: &Call, why: &str) -> CliError {
 }
 
 fn show(call: &Call, reply: &Reply, is_json: bool) -> Outcome {
+    let is_done = (200..=299).contains(&reply.status);
+    if call.is_file && is_done {
+        say(&String::from_utf8_lossy(&reply.body));
+        return Ok(ExitCode::SUCCESS);
+    }
     let body = show::read(&reply.body);
     if is_json {
         say(&format!("{}\n", String::from_utf8_lossy(&reply.body).trim_end()));
@@ -326,6 +343,10 @@ mod tests {
             r#"POST /v1/a/accounts/alice/credit {"amount":7500,"currency":"EUR"}"#,
         );
         check("tollgate account show alice", "GET /v1/a/accounts/alice");
+        check(
+            "tollgate account statement b/bob --from 2026-11-01T00:00:00+01:00 --format csv",
+            "GET /v1/b/accounts/bob/statement?from=2026-11-01T00%3A00%3A00%2B01%3A00&format=csv",
+        );
         check(
             "tollgate account list --service b --limit 5 --starting-after a+/=",
             "GET /v1/b/accounts?limit=5&starting_after=a%2B%2F%3D",

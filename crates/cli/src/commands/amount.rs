@@ -32,12 +32,7 @@ fn whole(digits: &str) -> Option<i64> {
 
 /// `4500` EUR cents as `45.00`.
 pub(super) fn decimal(minor: impl Into<i128>, currency: Currency) -> String {
-    let minor = minor.into();
-    let digits = usize::from(currency.exponent());
-    let sign = if minor < 0 { "-" } else { "" };
-    let text = format!("{:0>width$}", minor.unsigned_abs(), width = digits + 1);
-    let (units, fraction) = text.split_at(text.len() - digits);
-    if fraction.is_empty() { format!("{sign}{units}") } else { format!("{sign}{units}.{fraction}") }
+    currency.decimal(minor.into())
 }
 
 #[cfg(test)]

@@ -26,6 +26,7 @@ mod operations;
 mod postgres;
 mod reload;
 mod rotation;
+mod statement;
 mod sync;
 mod tree;
 mod up;

@@ -115,9 +115,9 @@ impl Page {
             Answer::Json { status, schema } => {
                 self.example(&format!("Answer {status}: "), schema, api);
             }
-            Answer::Media(types) => {
-                self.tag("h3", "Answer 200");
-                self.tag("p", &types.join(", "));
+            Answer::Media { schema, others } => {
+                self.example("Answer 200: ", schema, api);
+                self.tag("p", &format!("Or {}.", others.join(", ")));
             }
         }
         self.raw("</section>");

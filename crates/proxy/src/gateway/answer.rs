@@ -3,6 +3,7 @@
 use super::{
     mistake::Mistake,
     render::{self, Page, TrialBalance},
+    statement::Format,
 };
 use crate::problem::{self, Problem};
 use wire::{AccountState, Code, Done, Outcome, Posting, Refused, call::Failure};
@@ -136,6 +137,20 @@ impl Answer {
             }
         });
         Answer { status: 200, content_type: JSON, header: None, body }
+    }
+
+    /// A statement in this form; those that are no JSON are files.
+    pub(super) fn statement(format: Format, body: Vec<u8>) -> Answer {
+        let (content_type, file) = match format {
+            Format::Json => (JSON, None),
+            Format::Csv => (
+                "text/csv; charset=utf-8; header=present",
+                Some("attachment; filename=statement.csv"),
+            ),
+            Format::Camt053 => ("application/xml", Some("attachment; filename=statement.xml")),
+        };
+        let header = file.map(|file| ("content-disposition", file));
+        Answer { status: 200, content_type, header, body }
     }
 
     /// A page of ours that is the same for everybody.

@@ -45,6 +45,18 @@ const CALLS: &[Call] = &[
         &["limit", "starting_after", "from", "to", "kind", "reference"],
         "TransactionPage",
     ),
+    Call {
+        answer: openapi::Answer::Media {
+            schema: "Statement",
+            others: &["text/csv", "application/xml"],
+        },
+        ..read(
+            "/v1/{service}/accounts/{id}/statement",
+            "Balances at the start and the end of a period, and what was booked between them",
+            &["from", "to", "format"],
+            "Statement",
+        )
+    },
     read("/v1/{service}/transactions/{transaction}", "Show a transaction", &[], "Transaction"),
     change(
         "post",

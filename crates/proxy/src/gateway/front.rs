@@ -95,11 +95,11 @@ impl Handler for TrunkFront {
                 taken.answered(answer.status);
                 front.send(answer, &front.node, reply);
             }
-            Step::Several(several) => {
+            Step::Work(work) => {
                 let front = Rc::clone(front);
                 drop(spawn_local(async move {
                     let answer = tokio::select! {
-                        answer = taken.below(several.answer()) => answer,
+                        answer = taken.below(work) => answer,
                         () = reply.cancelled() => return,
                     };
                     taken.answered(answer.status);
@@ -398,7 +398,7 @@ impl Front {
         let answer = match step {
             Step::Answer(answer) => answer,
             Step::Ask(job) => taken.below(job.answer()).await,
-            Step::Several(several) => taken.below(several.answer()).await,
+            Step::Work(work) => taken.below(work).await,
         };
         taken.answered(answer.status);
         Some(answer)

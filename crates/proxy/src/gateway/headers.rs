@@ -4,32 +4,34 @@
 use super::mistake::{Mistake, clip};
 use wire::{Code, Timestamp, command::KeyOrigin, frame::Headers, limits};
 
-/// Refuses a request whose `Accept` leaves no room for JSON.
-pub(super) fn check_accept(headers: Headers<'_>) -> Result<(), Mistake> {
+/// Refuses a request whose `Accept` leaves no room for what it asks for.
+pub(super) fn check_accept(headers: Headers<'_>, served: &str) -> Result<(), Mistake> {
     let mut given = headers.iter().filter(|(name, _)| *name == b"accept").peekable();
     if given.peek().is_none() {
         return Ok(());
     }
-    // The most specific range that covers JSON decides: (how specific, whether it is wanted).
+    // The most specific range that covers it decides: (how specific, whether it is wanted).
     let ranges = given.flat_map(|(_, value)| value.split(|byte| *byte == b','));
-    let decisive = ranges.filter_map(media_range).max();
+    let decisive = ranges.filter_map(|range| media_range(range, served)).max();
     match decisive {
         Some((_, true)) => Ok(()),
         Some((_, false)) | None => {
-            let detail = "Accept leaves out application/json, and nothing else is served";
+            let detail = format!("Accept leaves out {served}, and nothing else is served");
             Err(Mistake::new(Code::NotAcceptable, detail))
         }
     }
 }
 
-/// How specific a range that covers JSON is, and whether its weight is above 0.
-fn media_range(range: &[u8]) -> Option<(u8, bool)> {
+/// How specific a range that covers `served` is, and whether its weight is above 0.
+fn media_range(range: &[u8], served: &str) -> Option<(u8, bool)> {
     let mut parts = range.split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
     let media_type = parts.next()?;
+    let group = served.split_once('/').map_or(served, |(group, _)| group).as_bytes();
+    let in_group = media_type.strip_suffix(b"/*");
     let specific = match media_type {
         b"*/*" => 0,
-        _ if media_type.eq_ignore_ascii_case(b"application/*") => 1,
-        _ if media_type.eq_ignore_ascii_case(b"application/json") => 2,
+        _ if in_group.is_some_and(|it| it.eq_ignore_ascii_case(group)) => 1,
+        _ if media_type.eq_ignore_ascii_case(served.as_bytes()) => 2,
         _ => return None,
     };
     let zero = |part: &[u8]| match part.split_at_checked(2) {
@@ -111,7 +113,7 @@ mod tests {
     fn json_must_be_acceptable() {
         let check = |values: &[&str]| {
             let headers: Vec<_> = values.iter().map(|value| ("accept", *value)).collect();
-            check_accept(list(&headers).as_ref()).is_ok()
+            check_accept(list(&headers).as_ref(), "application/json").is_ok()
         };
         assert!(check(&[]));
         for good in [
@@ -126,6 +128,8 @@ mod tests {
             assert!(check(&[good]), "{good}");
         }
         assert!(check(&["text/html", "application/json"]));
+        let csv = |value| check_accept(list(&[("accept", value)]).as_ref(), "text/csv").is_ok();
+        assert!(csv("text/*") && csv("Text/CSV;header=present") && !csv("application/*"));
         for bad in [
             "",
             "text/html",

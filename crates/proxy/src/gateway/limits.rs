@@ -1,6 +1,7 @@
 //! Limits of a gateway beyond those of the edge and the trunk.
 
 use balance::LimitSettings;
+use wire::frame::limits::{HEAD_BYTES_MAX, MESSAGE_BYTES_MAX};
 
 /// Requests that one worker has in flight. The floor is what the batches of the account nodes
 /// still turn into throughput and not into waiting.
@@ -9,6 +10,10 @@ pub(super) const GATEWAY_LIMIT: LimitSettings =
 /// Requests of one worker for one partition. A partition that answers nothing fills this and no
 /// more: the others keep their room.
 pub(super) const PARTITION_IN_FLIGHT_MAX: u32 = 512;
+/// Entries on one statement.
+pub(super) const STATEMENT_ENTRIES_MAX: usize = 10_000;
+/// Bytes of one statement: with its head it fits a message of the trunk.
+pub(super) const STATEMENT_BYTES_MAX: usize = 7 * 1024 * 1024;
 /// Repeats that a worker may make of the requests for a service: this share of those of the last
 /// ten seconds, …
 pub(super) const RETRY_SHARE_PERMILLE: u32 = 200;
@@ -16,4 +21,5 @@ pub(super) const RETRY_SHARE_PERMILLE: u32 = 200;
 /// quiet day.
 pub(super) const RETRY_FLOOR_PER_SECOND: u32 = 32;
 
+const _: () = assert!(STATEMENT_BYTES_MAX + HEAD_BYTES_MAX <= MESSAGE_BYTES_MAX);
 const _: () = assert!(PARTITION_IN_FLIGHT_MAX * 2 <= GATEWAY_LIMIT.min);

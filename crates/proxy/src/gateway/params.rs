@@ -4,6 +4,7 @@ use super::{
     body,
     mistake::{Mistake, clip},
     route::percent_decode,
+    statement::Format,
 };
 use std::borrow::Cow;
 use wire::{Kind, Timestamp, limits, query::Filter};
@@ -15,6 +16,8 @@ pub(super) struct Params {
     /// The cursor, still sealed.
     pub(super) starting_after: Option<Box<str>>,
     pub(super) filter: Filter,
+    /// Of a statement.
+    pub(super) format: Option<Format>,
 }
 
 /// Which parameters a request may have.
@@ -25,6 +28,8 @@ pub(super) enum Allowed {
     Page,
     /// These and the filters of transactions.
     Transactions,
+    /// `from`, `to` and `format`.
+    Statement,
 }
 
 /// Parameters of one request, repeated ones included: more are refused unread.
@@ -64,11 +69,12 @@ impl Params {
             ("starting_after", Allowed::Page | Allowed::Transactions) => {
                 once(name, &mut self.starting_after, value.into())
             }
-            ("from" | "to", Allowed::Transactions) => {
+            ("from" | "to", Allowed::Transactions | Allowed::Statement) => {
                 let filter = &mut self.filter;
                 let slot = if name == "from" { &mut filter.from } else { &mut filter.to };
                 once(name, slot, time(name, &value)?)
             }
+            ("format", Allowed::Statement) => once(name, &mut self.format, Format::parse(&value)?),
             ("kind", Allowed::Transactions) => once(name, &mut self.filter.kind, kind(&value)?),
             ("reference", Allowed::Transactions) => {
                 body::check_reference(&value)?;
@@ -81,6 +87,7 @@ impl Params {
                     Allowed::Transactions => {
                         "not known here; known are limit, starting_after, from, to, kind, reference"
                     }
+                    Allowed::Statement => "not known here; known are from, to, format",
                 };
                 Err(Mistake::in_field(name, known))
             }

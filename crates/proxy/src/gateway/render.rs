@@ -204,24 +204,24 @@ fn string(out: &mut Vec<u8>, value: &str) {
     serde_json::to_writer(out, value).expect("a string is JSON, and a Vec takes everything");
 }
 
-fn text(out: &mut Vec<u8>, value: &str) {
+pub(super) fn text(out: &mut Vec<u8>, value: &str) {
     out.extend_from_slice(value.as_bytes());
 }
 
 /// A string that needs no escapes: names, codes, ids, cursors.
-fn quoted(out: &mut Vec<u8>, before: &str, value: &str) {
+pub(super) fn quoted(out: &mut Vec<u8>, before: &str, value: &str) {
     text(out, before);
     text(out, "\"");
     text(out, value);
     text(out, "\"");
 }
 
-fn number(out: &mut Vec<u8>, before: &str, value: impl Display) {
+pub(super) fn number(out: &mut Vec<u8>, before: &str, value: impl Display) {
     text(out, before);
     formatted(out, format_args!("{value}"));
 }
 
-fn time(out: &mut Vec<u8>, before: &str, at: Timestamp) {
+pub(super) fn time(out: &mut Vec<u8>, before: &str, at: Timestamp) {
     text(out, before);
     formatted(out, format_args!("\"{at}\""));
 }

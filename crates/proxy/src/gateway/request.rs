@@ -12,15 +12,16 @@ use super::{
     route::{Asked, Change, NotAsked, Read, Route},
     service::{self, Service},
     several::Several,
+    statement::{Format, Statement, Wanted},
 };
 use net::{clock, ids};
-use std::{cell::RefCell, rc::Rc, time::Duration};
+use std::{cell::RefCell, pin::Pin, rc::Rc, time::Duration};
 use wire::{
     AccountId, Action, Call, Caller, Code, Command, Fingerprint, KeyHash, Timestamp,
     command::KeyOrigin,
     frame::Headers,
     id::base32,
-    query::{History, Listing, Query},
+    query::{Filter, History, Listing, Query},
 };
 
 /// A request to the public API, whichever way it came.
@@ -46,7 +47,8 @@ pub(super) struct Request<'a> {
 pub(super) enum Step {
     Answer(Answer),
     Ask(Job),
-    Several(Rc<Several>),
+    /// Several questions, one answer.
+    Work(Pin<Box<dyn Future<Output = Answer>>>),
 }
 
 /// What a request is checked against.
@@ -87,16 +89,28 @@ impl Desk {
         let caller = guest.caller;
         match &asked {
             Asked::Change(_) | Asked::Batch => guest.may_change()?,
-            Asked::Read(_) => (),
+            Asked::Read(_) | Asked::Statement(_) => (),
         }
-        headers::check_accept(request.headers)?;
         let deadline = service::before_deadline(clock::now(), request.left);
+        // Only of a statement the query has a say in what is served.
+        let accepts = |format: Format| headers::check_accept(request.headers, format.media_type());
+        let is_json = !matches!(asked, Asked::Statement(_));
+        is_json.then(|| accepts(Format::Json)).transpose()?;
         let params = Params::read(query, allowed_in(&asked))?;
+        let format = params.format.unwrap_or_default();
+        accepts(format)?;
         let (question, call) = match asked {
             Asked::Batch => {
                 let sender = Sender::of(request, caller, path)?;
                 let batch = batch::read(service, &sender, request.body)?;
-                return Ok(Step::Several(Several::new(service, batch, deadline, request)));
+                let several = Several::new(service, batch, deadline, request);
+                return Ok(Step::Work(Box::pin(async move { several.answer().await })));
+            }
+            Asked::Statement(account) => {
+                let Filter { from, to, .. } = params.filter;
+                let wanted = Wanted { account, from, to, format };
+                let statement = Statement::new(service, wanted, deadline, request)?;
+                return Ok(Step::Work(Box::pin(statement.answer())));
             }
             Asked::Change(change) => {
                 let command = command(service, caller, path, change, request)?;
@@ -253,6 +267,7 @@ fn question(service: &Service, read: Read, params: Params) -> Result<(Question, 
 pub(super) fn allowed_in(asked: &Asked) -> Allowed {
     match asked {
         Asked::Read(read) => allowed(read),
+        Asked::Statement(_) => Allowed::Statement,
         Asked::Change(_) | Asked::Batch => Allowed::None,
     }
 }

@@ -14,6 +14,8 @@ pub(super) enum Asked {
     /// Many changes in one request.
     Batch,
     Read(Read),
+    /// What was booked in a period, between two balances.
+    Statement(AccountId),
 }
 
 /// Something is to change: the request bears an idempotency key and has a body.
@@ -52,6 +54,7 @@ enum Resource<'a> {
     Post(Kind, &'a str),
     Batch,
     Transactions(&'a str),
+    Statement(&'a str),
     Transaction(&'a str),
     Trial,
 }
@@ -101,6 +104,7 @@ impl<'a> Route<'a> {
             }
             (Resource::Batch, "POST") => Asked::Batch,
             (Resource::Transactions(id), "GET") => Asked::Read(Read::Transactions(account_id(id)?)),
+            (Resource::Statement(id), "GET") => Asked::Statement(account_id(id)?),
             (Resource::Transaction(id), "GET") => {
                 Asked::Read(Read::Transaction(transaction_id(id)?))
             }
@@ -124,6 +128,7 @@ impl<'a> Resource<'a> {
             ("accounts", Some(id), Some("debit")) => Resource::Post(Kind::Debit, id),
             ("accounts", Some(id), Some("credit")) => Resource::Post(Kind::Credit, id),
             ("accounts", Some(id), Some("transactions")) => Resource::Transactions(id),
+            ("accounts", Some(id), Some("statement")) => Resource::Statement(id),
             ("batch", None, None) => Resource::Batch,
             ("transactions", Some(id), None) => Resource::Transaction(id),
             ("trial-balance", None, None) => Resource::Trial,
@@ -139,6 +144,7 @@ impl<'a> Resource<'a> {
             Resource::Balance(_)
             | Resource::Transactions(_)
             | Resource::Transaction(_)
+            | Resource::Statement(_)
             | Resource::Trial => "GET, HEAD",
         }
     }
@@ -198,7 +204,9 @@ mod tests {
             Some(route) => match route.asked(method) {
                 Ok(Asked::Change(change)) => format!("{} {change:?}", route.service),
                 Ok(Asked::Read(read)) => format!("{} {read:?}", route.service),
-                Ok(Asked::Batch) => format!("{} Batch", route.service),
+                Ok(asked @ (Asked::Batch | Asked::Statement(_))) => {
+                    format!("{} {asked:?}", route.service)
+                }
                 Err(NotAsked::Method(allow)) => format!("405 {allow}"),
                 Err(NotAsked::Mistake(mistake)) => {
                     let field = mistake.field.unwrap_or_default();
@@ -223,6 +231,7 @@ mod tests {
         check("POST", "/v1/a/batch/x", "404 no_such_route");
         check("POST", "/v1/a/accounts/x/credit", "a Post(Credit, AccountId(\"x\"))");
         check("GET", "/v1/a/accounts/x/transactions", "a Transactions(AccountId(\"x\"))");
+        check("GET", "/v1/a/accounts/x/statement", "a Statement(AccountId(\"x\"))");
         check("GET", "/v1/a/trial-balance", "a Trial");
         let id = "tx_00000000000000000000000001";
         check("GET", &format!("/v1/a/transactions/{id}"), "a Transaction(TransactionId(1))");

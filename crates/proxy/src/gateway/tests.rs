@@ -171,7 +171,7 @@ async fn ask(gateway: &Front, method: &str, path: &str, body: &str) -> (u16, Str
     let answer = match step {
         request::Step::Answer(answer) => answer,
         request::Step::Ask(job) => job.answer().await,
-        request::Step::Several(several) => several.answer().await,
+        request::Step::Work(work) => work.await,
     };
     (answer.status, String::from_utf8(answer.body).unwrap())
 }

@@ -31,8 +31,17 @@ const TRANSACTION_ROWS: [(&str, &str); 10] = [
     ("created", "created_at"),
 ];
 /// Fields that are money in the currency of their object.
-const MONEY: [&str; 7] =
-    ["posted", "held", "available", "overdraft_limit", "amount", "posted_after", "available_after"];
+const MONEY: [&str; 9] = [
+    "posted",
+    "held",
+    "available",
+    "overdraft_limit",
+    "amount",
+    "posted_after",
+    "available_after",
+    "opening_balance",
+    "closing_balance",
+];
 
 /// Field that holds what somebody else wrote: any JSON.
 const METADATA: &str = "metadata";
@@ -85,6 +94,23 @@ pub(super) fn accounts(body: &Value) -> String {
         out.push_str(&format!("\nmore: --starting-after {cursor}\n"));
     }
     out
+}
+
+/// A statement: its entries between two balances.
+pub(super) fn statement(body: &Value) -> String {
+    let columns = ["created_at", "kind", "amount", "posted_after", "reference", "id"];
+    let heads = ["TIME", "KIND", "AMOUNT", "BALANCE", "REFERENCE", "TRANSACTION"];
+    let mut lines = vec![heads.map(str::to_owned).to_vec()];
+    let standing = |at: &str, words: &str, balance: &str| {
+        vec![plain(at, body), words.to_owned(), String::new(), plain(balance, body)]
+    };
+    lines.push(standing("from", "opening", "opening_balance"));
+    let entries = body.get("entries").and_then(Value::as_array);
+    for row in entries.into_iter().flatten() {
+        lines.push(columns.map(|key| plain(key, row)).to_vec());
+    }
+    lines.push(standing("to", "closing", "closing_balance"));
+    format!("{}\nin {}\n", table(&lines), plain("currency", body))
 }
 
 fn rows(rows: &[(&str, &str)], body: &Value) -> String {

@@ -33,6 +33,7 @@ fn every_call_of_the_table_is_there() {
             ("to", "2026-11-22T11:00:00Z"),
             ("kind", "debit"),
             ("reference", "x"),
+            ("format", "csv"),
         ];
         for (name, value) in values {
             let query = format!("{name}={value}");

@@ -91,7 +91,7 @@ impl<'a> Given<'a> {
     fn job(&self) -> Job {
         match self.take(&desk()) {
             Step::Ask(job) => job,
-            Step::Several(_) => panic!("a batch"),
+            Step::Work(_) => panic!("more than one question"),
             Step::Answer(answer) => panic!("{}", String::from_utf8_lossy(&answer.body)),
         }
     }
@@ -102,7 +102,7 @@ impl<'a> Given<'a> {
 fn check(given: Given<'_>, expected: &str) {
     let got = match given.take(&desk()) {
         Step::Ask(_) => "asks".to_owned(),
-        Step::Several(_) => "asks several".to_owned(),
+        Step::Work(_) => "asks several".to_owned(),
         Step::Answer(answer) => {
             assert_eq!(answer.content_type, "application/problem+json");
             let body: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
@@ -250,7 +250,7 @@ fn wrong_queries() {
 #[test]
 fn cursors_carry_their_filters() {
     let x = AccountId::parse("x").unwrap();
-    let filter = wire::query::Filter { kind: Some(wire::Kind::Debit), ..Default::default() };
+    let filter = Filter { kind: Some(wire::Kind::Debit), ..Default::default() };
     let cursor = cursor::seal_transactions("a", &x, &filter, 9);
     let path = |rest: &str| format!("/v1/a/accounts/x/transactions?starting_after={cursor}{rest}");
     check(given("GET", &path("&kind=credit"), ""), "400 invalid_request kind");
