@@ -26,7 +26,7 @@ use tokio::{
     time::timeout,
 };
 use tokio_postgres::{
-    AsyncMessage, Client, Connection, Row, Socket, Statement,
+    AsyncMessage, Client, Config, Connection, Row, Socket, Statement,
     error::{Severity, SqlState},
     types::{FromSql, ToSql, Type},
 };
@@ -278,18 +278,15 @@ impl Link {
             (false, true) => return Err(gone()),
             (false, false) => (),
         }
-        let mut config = self.target.config.clone();
-        config.application_name(&self.application);
-        let theirs = config.get_options().map(|it| format!("{it} ")).unwrap_or_default();
-        config.options(format!("{theirs}{}", self.purpose.options()));
-        let connect_max = self.target.connect_max();
-        let attempt = config.connect(self.target.tls.clone());
-        let attempt = async { timeout(connect_max, attempt).await };
-        let (client, connection) = match runtime.block_on(attempt) {
-            Ok(Ok(connected)) => connected,
-            Ok(Err(error)) => return Err(Failure::unreached(&error)),
-            Err(_) => return Err(Failure::Unreached(format!("no answer in {connect_max:?}"))),
+        let tell = |config: &mut Config| {
+            config.application_name(&self.application);
+            let theirs = config.get_options().map(|it| format!("{it} ")).unwrap_or_default();
+            config.options(format!("{theirs}{}", self.purpose.options()));
         };
+        let connect_max = self.target.connect_max();
+        let attempt = async { timeout(connect_max, self.target.connect(tell)).await };
+        let silent = |_| Err(Failure::Unreached(format!("no answer in {connect_max:?}")));
+        let (client, connection) = runtime.block_on(attempt).unwrap_or_else(silent)?;
         let warned = Arc::new(AtomicBool::new(false));
         let driver = runtime.spawn(drive(connection, Arc::clone(&warned)));
         *self.live.borrow_mut() = Some(Live {

@@ -1,25 +1,35 @@
 //! Which database: a URL as libpq has them, taken apart.
 //!
 //! `sslmode` and the files of TLS are read here, for the client library knows only some of their
-//! values. Several hosts are tried in order until one takes writes, whatever the URL says of
-//! `target_session_attrs`: on a standby there is nothing for us to do.
+//! values. Of several hosts one is taken that takes writes, whatever the URL says of
+//! `target_session_attrs`: on a standby there is nothing for us to do. The one that was there last
+//! is tried first, then the others in order, each a little after the one before, without waiting
+//! for what a dead one may say.
 
 use crate::{
     error::{EngineError, Kind},
-    postgres::tls::{Tls, Trust},
+    postgres::{
+        failure::Failure,
+        tls::{Tls, Trust},
+    },
     url::PostgresUrl,
 };
 use std::{
     path::{Path, PathBuf},
+    sync::atomic::{AtomicUsize, Ordering},
     time::Duration,
 };
+use tokio::{task::JoinSet, time::timeout};
 use tokio_postgres::{
-    Config,
+    Client, Config, Connection, Socket,
     config::{Host, SslMode, TargetSessionAttrs},
+    tls::MakeTlsConnect,
 };
 
-/// For one host to take a connection; a host that is away costs this once, then the next is tried.
+/// For one host to take a connection.
 const CONNECT_MAX: Duration = Duration::from_secs(1);
+/// What a host has ahead of the next: one that is there and well needs less.
+const AHEAD: Duration = Duration::from_millis(100);
 /// Silence after which the kernel asks whether the other side is there, between its questions, and
 /// how many may stay unanswered.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(2);
@@ -28,10 +38,15 @@ const KEEPALIVES_MAX: u32 = 3;
 /// For what was sent to be acknowledged by the other side's kernel.
 const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(4);
 
+/// A connection, and the half of it that somebody has to drive.
+pub(crate) type Connected = (Client, Connection<Socket, <Tls as MakeTlsConnect<Socket>>::Stream>);
+
 /// A database, and how it is to be reached.
-#[derive(Clone)]
 pub(crate) struct Target {
-    pub(crate) config: Config,
+    /// One for each host, in the order of the URL; at least one.
+    hosts: Vec<Config>,
+    /// Which of them was there last.
+    last: AtomicUsize,
     pub(crate) tls: Tls,
     /// For people: the URL without its password.
     pub(crate) shown: String,
@@ -63,19 +78,74 @@ impl Target {
         // As in libpq: within this machine nobody is to be kept out by TLS.
         let is_local = !config.get_hosts().is_empty() && config.get_hosts().iter().all(is_local);
         config.ssl_mode(if is_local { SslMode::Disable } else { mode });
-        config.target_session_attrs(TargetSessionAttrs::ReadWrite);
-        config.connect_timeout(CONNECT_MAX).tcp_user_timeout(UNACKNOWLEDGED_MAX);
-        config.keepalives(true).keepalives_idle(KEEPALIVE_IDLE);
-        config.keepalives_interval(KEEPALIVE_EVERY).keepalives_retries(KEEPALIVES_MAX);
         let tls = Tls::new(&trust).map_err(|error| wrong(error.to_string()))?;
-        Ok(Target { config, tls, shown })
+        Ok(Target { hosts: one_by_one(&config), last: AtomicUsize::new(0), tls, shown })
     }
 
     /// For a whole connection: every host may have to be tried, and be asked what it is.
     pub(crate) fn connect_max(&self) -> Duration {
-        let hosts = self.config.get_hosts().len().max(self.config.get_hostaddrs().len()).max(1);
-        CONNECT_MAX * u32::try_from(hosts).unwrap_or(u32::MAX) + CONNECT_MAX
+        let others = u32::try_from(self.hosts.len() - 1).unwrap_or(u32::MAX);
+        AHEAD.saturating_mul(others) + CONNECT_MAX * 2
     }
+
+    /// Connects to a host that takes writes. `tell` adds to each one's configuration.
+    ///
+    /// # Errors
+    /// What the last of them said, when all have failed. A host that says nothing is waited for:
+    /// the caller has a limit of his own, [`Target::connect_max`].
+    pub(crate) async fn connect(&self, tell: impl Fn(&mut Config)) -> Result<Connected, Failure> {
+        let (count, first) = (self.hosts.len(), self.last.load(Ordering::Relaxed));
+        let mut left = (0..count).map(|at| (first + at) % count);
+        let mut attempts = JoinSet::new();
+        let mut failure = Failure::Unreached("no host can be asked".to_owned());
+        loop {
+            if let Some(at) = left.next() {
+                let (mut config, tls) = (self.hosts[at].clone(), self.tls.clone());
+                tell(&mut config);
+                attempts.spawn(async move { (at, config.connect(tls).await) });
+            }
+            let ahead = if left.len() == 0 { Duration::MAX } else { AHEAD };
+            match timeout(ahead, attempts.join_next()).await {
+                Err(_) => (), // The next one, beside it.
+                Ok(None) => return Err(failure),
+                Ok(Some(Ok((at, Ok(connected))))) => {
+                    self.last.store(at, Ordering::Relaxed);
+                    return Ok(connected);
+                }
+                Ok(Some(Ok((_, Err(error))))) => failure = Failure::unreached(&error),
+                Ok(Some(Err(error))) => failure = Failure::Unreached(error.to_string()),
+            }
+        }
+    }
+}
+
+/// The same for each of its hosts alone.
+fn one_by_one(all: &Config) -> Vec<Config> {
+    let (hosts, addrs, ports) = (all.get_hosts(), all.get_hostaddrs(), all.get_ports());
+    let alone = |at: usize| {
+        let mut one = Config::new();
+        match hosts.get(at) {
+            Some(Host::Tcp(name)) => drop(one.host(name)),
+            Some(Host::Unix(path)) => drop(one.host_path(path)),
+            None => (),
+        }
+        addrs.get(at).map(|addr| one.hostaddr(*addr));
+        // One port is every host's.
+        ports.get(at).or(ports.first()).map(|port| one.port(*port));
+        all.get_user().map(|it| one.user(it));
+        all.get_password().map(|it| one.password(it));
+        all.get_dbname().map(|it| one.dbname(it));
+        all.get_options().map(|it| one.options(it));
+        one.ssl_mode(all.get_ssl_mode()).ssl_negotiation(all.get_ssl_negotiation());
+        one.channel_binding(all.get_channel_binding());
+        one.load_balance_hosts(all.get_load_balance_hosts());
+        one.target_session_attrs(TargetSessionAttrs::ReadWrite);
+        one.connect_timeout(CONNECT_MAX).tcp_user_timeout(UNACKNOWLEDGED_MAX);
+        one.keepalives(true).keepalives_idle(KEEPALIVE_IDLE);
+        one.keepalives_interval(KEEPALIVE_EVERY).keepalives_retries(KEEPALIVES_MAX);
+        one
+    };
+    (0..hosts.len().max(addrs.len())).map(alone).collect()
 }
 
 /// Takes what is ours out of the parameters.
@@ -153,13 +223,19 @@ mod tests {
     #[test]
     fn a_url_says_where_and_how() {
         let it = target("postgres://u:p@a:1,b:2/x?sslmode=require&application_name=n").unwrap();
-        assert_eq!((it.config.get_ports(), it.config.get_dbname()), (&[1, 2][..], Some("x")));
-        assert_eq!(it.config.get_ssl_mode(), SslMode::Require);
-        assert_eq!(it.config.get_target_session_attrs(), TargetSessionAttrs::ReadWrite);
-        assert_eq!(it.connect_max(), Duration::from_secs(3));
+        for (at, name) in ["a", "b"].into_iter().enumerate() {
+            let one = &it.hosts[at];
+            assert_eq!(one.get_hosts(), [Host::Tcp(name.to_owned())]);
+            assert_eq!(one.get_ports(), [1 + u16::try_from(at).unwrap()]);
+            assert_eq!((one.get_user(), one.get_password()), (Some("u"), Some(&b"p"[..])));
+            assert_eq!(one.get_dbname(), Some("x"));
+            assert_eq!(one.get_ssl_mode(), SslMode::Require);
+            assert_eq!(one.get_target_session_attrs(), TargetSessionAttrs::ReadWrite);
+        }
+        assert_eq!(it.connect_max(), Duration::from_millis(2_100));
         assert!(!it.shown.contains(":p@"));
         let local = target("postgres:///x?host=/run/postgresql&sslmode=verify-full").unwrap();
-        assert_eq!(local.config.get_ssl_mode(), SslMode::Disable);
+        assert_eq!(local.hosts[0].get_ssl_mode(), SslMode::Disable);
         for bad in ["postgres://a/x?sslmode=maybe", "postgres://a/x?nonsense=1"] {
             let Err(error) = target(bad) else { panic!("{bad}") };
             assert_eq!(error.kind, Kind::Unsupported, "{bad}");

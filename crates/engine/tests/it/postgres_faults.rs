@@ -8,6 +8,7 @@ use crate::{
 use engine::{CommitError, Engine, Fate, Kind as ErrorKind, Write};
 use std::{
     io::{BufRead as _, BufReader, Write as _},
+    net::TcpListener,
     process::{Child, ChildStdout, Command, Stdio},
     slice, thread,
     time::Duration,
@@ -356,7 +357,7 @@ fn other_settings_are_refused() {
 }
 
 #[test]
-fn hosts_are_tried_in_order_and_no_password_is_told() {
+fn hosts_are_tried_until_one_is_there_and_no_password_is_told() {
     let Some(rig) = PostgresRig::new() else { return };
     let (port, database) = (rig.cluster.port, &rig.database);
     let join = |url: &str| match engine::EngineUrl::parse(url) {
@@ -367,6 +368,14 @@ fn hosts_are_tried_in_order_and_no_password_is_told() {
     };
     let url = format!("postgres://postgres:secret@127.0.0.1:1,127.0.0.1:{port}/{database}");
     drop(join(&url).unwrap());
+    // Of hosts that take connections and say nothing nobody waits for the end.
+    let silent: Vec<TcpListener> =
+        (0..4).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+    let hosts: Vec<String> = silent.iter().map(|it| it.local_addr().unwrap().to_string()).collect();
+    let hosts = hosts.join(",");
+    drop(join(&format!("postgres://postgres@{hosts},127.0.0.1:{port}/{database}")).unwrap());
+    let error = join(&format!("postgres://postgres@{hosts}/{database}")).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Unavailable, "{error}");
     drop(join(&rig.cluster.socket_url(database)).unwrap());
     for bad in [
         "postgres://postgres:secret@127.0.0.1:1/x".to_owned(),
