@@ -10,6 +10,8 @@ use std::{net::SocketAddr, time::Duration};
 
 /// Longer than a node waits for its workers to apply an order.
 const ORDER_TIME_MAX: Duration = Duration::from_secs(10);
+/// A node that has not answered a glance by then hangs.
+const GLANCE_TIME_MAX: Duration = Duration::from_secs(2);
 /// How often a node that drains is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// Looks in a row at which nothing was in flight and nothing new had come: by then everybody above
@@ -80,9 +82,18 @@ pub(crate) async fn order(admin: SocketAddr, path: &str) -> Result<Value, String
 
 /// What a node says of itself.
 pub(crate) async fn look(admin: SocketAddr) -> Result<Value, String> {
+    look_within(admin, ORDER_TIME_MAX).await
+}
+
+/// The same, where one that hangs is not to hold up what the others say.
+pub(crate) async fn glance(admin: SocketAddr) -> Result<Value, String> {
+    look_within(admin, GLANCE_TIME_MAX).await
+}
+
+async fn look_within(admin: SocketAddr, time_max: Duration) -> Result<Value, String> {
     let url = url(admin);
     let asked = http::get(&url, "/admin/status");
-    whole(&http::call(&url, None, asked, ORDER_TIME_MAX).await.map_err(unheard)?)
+    whole(&http::call(&url, None, asked, time_max).await.map_err(unheard)?)
 }
 
 fn whole(reply: &Reply) -> Result<Value, String> {

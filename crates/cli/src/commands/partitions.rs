@@ -81,7 +81,7 @@ async fn ask_all(tree: &TreeState) -> Told {
     for node in tree.nodes.iter().filter(|it| it.role == "account") {
         if let (Some(admin), Some(_)) = (node.admin, node.pid) {
             let name = node.name.clone();
-            asked.spawn(async move { (name, admin, ops::look(admin).await) });
+            asked.spawn(async move { (name, admin, ops::glance(admin).await) });
         }
     }
     let mut told = Told::default();
