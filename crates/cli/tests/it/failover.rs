@@ -1,8 +1,13 @@
 //! Account nodes die, hang, leave and return while clients go on: their siblings serve their
 //! partitions, and no history shows it.
 
-use crate::{history::judged, load::under_load, tree::Tree};
+use crate::{
+    history::judged,
+    load::{Load, under_load},
+    tree::{Tree, free_addr},
+};
 use serde_json::Value;
+use std::fs;
 
 /// Enough for every account to have been asked several times.
 const SOME: usize = 200;
@@ -27,6 +32,41 @@ pub(crate) fn is_another(tree: &Tree, name: &str, pid: u32) -> bool {
 
 pub(crate) fn homes() -> Vec<&'static str> {
     ["a-1", "a-2"].into_iter().cycle().take(16).collect()
+}
+
+/// A third node comes by a changed file; then every account node of the service is stopped and
+/// started, one after the other.
+pub(crate) fn one_comes_and_all_restart(tree: &Tree, load: &Load) {
+    let path = tree.data.join("tollgate.toml");
+    let trunk = free_addr();
+    let more = format!(
+        "\n[[nodes]]\nname = \"a-3\"\nrole = \"account\"\nservice = \"a\"\ntrunk = \"{trunk}\"\n"
+    );
+    fs::write(&path, fs::read_to_string(&path).unwrap() + &more).unwrap();
+    let told = tree.ok(&["reload"]);
+    assert!(told.contains("a-3\n  started\n"), "{told}");
+    tree.until("a-3 has its share", |tree| {
+        owners(tree).iter().filter(|it| *it == "a-3").count() == 5
+    });
+    load.answers(SOME);
+    for node in ["a-1", "a-2", "a-3"] {
+        assert!(tree.ok(&["node", node, "stop"]).contains("stopped"), "{node}");
+        assert!(owners(tree).iter().all(|it| it != node), "{node}: {:?}", owners(tree));
+        load.answers(SOME);
+        tree.ok(&["node", node, "start"]);
+        println!("{node} restarted: slowest of {SOME} answers {} ms", load.answers(SOME));
+    }
+}
+
+#[test]
+fn a_node_comes_and_all_restart_and_nobody_notices() {
+    let tree = Tree::up("newcomer");
+    let sent = under_load(&tree, |load| {
+        load.answers(SOME);
+        one_comes_and_all_restart(&tree, load);
+    });
+    println!("{sent} requests, none failed");
+    tree.ok(&["verify"]);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 use crate::{
     cluster::{Cluster, cluster},
-    failover::{all_are_at, homes, is_another, owners},
+    failover::{all_are_at, homes, is_another, one_comes_and_all_restart, owners},
     history::judged,
     load::under_load,
     mission,
@@ -120,19 +120,7 @@ fn partitions_move_and_nodes_come_and_go_and_no_request_fails() {
         assert!(all_are_at(&tree, "a-2"), "{:?}", owners(&tree));
         println!("a-1 drained: slowest of {SOME} answers {} ms", load.answers(SOME));
         tree.ok(&["node", "a-1", "start"]);
-        // A third node, by a changed file.
-        let path = tree.data.join("tollgate.toml");
-        let trunk = free_addr();
-        let more = format!(
-            "\n[[nodes]]\nname = \"a-3\"\nrole = \"account\"\nservice = \"a\"\ntrunk = \"{trunk}\"\n"
-        );
-        fs::write(&path, fs::read_to_string(&path).unwrap() + &more).unwrap();
-        let told = tree.ok(&["reload"]);
-        assert!(told.contains("a-3\n  started\n"), "{told}");
-        tree.until("a-3 has its share", |tree| {
-            owners(tree).iter().filter(|it| *it == "a-3").count() == 5
-        });
-        load.answers(SOME);
+        one_comes_and_all_restart(&tree, load);
     });
     println!("{sent} requests, none failed");
     tree.ok(&["verify"]);
