@@ -11,7 +11,7 @@ use std::{
 pub(crate) struct Wish {
     /// Runs of each fault.
     seeds: u64,
-    /// Only faults whose name begins like this.
+    /// Only the faults of this number, as in `F5`, or `F5-pg`.
     only: String,
 }
 
@@ -50,19 +50,31 @@ pub(crate) fn run(root: &Path, wish: &Wish) -> bool {
     let rows = fs::read_to_string(&table).unwrap_or_default();
     // It is a temporary file.
     drop(fs::remove_file(&table));
-    println!("{}", markdown(&rows));
-    status.is_ok_and(|it| it.success())
+    let holds = status.is_ok_and(|it| it.success());
+    println!("{}\n\n{}", markdown(&rows), summary(&rows, holds));
+    holds
 }
 
 /// A row for each fault and seed.
 fn markdown(rows: &str) -> String {
-    let head =
-        "| fault | promises | injected | judged | control |\n| --- | --- | --- | --- | --- |";
+    let head = "| fault | promises | injected | seed | held | control | took |\n\
+         | --- | --- | --- | ---: | --- | --- | ---: |";
     let row = |row: &str| {
         let cells: Vec<String> = row.split('\t').map(|it| it.replace('|', "/")).collect();
         format!("\n| {} |", cells.join(" | "))
     };
     std::iter::once(head.to_owned()).chain(rows.lines().map(row)).collect()
+}
+
+/// One line about all of them.
+fn summary(rows: &str, holds: bool) -> String {
+    let last = |row: &str| {
+        row.rsplit('\t').next().and_then(|it| it.strip_suffix(" s")?.parse::<u64>().ok())
+    };
+    let seconds: u64 = rows.lines().filter_map(last).sum();
+    let (count, minutes) = (rows.lines().count(), seconds.div_ceil(60));
+    let came = if holds { "every one held, and every control was caught" } else { "NOT ALL HELD" };
+    format!("{count} runs in {minutes} min: {came}")
 }
 
 #[cfg(test)]
@@ -83,8 +95,12 @@ mod tests {
 
     #[test]
     fn rows_become_a_table() {
-        let table = markdown("F1\tP1\tkill\theld\tcaught: a|b\n");
+        let rows = "F1\tP1\tkill\t1\t9 operations\tcaught: a|b\t61 s\n";
+        let table = markdown(rows);
         assert_eq!(table.lines().count(), 3);
-        assert!(table.ends_with("| F1 | P1 | kill | held | caught: a/b |"), "{table}");
+        let row = "| F1 | P1 | kill | 1 | 9 operations | caught: a/b | 61 s |";
+        assert!(table.ends_with(row), "{table}");
+        assert!(summary(rows, true).starts_with("1 runs in 2 min: every one held"));
+        assert!(summary(rows, false).contains("NOT ALL HELD"));
     }
 }

@@ -78,11 +78,17 @@ pub enum Mutant {
     StuckInOffice,
     /// A batch whose outcome is unknown counts as one that was not executed.
     FailUnknown,
+    /// Reads are answered from memory without asking whether another is the owner by now.
+    UnconfirmedReads,
+    /// What is seen in the database is told of, though its standby may not have it.
+    TellOnSight,
+    /// A database's COMMIT does not wait for its disk.
+    LazyCommit,
 }
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Mutant; 8] = [
+    pub const ALL: [Mutant; 11] = [
         Mutant::AckBeforeCommit,
         Mutant::PlainFence,
         Mutant::TakeOnTime,
@@ -91,6 +97,9 @@ impl Mutant {
         Mutant::WallClock,
         Mutant::StuckInOffice,
         Mutant::FailUnknown,
+        Mutant::UnconfirmedReads,
+        Mutant::TellOnSight,
+        Mutant::LazyCommit,
     ];
 
     /// Its name in a control file.
@@ -105,6 +114,9 @@ impl Mutant {
             Mutant::WallClock => "wall-clock",
             Mutant::StuckInOffice => "stuck-in-office",
             Mutant::FailUnknown => "fail-unknown",
+            Mutant::UnconfirmedReads => "unconfirmed-reads",
+            Mutant::TellOnSight => "tell-on-sight",
+            Mutant::LazyCommit => "lazy-commit",
         }
     }
 }

@@ -34,6 +34,11 @@ impl Client {
         Ok(Client { stream: BufReader::new(stream), key: key.to_owned() })
     }
 
+    /// From now on an answer that takes longer counts as lost.
+    pub(crate) fn give_up_after(&self, time_max: Duration) -> io::Result<()> {
+        self.stream.get_ref().set_read_timeout(Some(time_max))
+    }
+
     pub(crate) fn get(&mut self, path: &str) -> io::Result<Answer> {
         self.send("GET", path, &[], b"")
     }

@@ -17,11 +17,29 @@ use crate::{
 };
 use net::clock;
 use std::{collections::BTreeMap, sync::Arc};
-use stdx::fault::{self, Point};
+use stdx::fault::{self, Mutant, Point};
 use wire::{Epoch, PartitionId};
 
 /// Times that a batch is tried whose rows were only locked by somebody.
 const TRIES_MAX: u32 = 3;
+
+/// A negative control's way into the journal: it asks nobody.
+const UNFENCED: &str = "
+    WITH want AS (
+        SELECT * FROM unnest($1::int4[], $2::int8[], $3::int8[], $4::bytea[], $5::bytea[],
+                             $6::int8[], $7::bytea[], $8::int8[])
+            AS w(part_id, epoch, seq, previous, hash, time, record, turn)
+     ), moved AS (
+        UPDATE @part p SET seq = w.seq, hash = w.hash, time = w.time
+        FROM want w WHERE p.part_id = w.part_id AND $9::int8 IS NOT NULL RETURNING p.part_id
+     )
+     INSERT INTO @journal (partition, seq, epoch, time, hash, record)
+     SELECT w.part_id, w.seq, w.epoch, w.time, w.hash, w.record
+     FROM moved m JOIN want w USING (part_id)
+     ON CONFLICT (partition, seq) DO UPDATE SET
+        epoch = excluded.epoch, time = excluded.time, hash = excluded.hash,
+        record = excluded.record
+     RETURNING partition";
 
 /// The commit thread's end of the engine.
 pub(crate) struct PostgresCommitter {
@@ -74,6 +92,10 @@ impl PostgresCommitter {
              FROM moved m JOIN want w USING (part_id)
              RETURNING partition",
         );
+        let write = match fault::has(Mutant::PlainFence) {
+            true => schema.sql(UNFENCED),
+            false => write,
+        };
         let look = schema.sql(
             "SELECT part_id, owner, epoch, seq, hash, turn FROM @part
              WHERE part_id = ANY($1) ORDER BY part_id FOR UPDATE",
@@ -111,7 +133,7 @@ impl PostgresCommitter {
         ];
         self.link.forget_warnings();
         let rows = self.link.query_prepared(&self.write, &params)?;
-        if self.link.has_warned() {
+        if self.link.has_warned() && !fault::has(Mutant::TellOnSight) {
             // As when somebody cancels the wait for a standby: it is committed, and may be lost.
             return Err(Failure::Broken("the database warned of the commit".to_owned()));
         }
@@ -194,6 +216,18 @@ impl PostgresCommitter {
         Ok(fates)
     }
 
+    /// A negative control: the fence is looked at, and what is written then is written whatever
+    /// stands there by that time.
+    fn commit_unfenced(&self, writes: &[Bearable<'_>]) -> Result<Vec<Fate>, CommitError> {
+        let rows: Vec<&Bearable<'_>> = writes.iter().collect();
+        let is_held = self.is_merely_locked(&rows).is_ok_and(|held| held.iter().all(|it| *it));
+        fault::passed(Point::BeforeBegin);
+        match is_held {
+            true => self.commit_all(writes),
+            false => Ok(vec![Fate::Fenced; writes.len()]),
+        }
+    }
+
     fn resolve_all(&mut self, writes: &[Bearable<'_>]) -> Result<Vec<Fate>, Failure> {
         // The old connection may have a statement on its way: nobody waits for its answer.
         self.link.forget();
@@ -219,6 +253,9 @@ impl PostgresCommitter {
         let shut_ids: Vec<i32> = shut.iter().map(|it| it.part_id).collect();
         if !shut_ids.is_empty() {
             self.link.execute(&self.shut, &[param(&shut_ids)])?;
+        }
+        if fault::has(Mutant::TellOnSight) && shut_ids.is_empty() {
+            return Ok(fates);
         }
         self.link.forget_warnings();
         open.commit()?;
@@ -258,8 +295,13 @@ impl Committer for PostgresCommitter {
         }
         let rows = self.bearable(writes).map_err(CommitError::NotExecuted)?;
         self.shared.commit_began(clock::now());
-        fault::passed(Point::BeforeBegin);
-        let done = self.commit_all(&rows);
+        let done = match fault::has(Mutant::PlainFence) {
+            true => self.commit_unfenced(&rows),
+            false => {
+                fault::passed(Point::BeforeBegin);
+                self.commit_all(&rows)
+            }
+        };
         fault::passed(Point::AfterCommit);
         match &done {
             // It is under way until somebody knows what became of it.

@@ -4,6 +4,7 @@
 //! that does not answer at all.
 
 use std::time::Duration;
+use stdx::fault::{self, Mutant};
 
 /// A node's lease, from one renewal on.
 pub(crate) const TTL: Duration = Duration::from_secs(3);
@@ -90,6 +91,7 @@ impl Purpose {
             | Purpose::Project
             | Purpose::Confirm => "on",
         };
+        let synchronous = if fault::has(Mutant::LazyCommit) { "off" } else { synchronous };
         format!(
             "-c statement_timeout={} -c lock_timeout={} \
              -c idle_in_transaction_session_timeout={} -c synchronous_commit={synchronous}",

@@ -16,6 +16,7 @@ use crate::{
 };
 use ledger::{Chain, Hash};
 use std::{sync::mpsc, thread, time::Duration};
+use stdx::fault::{self, Mutant, Point};
 use tokio_postgres::{Row, error::SqlState};
 use wire::{Epoch, PartitionId, Seq, Timestamp};
 
@@ -38,6 +39,7 @@ pub(crate) struct Taker {
 
 impl Taker {
     pub(crate) fn new(side: Link, schema: &Schema, node_id: i64) -> Taker {
+        let step = i32::from(!fault::has(Mutant::KeepEpoch));
         let take = |lock: &str| {
             schema.sql(&format!(
                 "WITH want AS (
@@ -49,7 +51,7 @@ impl Taker {
                         OR n.node_id IS NULL OR n.state = 'gone')
                     ORDER BY p.part_id FOR UPDATE OF p{lock}
                  )
-                 UPDATE @part p SET owner = $3, epoch = p.epoch + 1, turn = 0 FROM held h
+                 UPDATE @part p SET owner = $3, epoch = p.epoch + {step}, turn = 0 FROM held h
                  WHERE p.part_id = h.part_id AND p.epoch = h.epoch
                  AND EXISTS (SELECT 1 FROM @node WHERE node_id = $3 AND state <> 'gone')
                  RETURNING p.part_id, p.epoch, p.seq, p.hash, p.time"
@@ -149,7 +151,9 @@ fn ask(link: &Link, sql: &str, claims: &[Claim], node_id: i64) -> Result<Vec<Ten
     let epoch = |it: &Claim| i64::try_from(it.seen.0).unwrap_or(-1);
     let epochs: Vec<i64> = claims.iter().map(epoch).collect();
     link.forget_warnings();
+    fault::passed(Point::BeforeTaken);
     let rows = link.query(sql, &[param(&part_ids), param(&epochs), param(&node_id)])?;
+    fault::passed(Point::AfterTaken);
     if link.has_warned() {
         // Taken, and perhaps lost with this machine: it is to be taken anew.
         return Err(Failure::Broken("the database warned of the take".to_owned()));

@@ -2,104 +2,11 @@
 
 use super::{
     recorder::Watch,
-    scene::{LONG, Scene, Verdict, eventually},
+    scene::{LONG, On, Scene, eventually},
 };
 use rustix::process::{Pid, Signal, kill_process};
 use std::{fs, path::Path, process::Command, thread, time::Duration};
 use stdx::Rng;
-
-/// What is done to the tree while clients go on.
-pub(crate) type Work = fn(&mut Scene, &Watch, &mut Rng) -> Result<(), String>;
-
-/// A fault.
-pub(crate) struct Case {
-    /// Its number in the table of faults.
-    pub(crate) id: &'static str,
-    /// The promises that are at stake.
-    pub(crate) promises: &'static str,
-    pub(crate) injected: &'static str,
-    pub(crate) play: Play,
-    pub(crate) control: Option<Control>,
-}
-
-/// What is run.
-#[derive(Clone, Copy)]
-pub(crate) enum Play {
-    /// A tree under `up`, with these orders for all its nodes.
-    Tree { orders: &'static str, work: Work },
-    /// Something of its own, by name and seed.
-    Other(fn(&str, u64) -> Verdict),
-}
-
-/// A negative control: the same with a guard left out.
-pub(crate) struct Control {
-    /// What is left out, in words.
-    pub(crate) orders: &'static str,
-    pub(crate) play: Play,
-    /// It counts as caught when the judges say one of these.
-    pub(crate) caught_by: &'static [&'static str],
-    /// How often it may be tried: what depends on the moment does not happen each time.
-    pub(crate) tries: u64,
-}
-
-/// What a run of a case came to.
-pub(crate) struct Row {
-    pub(crate) judged: String,
-    pub(crate) control: String,
-}
-
-impl Case {
-    /// Runs it with this seed, and its control.
-    ///
-    /// # Panics
-    /// When a promise was broken, or the control was not noticed.
-    #[track_caller]
-    pub(crate) fn run(&self, seed: u64) -> Row {
-        let name = format!("{}-{seed}", self.id.to_lowercase());
-        let verdict = self.play.run(&name, seed);
-        println!("{} seed {seed}: {}", self.id, verdict.summary());
-        verdict.holds(seed);
-        let judged = verdict.summary();
-        let Some(control) = &self.control else {
-            return Row { judged, control: "none".to_owned() };
-        };
-        let mut said = Vec::new();
-        for attempt in 0..control.tries {
-            let name = format!("{name}-control-{attempt}");
-            let verdict = control.play.run(&name, seed + attempt);
-            let is_it = |it: &&String| control.caught_by.iter().any(|word| it.contains(word));
-            if let Some(found) = verdict.wrong.iter().find(is_it) {
-                let found = found.chars().take(80).collect::<String>();
-                let orders = control.orders.replace("mutant ", "").replace('\n', " ");
-                println!("{} seed {seed}: control {orders}: {found}", self.id);
-                return Row { judged, control: format!("{}: caught: {found}", orders.trim()) };
-            }
-            said = verdict.wrong;
-        }
-        panic!("{}: nobody noticed {:?}: {said:?}", self.id, control.orders);
-    }
-}
-
-impl Play {
-    fn run(self, name: &str, seed: u64) -> Verdict {
-        match self {
-            Play::Tree { orders, work } => run(name, orders, work, seed),
-            Play::Other(run) => run(name, seed),
-        }
-    }
-}
-
-fn run(name: &str, orders: &str, work: Work, seed: u64) -> Verdict {
-    let mut scene = Scene::new(name, orders);
-    let mut rng = Rng::new(seed);
-    scene.judged(seed, |scene, watch| {
-        // Every client has been through, and every account is in use.
-        watch.answers(100, LONG)?;
-        work(scene, watch, &mut rng)?;
-        watch.answers(100, LONG)?;
-        Ok(())
-    })
-}
 
 /// Answers between two blows.
 const SOME: usize = 60;
@@ -119,8 +26,13 @@ fn other(node: &str) -> &'static str {
     if node == "a-1" { "a-2" } else { "a-1" }
 }
 
-fn kill_at(scene: &Scene, watch: &Watch, rng: &mut Rng, points: &[&str]) -> Result<(), String> {
-    for point in points {
+fn kill_at(
+    scene: &Scene,
+    watch: &Watch,
+    rng: &mut Rng,
+    points: &[&'static str],
+) -> Result<(), String> {
+    for point in scene.places(points) {
         let node = owner(scene);
         scene.happens(&node, &format!("{point} kill {}\n", 1 + rng.below(15)))?;
         some(watch)?;
@@ -231,8 +143,9 @@ pub(crate) fn all_die_uncommitted(
     watch: &Watch,
     _: &mut Rng,
 ) -> Result<(), String> {
+    let place = scene.place("before-commit");
     for node in ["a-1", "a-2"] {
-        scene.order(node, "before-commit stop 5\n");
+        scene.order(node, &format!("{place} stop 5\n"));
     }
     thread::sleep(Duration::from_millis(200)); // Long enough for one to get there, for either.
     drop(watch.answers(1, Duration::from_millis(500)));
@@ -271,17 +184,30 @@ const STOPPED_MAX: Duration = Duration::from_millis(5_500);
 const SLACK: Duration = Duration::from_secs(10);
 
 /// F5, F6: the owner stops with a transaction open and the fence row in its hands, and elsewhere,
-/// for longer than its time: it is ended, and its sibling takes over.
+/// for longer than its time: its sibling takes over.
 pub(crate) fn owner_stops(scene: &mut Scene, watch: &Watch, _: &mut Rng) -> Result<(), String> {
-    for point in ["before-commit", "before-answer", "before-begin"] {
+    for point in scene.places(&["before-commit", "before-answer", "before-begin"]) {
         let node = owner(scene);
+        let pid = scene.pids()[&node];
         scene.happens(&node, &format!("{point} stop 3\n"))?;
         let begun = net::clock::now();
         watch.answers(SOME, STOPPED_MAX + SLACK)?;
         println!("stopped at {point}: {SOME} answers after {:?}", net::clock::now().since(begun));
-        is_running(scene, &node)?;
+        is_replaced(scene, &node, pid)?;
     }
     Ok(())
+}
+
+/// The process that was stopped is ended by its sibling; or, where nobody can do that from
+/// elsewhere, it goes on, finds that it was deposed, and ends. Another is started.
+fn is_replaced(scene: &Scene, node: &str, pid: u32) -> Result<(), String> {
+    if scene.on == On::Postgres {
+        scene.all_at(other(node))?;
+        signal(pid, Signal::CONT);
+    }
+    let is_another = || scene.pids().get(node).is_some_and(|it| ![0, pid].contains(it));
+    eventually(LONG, is_another).map_err(|why| format!("{node} goes on: {why}"))?;
+    is_running(scene, node)
 }
 
 /// F5 in short: with the transaction open.
@@ -290,7 +216,8 @@ pub(crate) fn owner_stops_briefly(
     watch: &Watch,
     _: &mut Rng,
 ) -> Result<(), String> {
-    scene.happens(&owner(scene), "before-commit stop 3\n")?;
+    let order = format!("{} stop 3\n", scene.place("before-commit"));
+    scene.happens(&owner(scene), &order)?;
     watch.answers(SOME, STOPPED_MAX + SLACK).map(drop)
 }
 
@@ -355,7 +282,8 @@ pub(crate) fn owner_freezes(scene: &mut Scene, watch: &Watch, _: &mut Rng) -> Re
 pub(crate) fn commit_hangs(scene: &mut Scene, watch: &Watch, _: &mut Rng) -> Result<(), String> {
     let node = owner(scene);
     let pid = scene.pids()[&node];
-    scene.happens(&node, "before-commit delay 3 60000\n")?;
+    let order = format!("{} delay 3 60000\n", scene.place("before-commit"));
+    scene.happens(&node, &order)?;
     let is_another = || scene.pids().get(&node).is_some_and(|it| *it != pid);
     eventually(Duration::from_secs(40), is_another)
         .map_err(|why| format!("{node} stays in office with a commit that hangs: {why}"))?;
@@ -369,8 +297,9 @@ pub(crate) fn commits_are_slow(
     _: &mut Rng,
 ) -> Result<(), String> {
     let pids = scene.pids();
+    let order = format!("{} delay 3 4500\n", scene.place("before-commit"));
     for node in ["a-1", "a-2"] {
-        scene.happens(node, "before-commit delay 3 4500\n")?;
+        scene.happens(node, &order)?;
         some(watch)?;
     }
     nobody_was_ended(scene, &pids)
@@ -386,9 +315,17 @@ pub(crate) fn owner_stops_again(
     let before = epochs(scene);
     for _ in 0..3 {
         is_running(scene, "a-1")?;
+        let pid = scene.pids()["a-1"];
+        let has_some = scene.owners().iter().any(|(owner, _)| owner == "a-1");
         scene.tree.signal("a-1", "STOP");
         watch.answers(SOME, STOPPED_MAX + SLACK)?;
         scene.all_at("a-2")?;
+        match scene.on {
+            On::Sqlite => (), // It is ended.
+            On::Postgres if has_some => is_replaced(scene, "a-1", pid)?,
+            // Who has nothing is deposed by nobody.
+            On::Postgres => signal(pid, Signal::CONT),
+        }
     }
     let moved = epochs(scene) - before;
     println!("F16: {moved} changes of owner in three stops");
@@ -445,6 +382,9 @@ pub(crate) fn a_second_one(scene: &mut Scene, watch: &Watch, _: &mut Rng) -> Res
     fs::write(&twin, &text).unwrap();
     refused(&twin, "is running already")?;
     some(watch)?;
+    if scene.on == On::Postgres {
+        return Ok(()); // There is no folder to copy.
+    }
     // The copy is taken while nobody writes, and is yet not the same journal.
     let folder = config.with_file_name("copy");
     let copied =

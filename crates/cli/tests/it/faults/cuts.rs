@@ -14,8 +14,8 @@ const SOME: usize = 60;
 
 /// F12: the gateway cannot reach the owner, whose engine is well. Nobody takes over; what concerns
 /// the owner's partitions waits or is told the truth, and everything else goes on.
-pub(crate) fn gateway_and_owner(name: &str, seed: u64) -> Verdict {
-    let apart = Apart::start(name, "", ["sqlite:a", "sqlite:a"]);
+pub(crate) fn gateway_and_owner(name: &str, engine: &str, seed: u64) -> Verdict {
+    let apart = Apart::start(name, "", [engine, engine]);
     let mut rng = Rng::new(seed);
     apart.judged(seed, |apart, watch| {
         watch.answers(SOME, LONG)?;

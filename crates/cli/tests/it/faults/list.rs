@@ -2,16 +2,16 @@
 //! whether anybody notices.
 
 use super::{
-    cases::{self, Case, Control, Play, Work},
-    cuts, database,
-    scene::Verdict,
+    case::{Case, Control, Play, Work},
+    cases, cuts,
+    scene::On,
 };
 
 const LOST: &[&str] = &["Lost", "verify"];
 const TWICE: &[&str] = &["Twice"];
 
 fn case(id: &'static str, promises: &'static str, injected: &'static str, work: Work) -> Case {
-    let play = Play::Tree { orders: "", work };
+    let play = Play::Tree { on: On::Sqlite, orders: "", work };
     Case { id, promises, injected, play, control: None }
 }
 
@@ -21,10 +21,10 @@ fn control(
     caught_by: &'static [&'static str],
     tries: u64,
 ) -> Option<Control> {
-    Some(Control { orders, play: Play::Tree { orders, work }, caught_by, tries })
+    Some(Control { orders, play: Play::Tree { on: On::Sqlite, orders, work }, caught_by, tries })
 }
 
-fn owner_dies() -> Case {
+pub(super) fn owner_dies() -> Case {
     let injected = "kill -9 of the owner at every place of a commit, of the heir at its takeover, \
                     and at random";
     let work = cases::owner_dies_uncommitted;
@@ -38,12 +38,12 @@ pub(super) fn owner_dies_briefly() -> Case {
     let injected = "kill -9 of the owner before and after COMMIT";
     Case {
         injected,
-        play: Play::Tree { orders: "", work: cases::owner_dies_briefly },
+        play: Play::Tree { on: On::Sqlite, orders: "", work: cases::owner_dies_briefly },
         ..owner_dies()
     }
 }
 
-fn heir_takes_over() -> Case {
+pub(super) fn heir_takes_over() -> Case {
     let said: &[&str] = &["did not go up"];
     Case {
         control: control("mutant keep-epoch\n", cases::epochs_go_up, said, 1),
@@ -74,7 +74,7 @@ pub(super) fn owner_resumes() -> Case {
     let (work, alone): (Work, _) = (cases::owner_resumes, "mutant take-on-time\n");
     let said: &[&str] = &["Lost", "Altered", "Broken", "Stale", "verify"];
     Case {
-        play: Play::Tree { orders: alone, work },
+        play: Play::Tree { on: On::Sqlite, orders: alone, work },
         control: control(
             "mutant take-on-time\nmutant plain-fence\n",
             cases::owner_resumes_unfenced,
@@ -89,7 +89,7 @@ pub(super) fn owner_stops_briefly() -> Case {
     case("F6", "P5", "SIGSTOP with the fence row in hand", cases::owner_stops_briefly)
 }
 
-fn commit_hangs() -> Case {
+pub(super) fn commit_hangs() -> Case {
     let said: &[&str] = &["stays in office"];
     let injected = "a commit that does not end, while the node's pulse goes on";
     Case {
@@ -106,15 +106,15 @@ fn owner_is_cut_off() -> Case {
         id: "F12",
         promises: "P5 P6 P2",
         injected: "gateway and owner cut, both ways and each way; streams cut, late, stalled",
-        play: Play::Other(cuts::gateway_and_owner),
+        play: Play::Other(|name, seed| cuts::gateway_and_owner(name, "sqlite:a", seed)),
         control: Some(Control { orders, play, caught_by: TWICE, tries: 3 }),
     }
 }
 
-fn clocks_are_set() -> Case {
+pub(super) fn clocks_are_set() -> Case {
     let injected = "wall clocks an hour ahead and an hour behind, and back";
     Case {
-        play: Play::Tree { orders: "", work: cases::clocks_are_set },
+        play: Play::Tree { on: On::Sqlite, orders: "", work: cases::clocks_are_set },
         injected,
         ..a_clock_is_set()
     }
@@ -132,7 +132,7 @@ pub(super) fn a_second_one() -> Case {
     case("F25", "P4", "the same node name twice; a copied data folder", cases::a_second_one)
 }
 
-fn nodes_roll() -> Case {
+pub(super) fn nodes_roll() -> Case {
     let said: &[&str] = &["attempts were undecided"];
     Case {
         control: control("by kill -9", cases::nodes_roll_by_kill, said, 2),
@@ -140,82 +140,49 @@ fn nodes_roll() -> Case {
     }
 }
 
-fn there(verdict: Option<Verdict>) -> Verdict {
-    verdict.expect("PostgreSQL is installed")
+pub(super) fn owner_pauses() -> Case {
+    case("F4", "P3 P5", "SIGSTOP of the owner for a second", cases::owner_pauses)
 }
 
-/// What concerns a database, where there is one to be had.
-fn databases() -> Vec<Case> {
-    if crate::cluster::cluster().is_none() {
-        return Vec::new();
-    }
-    let case = |id, promises, injected, play| Case { id, promises, injected, play, control: None };
-    let control = |orders, play, caught_by| Some(Control { orders, play, caught_by, tries: 3 });
+pub(super) fn owner_stops() -> Case {
+    case("F5", "P4 P3 P1", "SIGSTOP in and out of the transaction", cases::owner_stops)
+}
+
+pub(super) fn owner_freezes() -> Case {
+    case("F8", "P4 P5", "the whole process frozen by its cgroup", cases::owner_freezes)
+}
+
+pub(super) fn commits_are_slow() -> Case {
+    case("F15", "P4 P5", "commits of 4.5 s", cases::commits_are_slow)
+}
+
+pub(super) fn owner_stops_again() -> Case {
+    case("F16", "P5", "one node stops again and again", cases::owner_stops_again)
+}
+
+pub(super) fn a_node_is_lost() -> Case {
+    case("F30", "P2 P5", "each node lost, and another started", cases::a_node_is_lost)
+}
+
+/// Everything that is done to a tree with its books on SQLite.
+pub(super) fn on_sqlite() -> Vec<Case> {
     vec![
-        case(
-            "F10-pg",
-            "P3 P4 P6",
-            "owner and database cut off from each other",
-            Play::Other(|name, seed| there(database::owner_is_cut_off(name, "", seed))),
-        ),
-        Case {
-            control: control(
-                "mutant fail-unknown",
-                Play::Other(|name, seed| {
-                    there(database::answers_are_lost(name, "mutant fail-unknown\n", seed))
-                }),
-                &["Denied", "Twice", "TwoResults", "Lost", "verify"],
-            ),
-            ..case(
-                "F11-pg",
-                "P1 P2 P6",
-                "what the database answers is lost, of COMMIT too",
-                Play::Other(|name, seed| there(database::answers_are_lost(name, "", seed))),
-            )
-        },
-        case(
-            "F26-pg",
-            "P1 P6",
-            "the database crashes, twice",
-            Play::Other(|name, seed| there(database::crashes(name, seed))),
-        ),
-        Case {
-            control: control(
-                "an asynchronous standby that lags",
-                Play::Other(|name, seed| there(database::fails_over(name, false, seed))),
-                LOST,
-            ),
-            ..case(
-                "F27-pg",
-                "P1 P3",
-                "the primary killed, its synchronous standby promoted",
-                Play::Other(|name, seed| there(database::fails_over(name, true, seed))),
-            )
-        },
-    ]
-}
-
-/// All of them.
-pub(super) fn all() -> Vec<Case> {
-    let mut all = vec![
         owner_dies(),
         heir_takes_over(),
         gateway_dies(),
         all_die(),
-        case("F4", "P3 P5", "SIGSTOP of the owner for a second", cases::owner_pauses),
-        case("F5", "P4 P3 P1", "SIGSTOP in and out of the transaction", cases::owner_stops),
+        owner_pauses(),
+        owner_stops(),
         owner_resumes(),
         owner_stops_briefly(),
-        case("F8", "P4 P5", "the whole process frozen by its cgroup", cases::owner_freezes),
+        owner_freezes(),
         commit_hangs(),
         owner_is_cut_off(),
-        case("F15", "P4 P5", "commits of 4.5 s", cases::commits_are_slow),
-        case("F16", "P5", "one node stops again and again", cases::owner_stops_again),
+        commits_are_slow(),
+        owner_stops_again(),
         clocks_are_set(),
         a_second_one(),
         nodes_roll(),
-        case("F30", "P2 P5", "each node lost, and another started", cases::a_node_is_lost),
-    ];
-    all.extend(databases());
-    all
+        a_node_is_lost(),
+    ]
 }

@@ -7,9 +7,13 @@ use std::{
     thread,
     time::Duration,
 };
+use stdx::Rng;
 
 /// How soon a rule is seen by a connection on which nothing comes.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
+/// When TCP sends again what was lost, at the soonest, and what a slow line takes for a piece.
+const AGAIN_AFTER: Duration = Duration::from_millis(200);
+const SLOW: Duration = Duration::from_millis(5);
 /// What is passed on at a time.
 const CHUNK_BYTES: usize = 16 * 1024;
 
@@ -19,6 +23,8 @@ pub(crate) enum Rule {
     Pass,
     /// So much later.
     Delay(Duration),
+    /// Three pieces of ten come as late as what was lost and is sent again; the others a little.
+    Lossy,
     /// They are not taken in: the sender sees its buffers fill.
     Stall,
     /// They are taken in and never seen again: a network that is cut.
@@ -128,6 +134,7 @@ fn join(shared: &Arc<Mutex<Shared>>, near: TcpStream, to: SocketAddr) -> io::Res
 /// Carries bytes one way until either end closes.
 fn pump(shared: &Mutex<Shared>, way: Way, mut from: TcpStream, mut to: TcpStream) {
     let mut bytes = vec![0; CHUNK_BYTES];
+    let mut rng = Rng::new(way as u64);
     loop {
         if locked(shared).rules[way as usize] == Rule::Stall {
             thread::sleep(LOOK_EVERY);
@@ -155,6 +162,7 @@ fn pump(shared: &Mutex<Shared>, way: Way, mut from: TcpStream, mut to: TcpStream
         match rule {
             Rule::Pass | Rule::Stall | Rule::CutAfter(_) => (),
             Rule::Delay(time) => thread::sleep(time),
+            Rule::Lossy => thread::sleep(if rng.below(10) < 3 { AGAIN_AFTER } else { SLOW }),
             Rule::Drop => continue,
         }
         if to.write_all(&bytes[..passing]).is_err() || passing < count {

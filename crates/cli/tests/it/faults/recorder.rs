@@ -13,7 +13,7 @@ use std::{
     collections::BTreeSet,
     net::SocketAddr,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
         mpsc,
     },
@@ -32,6 +32,10 @@ const PATIENCE: Duration = Duration::from_secs(90);
 /// How long books are asked for before they count as unreadable.
 const BOOKS_MAX: Duration = Duration::from_secs(20);
 const PAUSE: Duration = Duration::from_millis(20);
+/// Where there are several sites: clients of the first one that do nothing but read, and how long
+/// they wait for an answer.
+const READERS: u64 = 4;
+const GLANCE_MAX: Duration = Duration::from_millis(250);
 
 /// Where clients go, and the key that they show.
 #[derive(Clone, Debug)]
@@ -80,8 +84,9 @@ pub(crate) struct Recorded {
 }
 
 /// What all clients share.
-struct Crowd<'a> {
-    site: &'a Site,
+struct Crowd {
+    /// Accounts that are open by now.
+    opened: Mutex<Vec<u32>>,
     over: AtomicBool,
     ticks: AtomicU64,
     operations: AtomicU64,
@@ -106,12 +111,17 @@ impl Drop for Over<'_> {
     }
 }
 
-/// Records while `work` is done; then reads the books and asks for outcomes once more.
-pub(crate) fn record<R>(site: &Site, seed: u64, work: impl FnOnce(&Watch) -> R) -> (Recorded, R) {
+/// Records while `work` is done; then reads the books and asks for outcomes once more. Clients are
+/// dealt to the sites in turn.
+pub(crate) fn record<R>(
+    sites: &[Site],
+    seed: u64,
+    work: impl FnOnce(&Watch) -> R,
+) -> (Recorded, R) {
     let (answered, answers) = mpsc::channel();
     let undecided = Arc::<AtomicUsize>::default();
     let crowd = Crowd {
-        site,
+        opened: Mutex::default(),
         over: AtomicBool::new(false),
         ticks: AtomicU64::new(1),
         operations: AtomicU64::new(0),
@@ -120,9 +130,16 @@ pub(crate) fn record<R>(site: &Site, seed: u64, work: impl FnOnce(&Watch) -> R) 
     };
     let crowd = &crowd;
     let (parts, done) = thread::scope(|scope| {
-        let seeds = (0..CLIENTS).map(|number| seed.wrapping_mul(CLIENTS).wrapping_add(number));
-        let clients: Vec<_> =
-            seeds.map(|seed| scope.spawn(move || Member::new(crowd, seed).run())).collect();
+        let readers = if sites.len() < 2 { 0 } else { READERS };
+        let member = |number: u64| {
+            let seed = seed.wrapping_mul(CLIENTS + readers).wrapping_add(number);
+            let site = usize::try_from(number).unwrap() % sites.len();
+            scope.spawn(move || match number < CLIENTS {
+                true => Member::new(crowd, &sites[site], seed).run(),
+                false => Member::new(crowd, &sites[0], seed).read_on(),
+            })
+        };
+        let clients: Vec<_> = (0..CLIENTS + readers).map(member).collect();
         let guard = Over(&crowd.over);
         let done = work(&Watch { answers, undecided: Arc::clone(&undecided) });
         drop(guard);
@@ -142,7 +159,7 @@ pub(crate) fn record<R>(site: &Site, seed: u64, work: impl FnOnce(&Watch) -> R) 
     decided_at.sort_unstable();
     let gaps = decided_at.windows(2).map(|it| it[1].since(it[0]).as_millis());
     recorded.gap_ms = gaps.max().unwrap_or(0);
-    if let Err(why) = read_books(site, &accounts, &mut recorded) {
+    if let Err(why) = read_books(&sites[0], &accounts, &mut recorded) {
         recorded.odd.push(why);
     }
     (recorded, done)
@@ -150,7 +167,10 @@ pub(crate) fn record<R>(site: &Site, seed: u64, work: impl FnOnce(&Watch) -> R) 
 
 /// One client.
 struct Member<'a> {
-    crowd: &'a Crowd<'a>,
+    crowd: &'a Crowd,
+    site: &'a Site,
+    /// It waits for no answer for longer.
+    glance_max: Option<Duration>,
     rng: Rng,
     client: Option<Client>,
     part: Part,
@@ -166,7 +186,7 @@ enum Came {
 }
 
 impl<'a> Member<'a> {
-    fn new(crowd: &'a Crowd<'a>, seed: u64) -> Member<'a> {
+    fn new(crowd: &'a Crowd, site: &'a Site, seed: u64) -> Member<'a> {
         let part = Part {
             ops: Vec::new(),
             replies: Vec::new(),
@@ -174,7 +194,7 @@ impl<'a> Member<'a> {
             decided_at: Vec::new(),
             odd: Vec::new(),
         };
-        Member { crowd, rng: Rng::new(seed), client: None, part }
+        Member { crowd, site, glance_max: None, rng: Rng::new(seed), client: None, part }
     }
 
     fn is_over(&self) -> bool {
@@ -194,6 +214,25 @@ impl<'a> Member<'a> {
         self.part
     }
 
+    /// Reads accounts that others have opened, and waits for nobody.
+    fn read_on(mut self) -> Part {
+        self.glance_max = Some(GLANCE_MAX);
+        while !self.is_over() {
+            thread::sleep(PAUSE);
+            let opened = self.crowd.opened.lock().unwrap();
+            let young = opened.len().saturating_sub(usize::try_from(ACCOUNTS).unwrap());
+            let young = &opened[young..];
+            let account = (!young.is_empty()).then(|| young[self.rng.below(young.len())]);
+            drop(opened);
+            let Some(account) = account else { continue };
+            let begun = self.tick();
+            let told = self.settle(account, Asked::Read, false);
+            let ended = self.tick();
+            self.part.ops.push(Op { account, asked: Asked::Read, told, begun, ended });
+        }
+        self.part
+    }
+
     fn tick(&self) -> u64 {
         self.crowd.ticks.fetch_add(1, Ordering::SeqCst)
     }
@@ -208,6 +247,10 @@ impl<'a> Member<'a> {
             match self.send("/v1/a/accounts", Some((&key, &body))) {
                 Came::Answer(answer) if answer.status == 201 => {
                     self.part.accounts.insert(account);
+                    let mut opened = self.crowd.opened.lock().unwrap();
+                    if !opened.contains(&account) {
+                        opened.push(account);
+                    }
                     return true;
                 }
                 Came::Answer(_) | Came::Unsent | Came::Lost if self.is_over() => return false,
@@ -289,7 +332,7 @@ impl<'a> Member<'a> {
     }
 
     fn send(&mut self, path: &str, post: Option<(&str, &str)>) -> Came {
-        let Crowd { site, .. } = self.crowd;
+        let site = self.site;
         let mut client = match self.client.take() {
             Some(client) => client,
             None => match Client::connect(site.addr, &site.key) {
@@ -297,6 +340,9 @@ impl<'a> Member<'a> {
                 Err(_) => return Came::Unsent,
             },
         };
+        if let Some(time_max) = self.glance_max {
+            client.give_up_after(time_max).unwrap();
+        }
         let answer = match post {
             Some((key, body)) => client.post_keyed(path, key, body),
             None => client.get(path),

@@ -2,7 +2,7 @@
 //! saw meanwhile.
 
 use super::recorder::{Recorded, Site, Watch, record};
-use crate::tree::Tree;
+use crate::{cluster::cluster, tree::Tree};
 use loadgen::history::{judge, mutation::Mutation};
 use serde_json::Value;
 use std::{
@@ -20,9 +20,18 @@ use stdx::Rng;
 /// A debug build on a busy machine: what takes longer than this does not happen.
 pub(crate) const LONG: Duration = Duration::from_secs(90);
 
+/// Where the books of a tree are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum On {
+    Sqlite,
+    /// A database of its own in the tests' cluster.
+    Postgres,
+}
+
 /// A tree of an edge, two gateways and two account nodes, and the folder of its faults.
 pub(crate) struct Scene {
     pub(crate) tree: Tree,
+    pub(crate) on: On,
     faults: PathBuf,
 }
 
@@ -48,7 +57,7 @@ pub(crate) fn steady_addr() -> SocketAddr {
     }
 }
 
-fn topology(edge: SocketAddr) -> String {
+fn topology(edge: SocketAddr, engine: &str) -> String {
     let node = |name: &str, role: &str| {
         let trunk = steady_addr();
         format!("\n[[nodes]]\nname = \"{name}\"\nrole = {role}\ntrunk = \"{trunk}\"\n")
@@ -60,7 +69,7 @@ fn topology(edge: SocketAddr) -> String {
         node("a-2", "\"account\"\nservice = \"a\""),
     ];
     format!(
-        "name = \"faults\"\n\n[services.a]\nengine = \"sqlite:a\"\npartitions = 8\n\n\
+        "name = \"faults\"\n\n[services.a]\nengine = \"{engine}\"\npartitions = 8\n\n\
          [[nodes]]\nname = \"edge\"\nrole = \"balancer\"\nhttp = \"{edge}\"\n\
          endpoints = [\"gateway-1\", \"gateway-2\"]\n{}",
         nodes.concat()
@@ -69,13 +78,23 @@ fn topology(edge: SocketAddr) -> String {
 
 impl Scene {
     /// A new tree; `orders` hold for every node of it from the start.
-    pub(crate) fn new(name: &str, orders: &str) -> Scene {
+    ///
+    /// # Panics
+    /// Without PostgreSQL, when it is to be on that.
+    pub(crate) fn new(name: &str, on: On, orders: &str) -> Scene {
         let name = format!("faults-{name}");
+        let engine = match on {
+            On::Sqlite => "sqlite:a".to_owned(),
+            On::Postgres => {
+                let cluster = cluster().expect("PostgreSQL is installed");
+                cluster.url(&cluster.create(&name))
+            }
+        };
         let faults = Tree::faults(&name);
         drop(fs::remove_dir_all(&faults));
         fs::create_dir_all(&faults).unwrap();
         fs::write(faults.join("all"), orders).unwrap();
-        Scene { tree: Tree::of(&name, topology), faults }
+        Scene { tree: Tree::of(&name, |edge| topology(edge, &engine)), on, faults }
     }
 
     pub(crate) fn site(&self) -> Site {
@@ -97,6 +116,26 @@ impl Scene {
         drop(fs::remove_file(&fired));
         self.order(node, orders);
         eventually(LONG, || fired.exists()).map_err(|why| format!("{node}: {orders}: {why}"))
+    }
+
+    /// Where this engine passes when another would be at this place: a commit on PostgreSQL is one
+    /// statement, and nothing is to be hurt in its middle.
+    pub(crate) fn place(&self, place: &'static str) -> &'static str {
+        match (self.on, place) {
+            (On::Postgres, "before-fence" | "before-commit") => "before-begin",
+            (On::Sqlite | On::Postgres, _) => place,
+        }
+    }
+
+    /// The same of several, each once.
+    pub(crate) fn places(&self, places: &[&'static str]) -> Vec<&'static str> {
+        let mut here = Vec::new();
+        for place in places.iter().map(|it| self.place(it)) {
+            if !here.contains(&place) {
+                here.push(place);
+            }
+        }
+        here
     }
 
     /// Owner and epoch of each partition.
@@ -148,7 +187,7 @@ impl Scene {
         work: impl FnOnce(&mut Scene, &Watch) -> Result<(), String>,
     ) -> Verdict {
         let site = self.site();
-        let (recorded, done) = record(&site, seed, |watch| work(self, watch));
+        let (recorded, done) = record(&[site], seed, |watch| work(self, watch));
         let verdict = Verdict::of(recorded, done, &self.tree.run(&["verify"]));
         if !verdict.wrong.is_empty() {
             eprintln!("{}", self.tree.logs());
