@@ -71,6 +71,9 @@ pub(crate) struct Up {
     /// Engine of all services: sqlite:FOLDER or postgres://…
     #[arg(long, value_name = "URL", conflicts_with = "config", value_parser = crate::topology::elements::engine::parse)]
     pub(crate) engine: Option<crate::topology::elements::engine::EngineUrl>,
+    /// Database in which the monitor keeps what it knows, instead of files: postgres://…
+    #[arg(long, value_name = "URL", conflicts_with = "config", value_parser = crate::topology::elements::engine::parse_database)]
+    pub(crate) monitor_store: Option<crate::topology::elements::engine::PostgresUrl>,
     /// Who is told of incidents: http(s)://… gets a webhook, mailto:who@where mail
     #[arg(long, value_name = "URL", conflicts_with = "config", value_parser = crate::topology::elements::notify::parse)]
     pub(crate) notify: Vec<String>,

@@ -23,7 +23,7 @@ use elements::{
     beat::Beat,
     checks::Checks,
     endpoint::EndpointRef,
-    engine::EngineUrl,
+    engine::{EngineUrl, PostgresUrl},
     http_service::{Manner, WeightedUrl},
     role::RoleName,
     url,
@@ -130,6 +130,8 @@ pub(crate) struct Monitor {
     /// Whom `https://` is believed by; without it whom the system trusts.
     pub(crate) ca: Option<PathBuf>,
     pub(crate) folder: PathBuf,
+    /// The database in which it keeps what it knows; without one, its folder.
+    pub(crate) store: Option<PostgresUrl>,
 }
 
 impl Monitor {

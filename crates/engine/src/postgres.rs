@@ -19,6 +19,7 @@ mod reader;
 mod reading;
 mod registry;
 mod schema;
+pub mod session;
 mod shared;
 mod take;
 mod target;

@@ -7,6 +7,7 @@
 
 mod history;
 mod load;
+mod postgres;
 mod reader;
 mod rolling;
 mod row;
@@ -24,7 +25,8 @@ pub use self::{
     writer::{Store, Trouble},
 };
 
-use self::{sql::Database, sqlite::Sqlite};
+use self::{postgres::Postgres, sql::Database, sqlite::Sqlite};
+use engine::url::PostgresUrl;
 use std::path::PathBuf;
 
 /// Where everything is kept.
@@ -32,20 +34,25 @@ use std::path::PathBuf;
 pub enum Site {
     /// `monitor.db` in this folder.
     Folder(PathBuf),
+    /// A schema of this monitor's own in a database, named after it.
+    Database { url: PostgresUrl, monitor: String },
 }
 
 impl Site {
-    /// The first connection, which sees to it that the tables are there.
+    /// The first connection, which sees to it that the tables are there, and which writes: who has
+    /// opened the same before writes no more.
     fn create(&self) -> Result<Box<dyn Database>, StoreError> {
         match self {
             Site::Folder(folder) => Ok(Box::new(Sqlite::create(folder)?)),
+            Site::Database { url, monitor } => Ok(Box::new(Postgres::create(url, monitor)?)),
         }
     }
 
-    /// Another one.
+    /// Another one, which reads.
     fn open(&self) -> Result<Box<dyn Database>, StoreError> {
         match self {
             Site::Folder(folder) => Ok(Box::new(Sqlite::open(folder)?)),
+            Site::Database { url, monitor } => Ok(Box::new(Postgres::open(url, monitor)?)),
         }
     }
 }

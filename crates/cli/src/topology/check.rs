@@ -275,6 +275,10 @@ impl Check<'_> {
         if has_user && it.smtp_password.is_missing() {
             self.missing(it, "smtp_password", "the file of the password of smtp's user");
         }
+        if let (Field::Good(store), Field::Good(_)) = (&it.store, &it.folder) {
+            let text = "stands beside folder: want one of them";
+            self.complaints.add(store.line, &store.key, text);
+        }
         Some(Monitor {
             http: it.http.good()?.value,
             beat: it.beat.clone(),
@@ -286,6 +290,7 @@ impl Check<'_> {
             fallback_after: it.fallback_after.value_or(FALLBACK_AFTER_DEFAULT),
             ca: it.ca.good().map(|it| base.join(&it.value)),
             folder: base.join(it.folder.value_or(PathBuf::from("monitor"))),
+            store: it.store.good().map(|it| it.value.clone()),
         })
     }
 

@@ -203,6 +203,7 @@ impl Difference {
         let (old, new) = (format!("{:?}", was.beat), format!("{beat:?}"));
         self.restart(format!("{at}.beat"), old, new);
         self.restart(format!("{at}.folder"), was.folder.display(), folder.display());
+        self.restart(format!("{at}.store"), format!("{:?}", was.store), format!("{:?}", is.store));
         self.restart(format!("{at}.notify"), was.notify.join(", "), notify.join(", "));
         let mail = |it: &Monitor| {
             let server = it.smtp.as_deref().unwrap_or("no mail server");

@@ -10,7 +10,7 @@ use super::{
         duration, endpoint,
         endpoint::EndpointRef,
         engine,
-        engine::EngineUrl,
+        engine::{EngineUrl, PostgresUrl},
         front, hash,
         http_service::{self, Manner, WeightedUrl},
         name, notify, path, policy,
@@ -47,7 +47,7 @@ const SERVICE_KEYS: [&str; 9] =
     ["engine", "partitions", "http", "protocol", "host", "policy", "hash", "check", "ca"];
 const ROUTE_KEYS: [&str; 2] = ["path", "service"];
 /// Every key of a node, with the roles that have it.
-const NODE_KEYS: [(&str, &[RoleName]); 25] = {
+const NODE_KEYS: [(&str, &[RoleName]); 26] = {
     use RoleName::{Account, Balancer, Gateway, Monitor};
     const ALL: &[RoleName] = &[Balancer, Gateway, Account, Monitor];
     [
@@ -76,6 +76,7 @@ const NODE_KEYS: [(&str, &[RoleName]); 25] = {
         ("fallback_after", &[Monitor]),
         ("ca", &[Monitor]),
         ("folder", &[Monitor]),
+        ("store", &[Monitor]),
     ]
 };
 /// Threads of one node; more than this is a slip of the keyboard.
@@ -156,6 +157,7 @@ pub(super) struct NodeFile {
     pub(super) fallback_after: Field<Duration>,
     pub(super) ca: Field<PathBuf>,
     pub(super) folder: Field<PathBuf>,
+    pub(super) store: Field<PostgresUrl>,
 }
 
 /// Reads a file's table.
@@ -283,6 +285,7 @@ fn read_node<'a>(walk: &mut Walk<'a>, table: &Section<'a>) -> NodeFile {
         fallback_after: table.string(walk, "fallback_after", duration::parse),
         ca: table.string(walk, "ca", path::parse_file),
         folder: table.string(walk, "folder", path::parse_file),
+        store: table.string(walk, "store", engine::parse_database),
     }
 }
 

@@ -553,3 +553,29 @@ fn how_long_is_remembered_is_read_and_taken_while_it_runs() {
         ]
     );
 }
+
+#[test]
+fn a_monitor_keeps_what_it_knows_in_files_or_in_a_database() {
+    let with =
+        |keys: &str| SHOP.replacen("role = \"monitor\"", &format!("role = \"monitor\"\n{keys}"), 1);
+    let old = Topology::parse(SHOP, Path::new("/etc")).unwrap();
+    let text = with("store = \"postgres://u:secret@db/x\"");
+    let new = Topology::parse(&text, Path::new("/etc")).unwrap();
+    let store = new.node("monitor").unwrap().role.monitor().unwrap().store.clone().unwrap();
+    assert_eq!(store.to_string(), "postgres://u:***@db/x");
+    let of_monitor = difference(&old, &new, "monitor");
+    assert_eq!((of_monitor.changes.len(), of_monitor.restarts.len()), (0, 1), "{of_monitor:?}");
+    assert!(!of_monitor.restarts[0].contains("secret"), "{of_monitor:?}");
+    for (keys, want) in [
+        ("store = \"sqlite:x\"", "nodes[monitor].store = \"sqlite:x\": want \"postgres://…\""),
+        (
+            "store = \"postgres://db/x\"\nfolder = \"y\"",
+            "nodes[monitor].store stands beside folder: want one of them",
+        ),
+    ] {
+        let complaints = Topology::parse(&with(keys), Path::new("/etc")).unwrap_err();
+        let said: Vec<String> =
+            complaints.iter().map(|it| format!("{} {}", it.key, it.text)).collect();
+        assert_eq!(said, [want]);
+    }
+}

@@ -172,6 +172,10 @@ fn text(
         "\n[[nodes]]\nname = \"monitor\"\nrole = \"monitor\"\nhttp = \"{monitor}\"\n\
          admin = \"{admin}\"\n"
     ));
+    let last = recorded.and_then(|tree| tree.node("monitor")?.role.monitor()?.store.clone());
+    if let Some(store) = args.monitor_store.clone().or(last) {
+        add(format!("store = {:?}\n", store.secret()));
+    }
     if !args.notify.is_empty() {
         add(format!("notify = {:?}\n", args.notify));
     }
@@ -240,6 +244,7 @@ mod tests {
             monitor: None,
             config: None,
             engine: engine.cloned(),
+            monitor_store: None,
             notify: vec!["http://127.0.0.1:9/hook".to_owned(), "mailto:a@b".to_owned()],
             smtp: Some("mail:25".to_owned()),
             smtp_password: Some("/password".into()),

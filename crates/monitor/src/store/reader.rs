@@ -20,9 +20,9 @@ pub struct Archive {
 }
 
 impl Archive {
-    /// Reads what is committed at a place whose tables are there.
-    pub fn open(place: &Site) -> Result<Archive, StoreError> {
-        let history = History { db: place.open()? };
+    /// Reads what is committed at a site whose tables are there.
+    pub fn open(site: &Site) -> Result<Archive, StoreError> {
+        let history = History { db: site.open()? };
         let (questions, inbox) = mpsc::sync_channel::<Question>(WAITING_MAX);
         let thread = thread::Builder::new()
             .name("reader".to_owned())

@@ -61,13 +61,20 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens what is kept at a place, made if need be, and reads it back.
+    /// Opens what is kept at a site, made if need be, and reads it back.
     ///
     /// # Errors
     /// When it cannot be made or read.
-    pub fn open(place: &Site) -> Result<(Store, Loaded), StoreError> {
-        let db = place.create()?;
-        let loaded = Loaded::read(&*db)?;
+    pub fn open(site: &Site) -> Result<(Store, Loaded), StoreError> {
+        // Of its own: whoever opens may be driving a runtime on this thread, and must not wait.
+        let (db, loaded) = thread::scope(|scope| {
+            let opening = scope.spawn(|| {
+                let db = site.create()?;
+                let loaded = Loaded::read(&*db)?;
+                Ok::<_, StoreError>((db, loaded))
+            });
+            opening.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })?;
         let (jobs, inbox) = mpsc::sync_channel(WAITING_MAX);
         let trouble = Trouble::default();
         let mut writer = Writer { db, backlog: Vec::new(), trouble: trouble.clone() };

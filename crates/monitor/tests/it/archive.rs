@@ -1,6 +1,8 @@
 //! The store from outside: what is summed up is what the changes say, through restarts, outages
 //! that are found late, and the end of what is kept.
 
+use crate::cluster::{Cluster, cluster};
+use engine::{EngineUrl, url::PostgresUrl};
 use monitor::{
     book::{Check, Plan},
     config::Retention,
@@ -19,7 +21,7 @@ const CHECK: CheckId = CheckId(1);
 /// Longer than any of the tests goes.
 const LONG: Retention = Retention { minutes: Duration::from_secs(30 * 86_400), ..Retention::USUAL };
 
-/// A place for a test, gone with it.
+/// A site for a test, gone with it.
 struct Folder(PathBuf);
 
 impl Folder {
@@ -28,15 +30,29 @@ impl Folder {
         drop(fs::remove_dir_all(&folder));
         Folder(folder)
     }
-
-    fn place(&self) -> Site {
-        Site::Folder(self.0.clone())
-    }
 }
 
 impl Drop for Folder {
     fn drop(&mut self) {
         drop(fs::remove_dir_all(&self.0));
+    }
+}
+
+/// The URL of a database of this name.
+pub(crate) fn database(cluster: &Cluster, name: &str) -> PostgresUrl {
+    match EngineUrl::parse(&cluster.url(&cluster.create(name))) {
+        Ok(EngineUrl::Postgres(url)) => url,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// The same test on every kind of store.
+fn on_each(name: &str, test: impl Fn(&Site)) {
+    let folder = Folder::new(name);
+    test(&Site::Folder(folder.0.clone()));
+    if let Some(cluster) = cluster() {
+        let url = database(cluster, &format!("archive_{name}"));
+        test(&Site::Database { url, monitor: "monitor".to_owned() });
     }
 }
 
@@ -47,9 +63,9 @@ struct Open {
 }
 
 impl Open {
-    fn at(place: &Site) -> Open {
-        let (store, _) = Store::open(place).unwrap();
-        Open { store, archive: Archive::open(place).unwrap() }
+    fn at(site: &Site) -> Open {
+        let (store, _) = Store::open(site).unwrap();
+        Open { store, archive: Archive::open(site).unwrap() }
     }
 
     fn write(&self, rows: Vec<Row>) {
@@ -134,7 +150,7 @@ struct Oracle {
 
 impl Oracle {
     /// Two days and a half of a check; each step is written as the monitor would write it.
-    fn live(&mut self, seed: u64, open: &mut Open, place: &Site, keep: Retention) -> usize {
+    fn live(&mut self, seed: u64, open: &mut Open, site: &Site, keep: Retention) -> usize {
         const STATES: [State; 5] =
             [State::Up, State::Down, State::Sick, State::Late, State::Stopped];
         let mut rng = Rng::new(seed);
@@ -173,7 +189,7 @@ impl Oracle {
             match rng.below(4) {
                 0 => open.roll(second(at), keep),
                 1 => {
-                    drop(std::mem::replace(open, Open::at(place)));
+                    drop(std::mem::replace(open, Open::at(site)));
                 }
                 _ => {}
             }
@@ -186,11 +202,11 @@ impl Oracle {
     }
 }
 
-fn rollups_are_what_changes_say(place: &Site, seed: u64) {
-    let mut open = Open::at(place);
+fn rollups_are_what_changes_say(site: &Site, seed: u64) {
+    let mut open = Open::at(site);
     open.write(vec![check()]);
     let mut oracle = Oracle::default();
-    let end = second(oracle.live(seed, &mut open, place, LONG));
+    let end = second(oracle.live(seed, &mut open, site, LONG));
     open.write(vec![Row::Unrolled(second(0))]);
     open.roll(end, LONG);
     let turns = oracle.turns();
@@ -243,16 +259,18 @@ fn gone_changes_leave_their_rollups(
 
 #[test]
 fn rollups_are_what_changes_say_over_seeds() {
-    for seed in 0..5 {
-        let folder = Folder::new(&format!("seed-{seed}"));
-        rollups_are_what_changes_say(&folder.place(), seed);
+    for seed in 0..3 {
+        on_each(&format!("seed_{seed}"), |site| rollups_are_what_changes_say(site, seed));
     }
 }
 
 #[test]
 fn an_even_minute_needs_no_second_look() {
-    let folder = Folder::new("even");
-    let open = Open::at(&folder.place());
+    on_each("even", an_even_minute_needs_no_second_look_at);
+}
+
+fn an_even_minute_needs_no_second_look_at(site: &Site) {
+    let open = Open::at(site);
     open.write(vec![check(), flip(30, 30, State::New, State::Up)]);
     open.roll(second(50), Retention::USUAL);
     open.write(vec![minute(60, 3, 3, Some(Mark::Up))]);
@@ -274,8 +292,11 @@ fn an_even_minute_needs_no_second_look() {
 
 #[test]
 fn what_is_too_old_goes_and_what_was_made_of_it_stays() {
-    let folder = Folder::new("old");
-    let open = Open::at(&folder.place());
+    on_each("old", what_is_too_old_goes_and_what_was_made_of_it_stays_at);
+}
+
+fn what_is_too_old_goes_and_what_was_made_of_it_stays_at(site: &Site) {
+    let open = Open::at(site);
     open.write(vec![check(), flip(0, 0, State::New, State::Up)]);
     let day = 86_400;
     for it in 0..5 {
@@ -307,13 +328,65 @@ fn what_is_too_old_goes_and_what_was_made_of_it_stays() {
 
 #[test]
 fn a_process_that_died_leaves_no_beat_uncounted() {
-    let folder = Folder::new("died");
-    let open = Open::at(&folder.place());
+    on_each("died", a_process_that_died_leaves_no_beat_uncounted_at);
+}
+
+fn a_process_that_died_leaves_no_beat_uncounted_at(site: &Site) {
+    let open = Open::at(site);
     let kept = Kept::new(second(0));
     open.write(vec![check(), minute(0, 4, 4, None)]);
     open.write(vec![Row::Heard(CHECK, kept, Some(second(130)), 7, None)]);
     drop(open);
-    let (_store, loaded) = Store::open(&folder.place()).unwrap();
+    let (_store, loaded) = Store::open(site).unwrap();
     let tally = &loaded.checks[0].0.tally;
     assert_eq!((tally.minute, tally.count.beats), (second(120), 3));
+}
+
+#[test]
+fn who_opened_it_last_is_the_one_who_writes() {
+    let Some(cluster) = cluster() else { return };
+    let site = Site::Database { url: database(cluster, "tenure"), monitor: "one".to_owned() };
+    let first = Open::at(&site);
+    first.write(vec![check()]);
+    let second_one = Open::at(&site);
+    assert_eq!(first.store.write(vec![Row::Alive(second(1))]).blocking_recv(), Ok(false));
+    let words = first.store.trouble().words().unwrap();
+    assert!(words.contains("somebody else"), "{words}");
+    second_one.write(vec![Row::Alive(second(2))]);
+    // Of another name there is another schema.
+    let Site::Database { url, .. } = site else { return };
+    let other = Site::Database { url, monitor: "two".to_owned() };
+    assert_eq!(Store::open(&other).unwrap().1.checks.len(), 0);
+}
+
+#[test]
+fn what_nobody_sends_again_waits_for_the_database() {
+    let Some(cluster) = Cluster::start(&[], &[]) else { return };
+    let site = Site::Database { url: database(&cluster, "away"), monitor: "one".to_owned() };
+    let open = Open::at(&site);
+    open.write(vec![check()]);
+    cluster.stop();
+    let kept = |beats| Row::Heard(CHECK, Kept::new(second(0)), Some(second(9)), beats, None);
+    let refused = open.store.write(vec![kept(1), flip(9, 9, State::New, State::Up)]);
+    assert_eq!(refused.blocking_recv(), Ok(false), "nobody is told that it is stored");
+    assert!(open.store.trouble().words().is_some());
+    let refused = open.store.write(vec![kept(2), flip(19, 19, State::Up, State::Down)]);
+    assert_eq!(refused.blocking_recv(), Ok(false));
+    cluster.restart();
+    // Tried again without anybody's doing.
+    let is_stored = || {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let flips = runtime.block_on(open.archive.ask(|it| it.flips(Some(CHECK), 9)));
+        flips.is_ok_and(|it| it.len() == 2)
+    };
+    for _ in 0..1_000 {
+        if is_stored() {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert!(is_stored());
+    assert_eq!(open.store.trouble().words(), None);
+    let (_store, loaded) = Store::open(&site).unwrap();
+    assert_eq!(loaded.checks[0].0.beats, 2);
 }

@@ -4,6 +4,10 @@
 
 mod archive;
 mod channels;
+#[path = "../../../engine/tests/it/cluster.rs"]
+#[expect(dead_code, reason = "the tests of another crate use more of it")]
+mod cluster;
+mod database;
 mod delivery;
 mod dialects;
 mod peers;

@@ -79,7 +79,7 @@ fn reachable(addr: SocketAddr) -> SocketAddr {
 /// Where the node keeps something.
 fn folder(tree: &Topology, node: &Node) -> Option<PathBuf> {
     match &node.role {
-        Role::Monitor(monitor) => Some(monitor.folder.clone()),
+        Role::Monitor(monitor) => monitor.store.is_none().then(|| monitor.folder.clone()),
         Role::Account { service, .. } => {
             let service = tree.services.iter().find(|it| it.name == *service)?;
             match &service.kind {
@@ -121,10 +121,14 @@ pub(super) fn monitor(
     let beat_to = beat_to.map_err(|want| CliError::failed(format!("beat.to: want {want}")))?;
     let is_tls = is_tls || beat_to.as_ref().is_some_and(|it| it.tls);
     let tls = is_tls.then(|| ClientTls::load(role.ca.as_deref(), Spoken::Http1)).transpose();
+    let store = match role.store.clone() {
+        Some(url) => Site::Database { url, monitor: node.name.to_string() },
+        None => Site::Folder(role.folder.clone()),
+    };
     Ok(MonitorConfig {
         node,
         http: role.http,
-        store: Site::Folder(role.folder.clone()),
+        store,
         retention: tree.alerting.retention,
         tree: tree.name.clone(),
         every: role.beat.every,
