@@ -359,7 +359,7 @@ impl Node {
                 executor.engine_back(Way::Commit);
                 if let Some(jobs) = &*self.jobs.borrow() {
                     let writes = executor.stage(clock::now(), clock::wall());
-                    drop(jobs.commits.send(Commit::Batch(writes)));
+                    drop(jobs.commits.send(Commit::Batch(writes, None)));
                 }
             }
             Report::Ended(endings) => {
@@ -423,7 +423,14 @@ impl Node {
         if !self.commit_busy.get() && executor.has_ready() {
             self.commit_busy.set(true);
             self.common.status.commit_began(self.place, clock::now());
-            drop(jobs.commits.send(Commit::Turn));
+            let turn = jobs.turns.as_ref().and_then(|turns| turns.try_turn());
+            drop(jobs.commits.send(match turn {
+                None => Commit::Turn,
+                Some(turn) => {
+                    let writes = executor.stage(clock::now(), clock::wall());
+                    Commit::Batch(writes, Some(turn))
+                }
+            }));
         }
         if self.looking_up.borrow().is_none()
             && let Some((lookup, callers)) = self.next_lookup(&mut executor)

@@ -2,8 +2,8 @@
 //! builds only, and only where a test asks for it ([`stdx::fault::Mutant`]).
 
 use crate::{
-    engine::{Fate, Write},
-    sqlite::{committer::Row, turnstile::Turn},
+    engine::{Fate, Turn, Write},
+    sqlite::committer::Row,
 };
 use rusqlite::{Connection, params};
 use stdx::fault::{self, Mutant, Point};
