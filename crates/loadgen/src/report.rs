@@ -3,14 +3,15 @@
 mod compare;
 mod page;
 mod text;
+mod together;
 
-pub use self::{compare::compare, page::page, text::text};
+pub use self::{compare::compare, page::page, text::text, together::together};
 
 use crate::{
     books::AuditReport,
     plan::{Keys, Plan},
     run::offered,
-    tally::{Counts, Point, Quantiles, Window},
+    tally::{Counts, Latencies, Point, Quantiles, Window},
 };
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -18,7 +19,7 @@ use stdx::grouped;
 use wire::Timestamp;
 
 /// Version of the form of a written report.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 /// Where the distribution of latencies is written down, in percent.
 const CURVE: [f64; 17] = [
     0.0, 10.0, 25.0, 50.0, 60.0, 70.0, 75.0, 80.0, 85.0, 90.0, 95.0, 97.5, 99.0, 99.5, 99.9, 99.99,
@@ -77,6 +78,17 @@ pub struct Answers {
     pub count: u64,
 }
 
+/// Every latency to three digits and how many there were of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Spread {
+    /// As [`Report::latency`].
+    pub due: Vec<(u64, u64)>,
+    /// As [`Report::latency_sent`].
+    pub sent: Vec<(u64, u64)>,
+    /// As [`Report::latency_errors`].
+    pub errors: Vec<(u64, u64)>,
+}
+
 /// A whole run. Latencies are in microseconds.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Report {
@@ -97,6 +109,10 @@ pub struct Report {
     pub latency_errors: Quantiles,
     /// Percent and the latency that so many did not exceed.
     pub curve: Vec<(f64, u64)>,
+    /// What those are made of: reports of several generators are put together from it. Empty in
+    /// reports of format 1.
+    #[serde(default)]
+    pub spread: Spread,
     pub series: Vec<Point>,
     /// Processor time of the generator per request that it sent.
     pub generator_cpu: f64,
@@ -108,8 +124,6 @@ impl Report {
         let Measured { whole, in_time, in_time_ms, series, unsent, cpu, audit } = measured;
         let seconds = Duration::from_millis(in_time_ms).as_secs_f64();
         let answered = in_time.ok + in_time.refused;
-        // The warm-up's requests cost processor time, too.
-        let sent: u64 = series.iter().map(|it| it.counts.operations() + it.counts.repeats).sum();
         let answers = whole.labels.iter();
         Report {
             format: FORMAT,
@@ -124,12 +138,30 @@ impl Report {
             latency: whole.due.quantiles(),
             latency_sent: whole.sent.quantiles(),
             latency_errors: whole.errors.quantiles(),
-            curve: CURVE.iter().map(|it| (*it, whole.due.at(it / 100.0))).collect(),
+            curve: curve(&whole.due),
+            spread: Spread {
+                due: whole.due.spread(),
+                sent: whole.sent.spread(),
+                errors: whole.errors.spread(),
+            },
+            generator_cpu: cpu.as_secs_f64() * 1e6 / sent(&series).max(1) as f64,
             series,
-            generator_cpu: cpu.as_secs_f64() * 1e6 / sent.max(1) as f64,
             audit,
         }
     }
+
+    fn sent(&self) -> u64 {
+        sent(&self.series)
+    }
+}
+
+/// Requests in all: the warm-up's cost processor time, too.
+fn sent(series: &[Point]) -> u64 {
+    series.iter().map(|it| it.counts.operations() + it.counts.repeats).sum()
+}
+
+fn curve(latencies: &Latencies) -> Vec<(f64, u64)> {
+    CURVE.iter().map(|it| (*it, latencies.at(it / 100.0))).collect()
 }
 
 fn asked(plan: &Plan) -> Asked {

@@ -99,6 +99,21 @@ impl Latencies {
         self.0.add(&other.0).expect("the same bounds");
     }
 
+    /// Each latency there is, and how many of it.
+    pub(crate) fn spread(&self) -> Vec<(u64, u64)> {
+        let values = self.0.iter_recorded();
+        values.map(|it| (it.value_iterated_to(), u64::from(it.count_at_value()))).collect()
+    }
+
+    /// The latencies of such a list.
+    pub(crate) fn of(spread: &[(u64, u64)]) -> Latencies {
+        let mut latencies = Latencies::new();
+        for (value, count) in spread {
+            latencies.0.saturating_record_n(*value, u32::try_from(*count).unwrap_or(u32::MAX));
+        }
+        latencies
+    }
+
     pub(crate) fn at(&self, quantile: f64) -> u64 {
         if self.0.is_empty() { 0 } else { self.0.value_at_quantile(quantile) }
     }
@@ -206,6 +221,17 @@ pub struct Point {
     pub max: u64,
     /// Longest of those that were not answered by the ledger.
     pub errors_max: u64,
+}
+
+impl Point {
+    /// Adds what another generator counted in the same window; of quantiles the worse one stays.
+    pub(crate) fn add(&mut self, other: &Point) {
+        self.counts.add(&other.counts);
+        self.p50 = self.p50.max(other.p50);
+        self.p99 = self.p99.max(other.p99);
+        self.max = self.max.max(other.max);
+        self.errors_max = self.errors_max.max(other.errors_max);
+    }
 }
 
 #[cfg(test)]

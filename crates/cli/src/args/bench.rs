@@ -22,6 +22,9 @@ pub(crate) struct Bench {
     /// Threads of the generator
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(crate) threads: usize,
+    /// Generators side by side, each a process of its own with its part of all this
+    #[arg(long, value_name = "N", default_value_t = 1, conflicts_with = "lines", value_parser = clap::value_parser!(u32).range(1..=64))]
+    pub(crate) processes: u32,
     /// How long is measured
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration::parse)]
     pub(crate) duration: Duration,

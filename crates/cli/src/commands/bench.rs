@@ -1,5 +1,7 @@
 //! `tollgate bench`: load through a tree, its latencies, and an audit of the books.
 
+mod processes;
+
 use super::{Outcome, account::Tree, progress::Bar};
 use crate::{
     args::{
@@ -29,6 +31,9 @@ pub(super) fn bench(args: &Bench, data: &Path) -> Outcome {
         say(&report::compare(&read(first)?, &read(second)?));
         return Ok(ExitCode::SUCCESS);
     }
+    if 1 < args.processes {
+        return processes::run(args, data);
+    }
     let plan = plan(args, data)?;
     let mut bar = Bar::new();
     let mut hear = |news: News<'_>| match news {
@@ -43,8 +48,13 @@ pub(super) fn bench(args: &Bench, data: &Path) -> Outcome {
     let result = loadgen::run(&plan, &mut hear);
     drop(bar);
     let report = result.map_err(|error| CliError::failed(error.to_string()))?;
-    publish(args, &report)?;
-    let misses = misses(&args.fail_on, &report);
+    publish_and_judge(args, &report)
+}
+
+/// Shows the report as it was asked for; a failure when it is not as it was to be.
+fn publish_and_judge(args: &Bench, report: &Report) -> Outcome {
+    publish(args, report)?;
+    let misses = misses(&args.fail_on, report);
     for miss in &misses {
         tell!("missed: {miss}");
     }

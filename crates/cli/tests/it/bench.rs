@@ -51,6 +51,25 @@ fn survives_kills(name: &str, load: &str) {
 }
 
 #[test]
+fn generators_side_by_side_make_one_report() {
+    let tree = Tree::up("bench-processes");
+    let arguments = "bench --processes 3 --rate 90 --connections 6 --duration 1s --warm-up 0s \
+                     --accounts 12 --service a,b --fail-on errors --json -";
+    let arguments: Vec<&str> = arguments.split_whitespace().collect();
+    let report: Value = serde_json::from_str(&tree.ok(&arguments)).unwrap();
+    assert_eq!(
+        (&report["asked"]["rate"], &report["asked"]["connections"]),
+        (&90.into(), &6.into())
+    );
+    assert_eq!(report["counts"]["ok"], 90, "{report}");
+    assert_eq!(report["latency"]["count"], 90);
+    assert_eq!(
+        (&report["audit"]["histories"], &report["audit"]["faults_count"]),
+        (&12.into(), &0.into())
+    );
+}
+
+#[test]
 fn a_bench_that_makes_no_sense_is_refused_before_it_begins() {
     let folder = Folder::new("bench-usage");
     for arguments in [
@@ -58,6 +77,7 @@ fn a_bench_that_makes_no_sense_is_refused_before_it_begins() {
         ["bench", "--duration", "10"],
         ["bench", "--fail-on", "p98=1s"],
         ["bench", "--compare", "one.json"],
+        ["bench", "--processes", "65"],
     ] {
         assert_eq!(folder.tollgate(arguments).code, Some(2), "{arguments:?}");
     }
