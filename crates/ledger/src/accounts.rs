@@ -7,11 +7,11 @@ use hashbrown::HashTable;
 use std::hash::BuildHasher;
 use wire::{AccountId, AccountState, Seq};
 
-/// What memory knows of an account.
+/// What memory knows of an account, or of whatever else is kept under an id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Known<'a> {
-    Present(&'a AccountState),
-    /// There is no such account, for certain.
+pub enum Known<'a, T = AccountState> {
+    Present(&'a T),
+    /// There is none, for certain.
     Absent,
     /// Not in memory: it must be looked up and admitted before a command about it is staged.
     Unknown,

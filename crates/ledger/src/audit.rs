@@ -2,19 +2,20 @@
 //!
 //! The auditor executes every command again, by the same rules, on books of its own, and compares
 //! what it decides with what the journal says. It reads no views and trusts no stored hash. Memory:
-//! every account of one partition, and keys up to [`AUDIT_KEYS_MAX`] (two tables of 2^21 places of
+//! every account and object of one partition, and keys up to [`AUDIT_KEYS_MAX`] (two tables of 2^21 places of
 //! 33 B, so 140 MB at most).
 
 use crate::{
+    object::Object,
     overlay::Overlay,
     partition::{self, Partition, ReplayError},
-    record::{Chain, Hash, Item, Record, Verdict},
+    record::{Chain, Hash, Item, Place, Record, Verdict},
 };
 use std::{collections::BTreeMap, fmt};
 use stdx::Map;
 use wire::{
-    AccountState, Currency, Epoch, Flaw, KeyHash, PartitionId, Refusal, Seq, ServiceTag, Timestamp,
-    limits,
+    AccountState, Contra, Currency, Epoch, Flaw, KeyHash, PartitionId, Refusal, Seq, ServiceTag,
+    Timestamp, limits,
     query::{Books, CurrencyBooks},
 };
 
@@ -121,8 +122,13 @@ impl Auditor {
         accounts
     }
 
-    /// The external balances, in the order of the currencies' letters.
-    pub fn external(&self) -> impl Iterator<Item = (Currency, i128)> + '_ {
+    /// Every object that is open, as the journal leaves it, in the order of their names.
+    pub fn open_objects(&self) -> impl Iterator<Item = &Object> {
+        self.partition.open_objects()
+    }
+
+    /// The balances of the contra accounts, in their order.
+    pub fn external(&self) -> impl Iterator<Item = (Contra, i128)> + '_ {
         self.partition.external()
     }
 
@@ -135,7 +141,8 @@ impl Auditor {
     pub fn books(&self) -> Books {
         let mut columns: BTreeMap<Currency, (i128, i128)> = BTreeMap::new();
         let accounts = self.partition.accounts().map(|it| (it.currency, i128::from(it.posted)));
-        for (currency, balance) in accounts.chain(self.partition.external()) {
+        let contra = self.partition.external().map(|(contra, it)| (contra.currency, it));
+        for (currency, balance) in accounts.chain(contra) {
             let (debits, credits) = columns.entry(currency).or_default();
             let column = if balance < 0 { debits } else { credits };
             let more = balance.checked_abs().and_then(|it| column.checked_add(it));
@@ -176,13 +183,15 @@ impl Auditor {
     }
 
     fn execute(&mut self, record: &Record) -> Result<Overlay, What> {
+        let service = self.partition.service();
         let books = self.partition.books();
         let mut overlay = Overlay::with_capacity(record.items.len());
-        let time = record.header.time;
-        let mut execute = |overlay: &mut Overlay, item: &Item| {
+        let mut execute = |overlay: &mut Overlay, at: usize, item: &Item| {
+            let index = u16::try_from(at).expect("a record has fewer items");
+            let place = Place::new(service, &record.header, index);
             // An account that no record has opened is absent: there are no views to ask.
             let slot = books.accounts.find_or_absent(item.action.account());
-            overlay.execute(books, slot, &item.action, time)
+            overlay.execute(books, slot, &item.action, place)
         };
         let mut groups = record.groups.iter();
         let mut group = groups.next().map(|it| it.places());
@@ -190,7 +199,7 @@ impl Auditor {
         while let Some(item) = record.items.get(at) {
             let places = group.take_if(|places| places.start == at);
             let Some(places) = places else {
-                compare(at, &execute(&mut overlay, item), &item.verdict)?;
+                compare(at, &execute(&mut overlay, at, item), &item.verdict)?;
                 at = at.saturating_add(1);
                 continue;
             };
@@ -198,7 +207,11 @@ impl Auditor {
             at = places.end;
             overlay.begin_group();
             let items = record.items.get(places.clone()).unwrap_or_default();
-            let derived = together(items, |item| execute(&mut overlay, item));
+            let mut ats = places.clone();
+            let derived = together(items, |item| {
+                let at = ats.next().expect("there is a place for each item");
+                execute(&mut overlay, at, item)
+            });
             overlay.end_group(derived.iter().all(Result::is_ok));
             for (index, (derived, item)) in places.zip(derived.iter().zip(items)) {
                 compare(index, derived, &item.verdict)?;

@@ -5,7 +5,9 @@
 #![deny(clippy::arithmetic_side_effects)] // It is money: every sum says what happens at its end.
 
 pub mod audit;
+pub mod entry;
 pub mod keys;
+pub mod object;
 pub mod partition;
 pub mod record;
 pub mod seen;
@@ -19,9 +21,11 @@ mod tests;
 pub use crate::{
     accounts::Known,
     audit::{Auditor, What, Wrong},
+    entry::Entry,
     keys::KeyEntry,
+    object::{Object, ObjectKey},
     overlay::Mismatch,
     partition::{Answer, Partition, ReplayError, Staged},
-    record::{Chain, Group, Hash, Header, Item, Record, Verdict},
+    record::{Chain, Group, Hash, Header, Item, Left, Record, Verdict},
     rules::Unsound,
 };

@@ -3,24 +3,27 @@
 //!
 //! Knows no keys and no chain.
 
+mod decide;
+mod follow;
+
 use crate::{
     accounts::Accounts,
-    record::{Item, Verdict, opened},
+    entry::Leg,
+    object::{Object, ObjectKey, Objects, Sort},
+    record::Left,
     rules,
 };
 use std::collections::BTreeMap;
 use stdx::Map;
-use wire::{
-    AccountState, Action, Currency, Refusal, Seq, Timestamp,
-    command::{Post, Update},
-};
+use wire::{AccountId, AccountState, Contra, Seq, Timestamp, command::Update};
 
 /// What one partition's memory knows of its books.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Books {
     pub accounts: Accounts,
-    /// Balance of the external account in each currency ever moved.
-    pub external: BTreeMap<Currency, i128>,
+    pub objects: Objects,
+    /// Balance of each contra account that was ever moved.
+    pub external: BTreeMap<Contra, i128>,
 }
 
 /// The changes of one batch.
@@ -30,7 +33,9 @@ pub(crate) struct Overlay {
     /// Slot of an account to its place in `touched`.
     places: Map<u32, usize>,
     /// In the order of the letters: the record's bytes follow from what was moved, nothing else.
-    external: Vec<(Currency, i128)>,
+    external: Vec<(Contra, i128)>,
+    /// Objects that it made or changed.
+    objects: BTreeMap<ObjectKey, Object>,
     /// What to go back to if a command of the group under way is refused.
     before_group: Option<Before>,
 }
@@ -41,7 +46,8 @@ struct Before {
     touched_count: usize,
     /// States that were touched before and once more since, with their places, oldest first.
     states: Vec<(usize, AccountState)>,
-    external: Vec<(Currency, i128)>,
+    external: Vec<(Contra, i128)>,
+    objects: BTreeMap<ObjectKey, Object>,
 }
 
 #[derive(Debug)]
@@ -62,6 +68,7 @@ impl Overlay {
             touched: Vec::with_capacity(count),
             places: Map::with_capacity_and_hasher(count, Default::default()),
             external: Vec::new(),
+            objects: BTreeMap::new(),
             before_group: None,
         }
     }
@@ -70,7 +77,8 @@ impl Overlay {
     pub(crate) fn begin_group(&mut self) {
         assert!(self.before_group.is_none());
         let (touched_count, external) = (self.touched.len(), self.external.clone());
-        self.before_group = Some(Before { touched_count, states: Vec::new(), external });
+        let (states, objects) = (Vec::new(), self.objects.clone());
+        self.before_group = Some(Before { touched_count, states, external, objects });
     }
 
     /// Ends the group: without `keep`, everything is as it was when it began.
@@ -87,121 +95,36 @@ impl Overlay {
             self.touched[place].state = state;
         }
         self.external = before.external;
+        self.objects = before.objects;
     }
 
-    /// The external balances after the batch, in every currency it moved.
-    pub(crate) fn external(&self) -> &[(Currency, i128)] {
+    /// The balances after the batch of every contra account that it moved.
+    pub(crate) fn external(&self) -> &[(Contra, i128)] {
         &self.external
     }
 
-    /// Decides one action on the account in `slot`. A refusal leaves no trace.
-    pub(crate) fn execute(
-        &mut self,
-        books: &Books,
-        slot: u32,
-        action: &Action,
-        time: Timestamp,
-    ) -> Result<Verdict, Refusal> {
-        let account = self.state(books, slot);
-        match action {
-            Action::Open { overdraft_limit, .. } => {
-                assert!(0 <= *overdraft_limit); // The decoder refuses others.
-                rules::check_open(account)?;
-                self.insert(slot, opened(action, time).expect("it opens"));
-                Ok(Verdict::Opened)
-            }
-            Action::Update(update) => {
-                assert!(update.overdraft_limit.is_none_or(|limit| 0 <= limit));
-                rules::check_update(account, update)?;
-                let state = self.touch(books, slot);
-                change(state, update, time);
-                Ok(Verdict::Updated(state.clone()))
-            }
-            Action::Post(post) => {
-                let after = rules::check_post(account, post)?;
-                let delta = rules::delta(post);
-                self.book(books, post.currency, delta).ok_or(Refusal::BalanceOverflow)?;
-                let state = self.touch(books, slot);
-                state.posted = after.posted;
-                state.updated_at = time;
-                state.version = next(state.version);
-                let version = state.version;
-                let (posted_after, available_after) = (after.posted, after.available);
-                Ok(Verdict::Posted { posted_after, available_after, version })
-            }
-            Action::Hold(_)
-            | Action::EndHold(_)
-            | Action::Reverse(_)
-            | Action::Send(_)
-            | Action::Receive(_)
-            | Action::Settle(_) => Err(Refusal::NoSuchAccount),
-        }
-    }
-
-    /// Follows a decision of a record: takes its absolute figures, after a look whether they can
-    /// follow from the books at all. Asks no rule, so that a journal written under older rules
-    /// still replays.
-    pub(crate) fn follow(
-        &mut self,
-        books: &Books,
-        slot: u32,
-        item: &Item,
-        time: Timestamp,
-    ) -> Result<(), Mismatch> {
-        let account = self.state(books, slot);
-        match (&item.verdict, &item.action) {
-            (Verdict::Refused(_), _) => Ok(()),
-            (Verdict::Opened, Action::Open { .. }) => {
-                if account.is_some() {
-                    return Err(Mismatch("opens an account that exists"));
-                }
-                let state = opened(&item.action, time).expect("it opens");
-                rules::sound(&state).map_err(|unsound| Mismatch(unsound.0))?;
-                self.insert(slot, state);
-                Ok(())
-            }
-            (Verdict::Updated(after), Action::Update(update)) => {
-                let account = account.ok_or(NO_ACCOUNT)?;
-                let mut expected = account.clone();
-                change(&mut expected, update, time);
-                if expected != *after {
-                    return Err(Mismatch("an update leaves another state than it asked for"));
-                }
-                rules::sound(after).map_err(|unsound| Mismatch(unsound.0))?;
-                self.touch(books, slot).clone_from(after);
-                Ok(())
-            }
-            (Verdict::Posted { posted_after, available_after, version }, Action::Post(post)) => {
-                let account = account.ok_or(NO_ACCOUNT)?;
-                let after = posted(account, post, time).ok_or(OUT_OF_RANGE)?;
-                let figures = (after.posted, after.available(), after.version);
-                if figures != (*posted_after, i128::from(*available_after), *version) {
-                    return Err(Mismatch("a posting leaves other figures than its amount makes"));
-                }
-                rules::sound(&after).map_err(|unsound| Mismatch(unsound.0))?;
-                self.book(books, post.currency, rules::delta(post)).ok_or(OUT_OF_RANGE)?;
-                *self.touch(books, slot) = after;
-                Ok(())
-            }
-            (Verdict::Opened | Verdict::Updated(_) | Verdict::Posted { .. }, _) => {
-                Err(Mismatch("a verdict of another action"))
-            }
-        }
-    }
-
-    /// Double entry: what the accounts gained, the external ones lost.
+    /// Double entry: what the accounts gained, the contra accounts lost.
     ///
     /// # Panics
     /// When the books do not balance: money would be made or lost.
     pub(crate) fn check_sums(&self, books: &Books) {
-        let before = |currency: &Currency| books.external.get(currency).copied().unwrap_or(0);
-        let book = |(currency, after): &(Currency, i128)| difference(*after, before(currency));
+        let before = |contra: &Contra| books.external.get(contra).copied().unwrap_or(0);
+        let book = |(contra, after): &(Contra, i128)| difference(*after, before(contra));
         let mut sums: Vec<i128> = self.external.iter().map(book).collect();
+        // Those of one currency lie side by side: the first stands for both.
+        let first = |currency| self.external.partition_point(|(it, _)| it.currency < currency);
+        let sum = |a: i128, b: i128| a.checked_add(b).expect("a batch moves far below 2^127");
+        for at in 1..sums.len() {
+            let before = at.saturating_sub(1);
+            if self.external[before].0.currency == self.external[at].0.currency {
+                sums[before] = sum(sums[before], std::mem::take(&mut sums[at]));
+            }
+        }
         for Touched { state, posted_before, .. } in &self.touched {
             let moved = difference(i128::from(state.posted), i128::from(*posted_before));
             if moved != 0 {
-                let at = self.place(state.currency).expect("what moved was booked");
-                sums[at] = sums[at].checked_add(moved).expect("a batch moves far below 2^127");
+                let at = first(state.currency);
+                sums[at] = sum(sums[at], moved);
             }
         }
         assert!(sums.iter().all(|&sum| sum == 0), "the books do not balance: {sums:?}");
@@ -213,6 +136,58 @@ impl Overlay {
             books.accounts.put(slot, state, seq);
         }
         books.external.extend(self.external);
+        for object in self.objects.into_values() {
+            books.objects.put(object, seq);
+        }
+    }
+
+    /// An object; `None` when it is absent.
+    fn object<'a>(&'a self, books: &'a Books, key: ObjectKey) -> Option<&'a Object> {
+        self.objects.get(&key).or_else(|| books.objects.get(key))
+    }
+
+    /// Whether money of the account is on its way that may come back.
+    fn is_awaiting(&self, books: &Books, account: &AccountId) -> bool {
+        let here = self.objects.values().filter_map(|object| match object {
+            Object::Transfer(transfer) => Some(transfer),
+            Object::Hold(_) | Object::Delivery { .. } | Object::Reversal { .. } => None,
+        });
+        let before = books.objects.pending().filter(|transfer| {
+            let key = ObjectKey { sort: Sort::Transfer, bits: transfer.id.bits() };
+            !self.objects.contains_key(&key)
+        });
+        here.chain(before).any(|it| it.end.is_none() && it.from.account == *account)
+    }
+
+    /// Changes an account's figures, and books the other half; the figures that are left. `None`,
+    /// and nothing is changed, when there is no such account or they would not be sound.
+    fn effect(
+        &mut self,
+        books: &Books,
+        slot: u32,
+        effect: Effect,
+        time: Timestamp,
+    ) -> Option<Left> {
+        let mut after = self.state(books, slot)?.clone();
+        after.posted = after.posted.checked_add(effect.leg.map_or(0, Leg::delta))?;
+        after.held = after.held.checked_add(effect.held)?;
+        after.version = next(after.version);
+        after.updated_at = time;
+        rules::sound(&after).ok()?;
+        if let Some(leg) = effect.leg {
+            if leg.contra.currency != after.currency {
+                return None;
+            }
+            self.book(books, leg.contra, leg.delta())?;
+        }
+        let left = Left {
+            posted: after.posted,
+            held: after.held,
+            available: i64::try_from(after.available()).ok()?,
+            version: after.version,
+        };
+        *self.touch(books, slot) = after;
+        Some(left)
     }
 
     fn state<'a>(&'a self, books: &'a Books, slot: u32) -> Option<&'a AccountState> {
@@ -255,27 +230,33 @@ impl Overlay {
     }
 
     /// Books the other half of a posting. `None`, and nothing is changed, beyond 128 bits.
-    fn book(&mut self, books: &Books, currency: Currency, delta: i64) -> Option<()> {
-        let place = self.place(currency);
+    fn book(&mut self, books: &Books, contra: Contra, delta: i64) -> Option<()> {
+        let place = self.place(contra);
         let before = match place {
             Ok(place) => self.external[place].1,
-            Err(_) => books.external.get(&currency).copied().unwrap_or(0),
+            Err(_) => books.external.get(&contra).copied().unwrap_or(0),
         };
         let after = before.checked_sub(i128::from(delta))?;
         match place {
             Ok(place) => self.external[place].1 = after,
-            Err(place) => self.external.insert(place, (currency, after)),
+            Err(place) => self.external.insert(place, (contra, after)),
         }
         Some(())
     }
 
-    fn place(&self, currency: Currency) -> Result<usize, usize> {
-        self.external.binary_search_by_key(&currency, |&(it, _)| it)
+    fn place(&self, contra: Contra) -> Result<usize, usize> {
+        self.external.binary_search_by_key(&contra, |&(it, _)| it)
     }
 }
 
-const NO_ACCOUNT: Mismatch = Mismatch("changes an account that does not exist");
-const OUT_OF_RANGE: Mismatch = Mismatch("a balance leaves its range");
+/// What a command does to an account.
+#[derive(Clone, Copy, Debug, Default)]
+struct Effect {
+    /// What it books.
+    leg: Option<Leg>,
+    /// What it adds to what is held, in minor units.
+    held: i64,
+}
 
 fn change(state: &mut AccountState, update: &Update, time: Timestamp) {
     state.status = update.status.unwrap_or(state.status);
@@ -285,15 +266,6 @@ fn change(state: &mut AccountState, update: &Update, time: Timestamp) {
     }
     state.updated_at = time;
     state.version = next(state.version);
-}
-
-fn posted(account: &AccountState, post: &Post, time: Timestamp) -> Option<AccountState> {
-    if account.currency != post.currency {
-        return None;
-    }
-    let posted = account.posted.checked_add(rules::delta(post))?;
-    let version = next(account.version);
-    Some(AccountState { posted, version, updated_at: time, ..account.clone() })
 }
 
 fn next(version: u64) -> u64 {

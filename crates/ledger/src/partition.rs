@@ -4,20 +4,25 @@
 //! batch that fails is dropped, and with it every trace. Knows no disk: what is durable, and what
 //! the projector has reached, it is told.
 
+mod batch;
+mod own;
+
+pub use own::weight;
+
 use crate::{
     accounts::Known,
     keys::{KeyEntry, Keys},
+    object::{self, Object, ObjectKey},
     overlay::{Books, Mismatch, Overlay},
-    record::{Chain, Group, Hash, Header, Item, Record, Verdict},
+    record::{Chain, Hash, Header, Item, Place, Record, Verdict},
     rules::{self, Unsound},
     seen::Seen,
 };
-use foldhash::fast::FixedState;
-use hashbrown::HashTable;
-use std::{fmt, hash::BuildHasher, ops::Range, sync::Arc};
+use batch::Batch;
+use std::{fmt, ops::Range, sync::Arc};
 use wire::{
-    AccountId, AccountState, Command, Currency, Epoch, KeyHash, PartitionId, Refusal, Refused, Seq,
-    ServiceTag, Timestamp, command::KeyOrigin, limits,
+    AccountId, AccountState, Action, Command, Contra, Epoch, KeyHash, PartitionId, Refusal,
+    Refused, Seq, ServiceTag, Timestamp, Transfer, command::KeyOrigin, limits,
 };
 
 /// A partition in its owner's memory: accounts in use, recent keys, external balances, and the
@@ -26,6 +31,8 @@ use wire::{
 pub struct Partition {
     service: ServiceTag,
     id: PartitionId,
+    /// Partitions of the service, if transfers within this one are to be done in one record.
+    siblings: Option<u16>,
     epoch: Epoch,
     chain: Chain,
     /// Epoch of the last record replayed: it never decreases along the journal.
@@ -110,12 +117,20 @@ impl Partition {
         id: PartitionId,
         epoch: Epoch,
         chain: Chain,
-        external: Vec<(Currency, i128)>,
+        external: Vec<(Contra, i128)>,
     ) -> Partition {
         let books = Books { external: external.into_iter().collect(), ..Books::default() };
         let (keys, epoch_last, watermark) = (Keys::default(), Epoch(0), chain.seq);
         let seen = Seen::new(chain.seq == Seq(0));
-        Partition { service, id, epoch, chain, epoch_last, books, keys, seen, watermark }
+        let siblings = None;
+        Partition { service, id, siblings, epoch, chain, epoch_last, books, keys, seen, watermark }
+    }
+
+    /// Its service has so many partitions: a transfer from one of its accounts to another is done
+    /// in one record from now on.
+    #[must_use]
+    pub fn among(self, partitions: u16) -> Partition {
+        Partition { siblings: Some(partitions), ..self }
     }
 
     /// What memory knows of this account.
@@ -140,6 +155,36 @@ impl Partition {
         }
         self.books.accounts.admit(id, state);
         Ok(())
+    }
+
+    /// What memory knows of this object.
+    pub fn object(&self, key: ObjectKey) -> Known<'_, Object> {
+        self.books.objects.known(key)
+    }
+
+    /// Takes in what the views say of an object, as [`Partition::admit`] does of an account. Of
+    /// those that are open at the watermark every one is admitted at start, before any record is
+    /// replayed.
+    ///
+    /// # Errors
+    /// When it is another one: the views are damaged. Nothing is taken in.
+    pub fn admit_object(&mut self, key: ObjectKey, object: Option<Object>) -> Result<(), Unsound> {
+        self.books.objects.admit(key, object)
+    }
+
+    /// Objects in memory that are open, which are all that are open.
+    pub fn open_count(&self) -> usize {
+        self.books.objects.open_count()
+    }
+
+    /// The same, in the order of their names.
+    pub fn open_objects(&self) -> impl Iterator<Item = &Object> {
+        self.books.objects.open()
+    }
+
+    /// Transfers from here that were sent and not settled, oldest first.
+    pub fn pending(&self) -> impl Iterator<Item = &Transfer> {
+        self.books.objects.pending()
     }
 
     /// Where the newest outcome of this key is, if memory knows the key.
@@ -176,8 +221,8 @@ impl Partition {
         self.seen.complete();
     }
 
-    /// Continues the chain with a journaled record, at start. Every account it names was admitted
-    /// before. The record's own figures are taken; they must follow from the books before it.
+    /// Continues the chain with a journaled record, at start. Every account and object it names
+    /// was admitted before. The record's own figures are taken; they must follow from the books before it.
     ///
     /// # Errors
     /// When it does not continue the chain; then nothing is changed.
@@ -188,7 +233,9 @@ impl Partition {
             let id = item.action.account();
             let slot = self.books.accounts.find(id);
             let slot = slot.ok_or_else(|| ReplayError::Unknown(id.clone()))?;
-            let followed = overlay.follow(&self.books, slot, item, record.header.time);
+            let place = u16::try_from(index).expect("a record has fewer items");
+            let place = Place::new(self.service, &record.header, place);
+            let followed = overlay.follow(&self.books, slot, item, place);
             followed.map_err(|mismatch| ReplayError::Item { index, mismatch })?;
         }
         if overlay.external() != record.external {
@@ -214,8 +261,8 @@ impl Partition {
     /// Decides a batch, in order, on an overlay: nothing here changes.
     ///
     /// # Panics
-    /// When an account is unknown, or there are more commands than a record or [`Partition::room`]
-    /// allows: the caller looks before it stages.
+    /// When an account or object is unknown, or there are more commands (by their [`weight`]) than
+    /// a record or [`Partition::room`] allows: the caller looks before it stages.
     pub fn stage(&self, now: Timestamp, commands: Vec<Command>) -> Staged {
         self.stage_with(now, commands, &[])
     }
@@ -231,9 +278,10 @@ impl Partition {
         commands: Vec<Command>,
         groups: &[Range<usize>],
     ) -> Staged {
-        assert!(commands.len() <= limits::BATCH_COMMANDS_MAX);
-        assert!(commands.len() <= self.keys.room());
-        let mut batch = Batch::new(self.next_header(now), commands.len());
+        let items_max = commands.iter().map(|it| weight(&it.action)).sum();
+        assert!(items_max <= limits::BATCH_COMMANDS_MAX);
+        assert!(items_max <= self.keys.room());
+        let mut batch = Batch::new(self.next_header(now), items_max);
         // All look-ups first: they wait for memory, and so can wait together.
         let find = |it: &Command| (self.key(it.key), self.books.accounts.find(it.action.account()));
         let found: Vec<_> = commands.iter().map(find).collect();
@@ -291,6 +339,7 @@ impl Partition {
     ///
     /// What was known before may be unknown after: look again before staging.
     pub fn evict(&mut self, accounts_max: usize) -> usize {
+        self.books.objects.evict(object::ENDED_MAX, self.watermark);
         self.books.accounts.evict(accounts_max, self.watermark)
     }
 
@@ -319,9 +368,9 @@ impl Partition {
         self.watermark
     }
 
-    /// Balances of the external accounts, in the order of the currencies' letters.
-    pub fn external(&self) -> impl Iterator<Item = (Currency, i128)> + '_ {
-        self.books.external.iter().map(|(&currency, &balance)| (currency, balance))
+    /// Balances of the contra accounts, in their order.
+    pub fn external(&self) -> impl Iterator<Item = (Contra, i128)> + '_ {
+        self.books.external.iter().map(|(&contra, &balance)| (contra, balance))
     }
 
     /// Every account in memory that exists, in no order that means anything.
@@ -364,15 +413,27 @@ impl Partition {
             };
         }
         let slot = slot.expect(IN_MEMORY);
-        let time = batch.header.time;
-        let verdict = match batch.overlay.execute(&self.books, slot, &command.action, time) {
+        let object = ObjectKey::wanted_by(&command.action);
+        assert!(object.is_none_or(|key| self.object(key) != Known::Unknown), "{IN_MEMORY}");
+        let place = batch.place(self.service);
+        let verdict = match batch.overlay.execute(&self.books, slot, &command.action, place) {
             Ok(verdict) => verdict,
             Err(refusal) => {
                 let request_id = std::mem::take(&mut command.request_id);
                 Verdict::Refused(Refused { refusal, request_id })
             }
         };
-        Answer::Fresh(batch.push(Item::new(command, verdict)))
+        let sent = match (&verdict, &command.action) {
+            (Verdict::Posted { .. }, Action::Send(send)) if self.has(&send.to) => {
+                Some(place.transfer(send))
+            }
+            (_, _) => None,
+        };
+        let index = batch.push(Item::new(command, verdict));
+        if let Some(transfer) = sent {
+            self.deliver(batch, &transfer);
+        }
+        Answer::Fresh(index)
     }
 
     /// Decides commands that stand or fall together. They are repeats together, too: whatever of
@@ -399,13 +460,14 @@ impl Partition {
             }));
             return;
         }
-        let time = batch.header.time;
+        let first = batch.place(self.service);
         batch.overlay.begin_group();
         let mut verdicts = Vec::with_capacity(commands.len());
         let mut refused = None;
         for (index, (command, (_, slot))) in (0_u16..).zip(&commands) {
             let slot = slot.expect(IN_MEMORY);
-            match batch.overlay.execute(&self.books, slot, &command.action, time) {
+            let place = Place { index: first.index.saturating_add(index), ..first };
+            match batch.overlay.execute(&self.books, slot, &command.action, place) {
                 Ok(verdict) => verdicts.push(verdict),
                 Err(refusal) => {
                     refused = Some((index, refusal));
@@ -472,7 +534,7 @@ impl Partition {
     }
 }
 
-const IN_MEMORY: &str = "an account is in memory before a command about it is staged";
+const IN_MEMORY: &str = "what a command names is in memory before it is staged";
 
 /// What the item at `index` of a group is refused with whose item `first` was refused.
 pub(crate) fn told(index: u16, first: u16, refusal: Refusal) -> Refusal {
@@ -488,53 +550,3 @@ fn key_entries(record: &Record) -> impl Iterator<Item = (KeyHash, KeyEntry)> + '
 
 /// What memory knows of a command's key, and where its account is.
 type Found = (Option<KeyEntry>, Option<u32>);
-
-/// A batch while it is being decided.
-struct Batch {
-    header: Header,
-    items: Vec<Item>,
-    groups: Vec<Group>,
-    overlay: Overlay,
-    /// Places in `items`, by key: two bytes a command.
-    places: HashTable<u16>,
-}
-
-impl Batch {
-    fn new(header: Header, count: usize) -> Batch {
-        Batch {
-            header,
-            items: Vec::with_capacity(count),
-            groups: Vec::new(),
-            overlay: Overlay::with_capacity(count),
-            places: HashTable::with_capacity(count),
-        }
-    }
-
-    fn key(&self, key: KeyHash) -> Option<KeyEntry> {
-        let found = self.places.find(hash(key), |&at| self.items[usize::from(at)].key == key);
-        found.map(|&index| KeyEntry {
-            fingerprint: self.items[usize::from(index)].fingerprint,
-            seq: self.header.seq,
-            index,
-        })
-    }
-
-    /// The next `count` items are a group.
-    fn begin_group(&mut self, count: usize) {
-        let narrow = |places| u16::try_from(places).expect("at most BATCH_COMMANDS_MAX");
-        self.groups.push(Group { first: narrow(self.items.len()), count: narrow(count) });
-    }
-
-    fn push(&mut self, item: Item) -> u16 {
-        let index = u16::try_from(self.items.len()).expect("at most BATCH_COMMANDS_MAX");
-        let code = hash(item.key);
-        self.items.push(item);
-        let items = &self.items;
-        self.places.insert_unique(code, index, |&at| hash(items[usize::from(at)].key));
-        index
-    }
-}
-
-fn hash(key: KeyHash) -> u64 {
-    FixedState::default().hash_one(key)
-}

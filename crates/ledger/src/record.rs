@@ -1,37 +1,50 @@
 //! The journal's record: what one partition decided in one batch, and the balances it left.
 //!
-//! Format, version 2, all numbers little-endian:
+//! Format, versions 2 and 3, all numbers little-endian:
 //!
 //! ```text
-//! u8   version (2)
+//! u8   version (2; 3 when there is anything that version 2 has not, marked + below)
 //! u16  partition            u64  number in the partition, from 1, no gaps
 //! u64  epoch                i64  time, microseconds since 1970
 //! [32] hash of the record before it in this partition (zeros before the first)
 //! u16  count of items       then the items
 //! u16  count of groups      then (u16 place of its first item, u16 count of its items) each
-//! u16  count of currencies  then (3 letters, i128 balance of the external account) each
+//! u16  count of contra accounts  then (3 letters, + u8 1 for transit or 0, i128 balance) each
 //!
 //! item:    u128 key hash, u64 fingerprint, u8 origin of the key [i64 its time], action, verdict
 //! verdict: u8 1 opened
 //!          u8 2 updated  and the account's state after it
 //!          u8 3 posted   and i64 posted, i64 available, u64 version after it
 //!          u8 4 refused  and the refusal with the request id of whoever was refused
+//!        + u8 5 held     and i64 posted, i64 held, i64 available, u64 version after it
+//!        + u8 6 hold ended  and the hold as it is left, then the four figures
+//!        + u8 7 delivered   and what the target of a transfer did, with no figures
+//!        + u8 8 settled  and the transfer as it is left, u8 1 and the four figures, or u8 0
 //! ```
 //!
 //! The bytes of an action, a state and a refusal are those of `wire`. The hash of a record is the
 //! BLAKE3 of all its bytes, so each record vouches for every one before it. docs/journal.md has the
 //! same for auditors, down to the last byte.
 
+mod answer;
+
+pub(crate) use answer::{object, opened};
+
 use std::{fmt, ops::Range};
 use wire::{
-    AccountState, Action, Command, Currency, Decoder, Done, Encoder, Epoch, Fingerprint, Flaw,
-    KeyHash, Outcome, PartitionId, Posting, Refused, Seq, ServiceTag, Timestamp, TransactionId,
+    AccountState, Action, Command, Contra, Decoder, Delivery, Encoder, Epoch, Fingerprint, Flaw,
+    Hold, HoldId, HoldStatus, KeyHash, PartitionId, Refused, Seq, ServiceTag, Timestamp,
+    TransactionId, Transfer, TransferId,
     command::{self, KeyOrigin},
+    hold::PlaceHold,
     limits,
+    transfer::Send,
 };
 
-/// What a record's bytes begin with; those of another version are not read.
-pub const VERSION: u8 = 2;
+/// What the bytes of a record begin with that has accounts, debits and credits alone.
+const VERSION_PLAIN: u8 = 2;
+/// What the bytes of any other record begin with. Those of further versions are not read.
+pub const VERSION: u8 = 3;
 /// Currencies of one partition that a record may name: the ISO table has fewer than 200.
 const CURRENCIES_MAX: usize = 1_024;
 
@@ -113,8 +126,8 @@ pub struct Record {
     pub items: Vec<Item>,
     /// Items that were decided together, in order: all were done, or all refused.
     pub groups: Vec<Group>,
-    /// The external account's balance after the batch, in every currency that the batch moved.
-    pub external: Vec<(Currency, i128)>,
+    /// The balances after the batch of every contra account that it moved.
+    pub external: Vec<(Contra, i128)>,
 }
 
 /// Items that stand or fall together: those of an atomic batch.
@@ -149,8 +162,105 @@ pub struct Item {
 pub enum Verdict {
     Opened,
     Updated(AccountState),
-    Posted { posted_after: i64, available_after: i64, version: u64 },
+    Posted {
+        posted_after: i64,
+        available_after: i64,
+        version: u64,
+    },
     Refused(Refused),
+    Held(Left),
+    HoldEnded {
+        hold: Box<Hold>,
+        left: Left,
+    },
+    /// What the target of a transfer did. It changed no account: it refused, or this repeats what
+    /// was done before.
+    Delivered(Delivery),
+    /// The transfer as it is left. Without figures it changed no account: it arrived, or this
+    /// repeats what was settled before.
+    Settled {
+        transfer: Box<Transfer>,
+        left: Option<Left>,
+    },
+}
+
+/// The figures of an account after a command that says more of it than [`Verdict::Posted`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Left {
+    pub posted: i64,
+    pub held: i64,
+    pub available: i64,
+    pub version: u64,
+}
+
+impl Left {
+    fn encode(self, out: &mut Encoder<'_>) {
+        out.i64(self.posted);
+        out.i64(self.held);
+        out.i64(self.available);
+        out.u64(self.version);
+    }
+
+    fn decode(from: &mut Decoder<'_>) -> Result<Left, Flaw> {
+        Ok(Left {
+            posted: from.i64()?,
+            held: from.i64()?,
+            available: from.i64()?,
+            version: from.u64()?,
+        })
+    }
+}
+
+/// Where an item stands, and when it was decided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub service: ServiceTag,
+    pub partition: PartitionId,
+    pub seq: Seq,
+    pub index: u16,
+    pub time: Timestamp,
+}
+
+impl Place {
+    pub(crate) fn new(service: ServiceTag, header: &Header, index: u16) -> Place {
+        let Header { partition, seq, time, .. } = *header;
+        Place { service, partition, seq, index, time }
+    }
+
+    /// The id of what is booked there.
+    pub(crate) fn transaction(self) -> TransactionId {
+        TransactionId::new(self.time, self.service, self.partition, self.seq, self.index)
+    }
+
+    /// The hold that is placed there.
+    pub(crate) fn hold(self, asked: &PlaceHold) -> Hold {
+        let micros = i64::from(asked.seconds).saturating_mul(1_000_000);
+        let expires_at = Timestamp(self.time.0.saturating_add(micros)).min(Timestamp::MAX);
+        Hold {
+            id: HoldId::from_bits(self.transaction().bits()),
+            account: asked.account.clone(),
+            amount: asked.amount,
+            captured: 0,
+            currency: asked.currency,
+            status: HoldStatus::Active,
+            transaction: None,
+            expires_at,
+            created_at: self.time,
+        }
+    }
+
+    /// The transfer that is sent from there.
+    pub(crate) fn transfer(self, asked: &Send) -> Transfer {
+        Transfer {
+            id: TransferId::from_bits(self.transaction().bits()),
+            from: asked.from.clone(),
+            to: asked.to.clone(),
+            amount: asked.amount,
+            currency: asked.currency,
+            end: None,
+            created_at: self.time,
+        }
+    }
 }
 
 impl Item {
@@ -181,7 +291,43 @@ impl Item {
                 out.u8(4);
                 refused.encode(out);
             }
+            Verdict::Held(left) => {
+                out.u8(5);
+                left.encode(out);
+            }
+            Verdict::HoldEnded { hold, left } => {
+                out.u8(6);
+                hold.encode(out);
+                left.encode(out);
+            }
+            Verdict::Delivered(delivery) => {
+                out.u8(7);
+                delivery.encode(out);
+            }
+            Verdict::Settled { transfer, left } => {
+                out.u8(8);
+                transfer.encode(out);
+                out.bool(left.is_some());
+                if let Some(left) = left {
+                    left.encode(out);
+                }
+            }
         }
+    }
+
+    /// Whether version 2 of the format has all of it.
+    fn is_plain(&self) -> bool {
+        let is_plain = match &self.verdict {
+            Verdict::Refused(refused) => refused.refusal.is_plain(),
+            Verdict::Opened
+            | Verdict::Updated(_)
+            | Verdict::Posted { .. }
+            | Verdict::Held(_)
+            | Verdict::HoldEnded { .. }
+            | Verdict::Delivered(_)
+            | Verdict::Settled { .. } => true,
+        };
+        is_plain && matches!(self.action, Action::Open { .. } | Action::Update(_) | Action::Post(_))
     }
 
     fn decode(from: &mut Decoder<'_>) -> Result<Item, Flaw> {
@@ -199,6 +345,16 @@ impl Item {
                     version: from.u64()?,
                 },
                 4 => Verdict::Refused(Refused::decode(from)?),
+                5 => Verdict::Held(Left::decode(from)?),
+                6 => Verdict::HoldEnded {
+                    hold: Box::new(Hold::decode(from)?),
+                    left: Left::decode(from)?,
+                },
+                7 => Verdict::Delivered(Delivery::decode(from)?),
+                8 => Verdict::Settled {
+                    transfer: Box::new(Transfer::decode(from)?),
+                    left: if from.bool()? { Some(Left::decode(from)?) } else { None },
+                },
                 _ => return Err(Flaw("no such verdict")),
             },
         };
@@ -210,9 +366,33 @@ impl Item {
         match (&self.verdict, &self.action) {
             (Verdict::Refused(_), _)
             | (Verdict::Opened, Action::Open { .. })
-            | (Verdict::Posted { .. }, Action::Post(_)) => true,
+            | (
+                Verdict::Posted { .. },
+                Action::Post(_) | Action::Reverse(_) | Action::Send(_) | Action::Receive(_),
+            )
+            | (Verdict::Held(_), Action::Hold(_))
+            | (Verdict::Delivered(_), Action::Receive(_)) => true,
             (Verdict::Updated(state), Action::Update(update)) => state.id == update.account,
-            (Verdict::Opened | Verdict::Updated(_) | Verdict::Posted { .. }, _) => false,
+            (Verdict::HoldEnded { hold, .. }, Action::EndHold(end)) => {
+                hold.id == end.hold
+                    && hold.account == end.account
+                    && hold.status != HoldStatus::Active
+            }
+            (Verdict::Settled { transfer, .. }, Action::Settle(settle)) => {
+                transfer.id == settle.transfer
+                    && transfer.from.account == settle.account
+                    && transfer.end.is_some()
+            }
+            (
+                Verdict::Opened
+                | Verdict::Updated(_)
+                | Verdict::Posted { .. }
+                | Verdict::Held(_)
+                | Verdict::HoldEnded { .. }
+                | Verdict::Delivered(_)
+                | Verdict::Settled { .. },
+                _,
+            ) => false,
         }
     }
 }
@@ -225,8 +405,10 @@ impl Record {
 
     /// Appends the record's bytes.
     pub fn encode(&self, out: &mut Vec<u8>) {
+        let is_plain = self.items.iter().all(Item::is_plain)
+            && self.external.iter().all(|(contra, _)| !contra.is_transit);
         let mut out = Encoder(out);
-        out.u8(VERSION);
+        out.u8(if is_plain { VERSION_PLAIN } else { VERSION });
         out.u16(self.header.partition.0);
         out.u64(self.header.seq.0);
         out.u64(self.header.epoch.0);
@@ -242,8 +424,11 @@ impl Record {
             out.u16(group.count);
         }
         out.u16(u16::try_from(self.external.len()).expect("fewer than the ISO table has"));
-        for (currency, balance) in &self.external {
-            out.raw(&currency.letters());
+        for (contra, balance) in &self.external {
+            out.raw(&contra.currency.letters());
+            if !is_plain {
+                out.bool(contra.is_transit);
+            }
             out.i128(*balance);
         }
     }
@@ -252,9 +437,11 @@ impl Record {
     /// knows it.
     pub fn decode(bytes: &[u8]) -> Result<Record, Flaw> {
         let mut from = Decoder::new(bytes);
-        if from.u8()? != VERSION {
-            return Err(Flaw("a record of an unknown version"));
-        }
+        let is_plain = match from.u8()? {
+            VERSION_PLAIN => true,
+            VERSION => false,
+            _ => return Err(Flaw("a record of an unknown version")),
+        };
         let header = Header {
             partition: PartitionId(from.u16()?),
             seq: Seq(from.u64()?),
@@ -275,44 +462,14 @@ impl Record {
             return Err(Flaw("a record of too many currencies"));
         }
         let external = (0..currencies_count)
-            .map(|_| Ok((command::currency(&mut from)?, from.i128()?)))
-            .collect::<Result<_, _>>()?;
+            .map(|_| {
+                let currency = command::currency(&mut from)?;
+                let is_transit = !is_plain && from.bool()?;
+                Ok((Contra { currency, is_transit }, from.i128()?))
+            })
+            .collect::<Result<Vec<_>, _>>()?;
         from.end()?;
         Ok(Record { header, items, groups, external })
-    }
-
-    /// The answer to the `index`-th command, the same whenever and wherever it is made again.
-    /// `None` when the record has no such item.
-    pub fn outcome(&self, service: ServiceTag, index: u16) -> Option<Outcome> {
-        let Item { action, verdict, .. } = self.items.get(usize::from(index))?;
-        let time = self.header.time;
-        Some(match (verdict, action) {
-            (Verdict::Refused(refused), _) => Outcome::Refused(refused.clone()),
-            (Verdict::Updated(state), _) => Outcome::Done(Done::Updated(state.clone())),
-            (Verdict::Opened, Action::Open { .. }) => {
-                Outcome::Done(Done::Opened(opened(action, time)?))
-            }
-            (Verdict::Posted { posted_after, available_after, version }, Action::Post(post)) => {
-                let Header { partition, seq, .. } = self.header;
-                Outcome::Done(Done::Posted(Posting {
-                    id: TransactionId::new(time, service, partition, seq, index),
-                    account: post.account.clone(),
-                    kind: post.kind,
-                    amount: post.amount,
-                    currency: post.currency,
-                    posted_after: *posted_after,
-                    available_after: *available_after,
-                    version: *version,
-                    reference: post.reference.clone(),
-                    metadata: post.metadata.clone(),
-                    link: None,
-                    reversed_by: None,
-                    created_at: time,
-                }))
-            }
-            // A verdict of another action's kind: no executor writes such a record.
-            (Verdict::Opened | Verdict::Posted { .. }, _) => return None,
-        })
     }
 }
 
@@ -330,21 +487,4 @@ fn groups(from: &mut Decoder<'_>, items_count: usize) -> Result<Vec<Group>, Flaw
         groups.push(group);
     }
     Ok(groups)
-}
-
-/// The account that an action opens; `None` when it is another action.
-pub(crate) fn opened(action: &Action, time: Timestamp) -> Option<AccountState> {
-    let Action::Open { account, currency, overdraft_limit, metadata } = action else { return None };
-    Some(AccountState {
-        id: account.clone(),
-        currency: *currency,
-        status: wire::Status::Open,
-        posted: 0,
-        held: 0,
-        overdraft_limit: *overdraft_limit,
-        version: 0,
-        metadata: metadata.clone(),
-        created_at: time,
-        updated_at: time,
-    })
 }

@@ -3,9 +3,11 @@
 //! The order of the rungs is part of the public contract: the first that fails is the answer.
 //! Nothing here changes anything.
 
+use crate::entry::Leg;
 use wire::{
-    AccountState, Kind, Refusal, Status,
-    command::{Post, Update},
+    AccountState, Amount, Hold, HoldStatus, Kind, Refusal, Status, Timestamp,
+    command::Update,
+    hold::{EndHold, HoldEnd, PlaceHold},
 };
 
 /// An account's figures that no honest ledger leaves behind.
@@ -27,13 +29,18 @@ pub(crate) fn check_open(account: Option<&AccountState>) -> Result<(), Refusal> 
     if account.is_some() { Err(Refusal::AccountExists) } else { Ok(()) }
 }
 
-/// Update, in this order: it exists, is not closed, is empty if it is to be closed, and its limit
-/// neither takes away what is already spent nor leaves the range.
+/// Update, in this order: it exists, is not closed, is empty if it is to be closed and nothing is
+/// on its way that may come back (`is_awaiting`), and its limit neither takes away what is already
+/// spent nor leaves the range.
 ///
 /// A lower limit asks for the difference out of what is available, so those are the figures of
 /// [`Refusal::InsufficientFunds`].
 #[rustfmt::skip] // One rung, one line.
-pub(crate) fn check_update(account: Option<&AccountState>, update: &Update) -> Result<(), Refusal> {
+pub(crate) fn check_update(
+    account: Option<&AccountState>,
+    update: &Update,
+    is_awaiting: impl FnOnce() -> bool,
+) -> Result<(), Refusal> {
     let Some(account) = account else { return Err(Refusal::NoSuchAccount) };
     let (posted, held, currency) = (account.posted, account.held, account.currency);
     let limit = update.overdraft_limit.unwrap_or(account.overdraft_limit);
@@ -44,40 +51,76 @@ pub(crate) fn check_update(account: Option<&AccountState>, update: &Update) -> R
 
     if account.status == Status::Closed { return Err(Refusal::AccountClosed); }
     if closing && (posted != 0 || held != 0) { return Err(Refusal::AccountNotEmpty { posted, held }); }
+    if closing && is_awaiting() { return Err(Refusal::TransferPending); }
     if raise < 0 && after < 0 { return Err(insufficient(available, raise.saturating_neg(), currency)); }
-    if i64::try_from(after).is_err() { return Err(Refusal::BalanceOverflow); }
+    if i64::try_from(after.saturating_add(held.into())).is_err() { return Err(Refusal::BalanceOverflow); }
     Ok(())
 }
 
 /// Debit and credit, in this order: the account exists, is not closed, is of that currency, is not
-/// frozen (debits only), has the funds (debits only), and stays within 64 bits.
+/// frozen (debits only), has the funds (debits only), and stays within 64 bits, also when every hold
+/// is let go.
 #[rustfmt::skip] // One rung, one line.
-pub(crate) fn check_post(account: Option<&AccountState>, post: &Post) -> Result<Figures, Refusal> {
+pub(crate) fn check_post(account: Option<&AccountState>, leg: Leg) -> Result<Figures, Refusal> {
     let Some(account) = account else { return Err(Refusal::NoSuchAccount) };
-    let (amount, debit) = (post.amount.minor(), post.kind == Kind::Debit);
+    let (amount, debit, currency) = (leg.amount.minor(), leg.kind == Kind::Debit, leg.contra.currency);
     let available = account.available();
-    let mismatch = Refusal::CurrencyMismatch { account: account.currency, asked: post.currency };
+    let mismatch = Refusal::CurrencyMismatch { account: account.currency, asked: currency };
 
     if account.status == Status::Closed { return Err(Refusal::AccountClosed); }
-    if account.currency != post.currency { return Err(mismatch); }
+    if account.currency != currency { return Err(mismatch); }
     if debit && account.status == Status::Frozen { return Err(Refusal::AccountFrozen); }
-    if debit && available < i128::from(amount) { return Err(insufficient(available, i128::from(amount), post.currency)); }
+    if debit && available < i128::from(amount) { return Err(insufficient(available, i128::from(amount), currency)); }
 
-    let delta = delta(post);
+    let delta = leg.delta();
     let Some(posted) = account.posted.checked_add(delta) else { return Err(Refusal::BalanceOverflow) };
     let after = available.saturating_add(i128::from(delta));
-    let Ok(available) = i64::try_from(after) else { return Err(Refusal::BalanceOverflow) };
+    let whole = after.saturating_add(account.held.into());
+    if i64::try_from(whole).is_err() { return Err(Refusal::BalanceOverflow); }
+    let available = i64::try_from(after).expect("what is held comes out of the whole");
     assert!(0 <= available || !debit); // The rung of the funds.
     Ok(Figures { posted, available })
 }
 
-/// What a posting adds to the account, and takes from the external one: minor units.
-pub(crate) fn delta(post: &Post) -> i64 {
-    let amount = post.amount.minor();
-    match post.kind {
-        Kind::Credit => amount,
-        Kind::Debit => amount.checked_neg().expect("an amount is positive"),
-    }
+/// Hold, in this order: the account exists, is not closed, is of that currency, is not frozen, and
+/// has the funds.
+#[rustfmt::skip] // One rung, one line.
+pub(crate) fn check_hold(account: Option<&AccountState>, hold: &PlaceHold) -> Result<(), Refusal> {
+    let Some(account) = account else { return Err(Refusal::NoSuchAccount) };
+    let (available, asked, currency) = (account.available(), i128::from(hold.amount.minor()), hold.currency);
+    let mismatch = Refusal::CurrencyMismatch { account: account.currency, asked: currency };
+
+    if account.status == Status::Closed { return Err(Refusal::AccountClosed); }
+    if account.currency != currency { return Err(mismatch); }
+    if account.status == Status::Frozen { return Err(Refusal::AccountFrozen); }
+    if available < asked { return Err(insufficient(available, asked, currency)); }
+    Ok(())
+}
+
+/// The end of a hold, in this order: the account exists, has this hold, and it is active; a capture
+/// finds the account not frozen and asks for no more than is held; what expires is due. Gives what
+/// is captured.
+#[rustfmt::skip] // One rung, one line.
+pub(crate) fn check_end<'a>(
+    account: Option<&AccountState>,
+    hold: Option<&'a Hold>,
+    end: &EndHold,
+    time: Timestamp,
+) -> Result<(&'a Hold, Option<Amount>), Refusal> {
+    let Some(account) = account else { return Err(Refusal::NoSuchAccount) };
+    let Some(hold) = hold.filter(|hold| hold.account == end.account) else { return Err(Refusal::NoSuchHold) };
+    let (held, status, currency) = (i128::from(hold.amount.minor()), hold.status, hold.currency);
+
+    if status != HoldStatus::Active { return Err(Refusal::HoldNotActive { status }); }
+    let captured = match end.how {
+        HoldEnd::Capture(amount) => amount.unwrap_or(hold.amount),
+        HoldEnd::Expire if time < hold.expires_at => return Err(Refusal::HoldNotActive { status }),
+        HoldEnd::Release | HoldEnd::Expire => return Ok((hold, None)),
+    };
+    if account.status == Status::Frozen { return Err(Refusal::AccountFrozen); }
+    let asked = i128::from(captured.minor());
+    if held < asked { return Err(insufficient(held, asked, currency)); }
+    Ok((hold, Some(captured)))
 }
 
 /// What holds of every account between commands. Whoever reads an account from outside asks this
@@ -89,8 +132,10 @@ pub(crate) fn sound(account: &AccountState) -> Result<(), Unsound> {
     if account.overdraft_limit < 0 {
         return Err(Unsound("the overdraft limit is negative"));
     }
-    if !(0..=i128::from(i64::MAX)).contains(&account.available()) {
-        return Err(Unsound("available is negative or beyond 64 bits"));
+    let available = account.available();
+    let whole = available.saturating_add(account.held.into());
+    if available < 0 || i128::from(i64::MAX) < whole {
+        return Err(Unsound("available is negative or, without holds, beyond 64 bits"));
     }
     if account.status == Status::Closed && (account.posted != 0 || account.held != 0) {
         return Err(Unsound("a closed account is not empty"));

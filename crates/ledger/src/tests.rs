@@ -8,5 +8,7 @@ mod frozen;
 mod generate;
 mod memory;
 mod model;
+mod objects;
 mod statement;
 mod teller;
+mod transfers;

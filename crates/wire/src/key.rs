@@ -33,6 +33,16 @@ impl KeyHash {
         hasher.update(key);
         KeyHash(u128::from_le_bytes(first(hasher.finalize())))
     }
+
+    /// The key of what a ledger does by itself for the object of an id. It is none of a client's:
+    /// in the scope of one no account's id is as long as this begins.
+    pub fn own(purpose: &str, bits: u128) -> KeyHash {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(&[0xff; 16]);
+        hasher.update(purpose.as_bytes());
+        hasher.update(&bits.to_le_bytes());
+        KeyHash(u128::from_le_bytes(first(hasher.finalize())))
+    }
 }
 
 /// What the key was first used for: 64 bits of BLAKE3 over method, path and body.

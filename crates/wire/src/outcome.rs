@@ -368,6 +368,27 @@ impl Refused {
 const NO_REFUSAL: Flaw = Flaw("no such refusal");
 
 impl Refusal {
+    /// Whether the first journals knew of it: it is about an account, a debit or a credit.
+    pub const fn is_plain(self) -> bool {
+        match self {
+            Refusal::TransferPending
+            | Refusal::NoSuchHold
+            | Refusal::HoldNotActive { .. }
+            | Refusal::AlreadyReversed { .. }
+            | Refusal::NoSuchTransfer => false,
+            Refusal::NoSuchAccount
+            | Refusal::AccountExists
+            | Refusal::AccountFrozen
+            | Refusal::AccountClosed
+            | Refusal::AccountNotEmpty { .. }
+            | Refusal::CurrencyMismatch { .. }
+            | Refusal::InsufficientFunds { .. }
+            | Refusal::BalanceOverflow
+            | Refusal::KeyReused
+            | Refusal::Batch { .. } => true,
+        }
+    }
+
     /// What stands for it: that of its code, where the code says it all.
     fn number(self) -> u8 {
         #[expect(clippy::wildcard_enum_match_arm, reason = "most have the number of their code")]

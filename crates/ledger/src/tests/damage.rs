@@ -5,12 +5,13 @@ use super::{
     teller::{self, Row, Teller, audited, command, open, post, update},
 };
 use crate::{
-    Auditor, Group, Hash, Header, Item, Record, ReplayError, Verdict, What, record::SEQ_MAX,
+    Auditor, Group, Hash, Header, Item, Left, ObjectKey, Record, ReplayError, Verdict, What,
+    record::SEQ_MAX,
 };
 use proptest::{collection::vec, prelude::*};
 use wire::{
-    Action, Currency, Epoch, Flaw, KeyHash, Kind, PartitionId, Refused, Seq, Status, Timestamp,
-    limits,
+    AccountId, Action, Amount, Code, Contra, Currency, Delivery, Epoch, Flaw, Hold, HoldStatus,
+    KeyHash, Kind, PartitionId, Refused, Seq, Status, Timestamp, Transfer, limits, transfer::Party,
 };
 
 fn item() -> impl Strategy<Value = Item> {
@@ -25,27 +26,53 @@ fn item() -> impl Strategy<Value = Item> {
                     state.id = update.account.clone();
                     Verdict::Updated(state)
                 }
-                (None, Action::Post(_)) => Verdict::Posted {
+                (None, Action::Post(_) | Action::Reverse(_) | Action::Send(_)) => Verdict::Posted {
                     posted_after: figures.0,
                     available_after: figures.1,
                     version: figures.2,
                 },
-                (
-                    None,
-                    Action::Hold(_)
-                    | Action::EndHold(_)
-                    | Action::Reverse(_)
-                    | Action::Send(_)
-                    | Action::Receive(_)
-                    | Action::Settle(_),
-                ) => Verdict::Refused(Refused {
-                    refusal: wire::Refusal::NoSuchAccount,
-                    request_id: "r".into(),
-                }),
+                (None, Action::Hold(_)) => Verdict::Held(left(figures)),
+                (None, Action::EndHold(end)) => Verdict::HoldEnded {
+                    hold: Box::new(Hold {
+                        id: end.hold,
+                        account: end.account.clone(),
+                        amount: Amount::new(i64::MAX).unwrap(),
+                        captured: 0,
+                        currency: state.currency,
+                        status: HoldStatus::Released,
+                        transaction: None,
+                        expires_at: state.updated_at,
+                        created_at: state.created_at,
+                    }),
+                    left: left(figures),
+                },
+                (None, Action::Receive(_)) => {
+                    Verdict::Delivered(Delivery::Refused(Code::NoSuchAccount))
+                }
+                (None, Action::Settle(settle)) => Verdict::Settled {
+                    transfer: Box::new(Transfer {
+                        id: settle.transfer,
+                        from: party(&settle.account),
+                        to: party(&state.id),
+                        amount: Amount::new(1).unwrap(),
+                        currency: state.currency,
+                        end: Some((settle.delivery, state.updated_at)),
+                        created_at: state.created_at,
+                    }),
+                    left: (figures.0 % 2 == 0).then_some(left(figures)),
+                },
             };
             Item { key, origin, fingerprint, action, verdict }
         },
     )
+}
+
+fn left((posted, available, version): (i64, i64, u64)) -> Left {
+    Left { posted, held: available, available: posted, version }
+}
+
+fn party(account: &AccountId) -> Party {
+    Party { service: "a".into(), account: account.clone() }
 }
 
 fn record() -> impl Strategy<Value = Record> {
@@ -63,7 +90,9 @@ fn record() -> impl Strategy<Value = Record> {
             time: Timestamp(time),
             previous: Hash(previous),
         });
-    let external = vec((generate::currency(), any::<i128>()), 0..4);
+    let contra = (generate::currency(), any::<bool>())
+        .prop_map(|(currency, is_transit)| Contra { currency, is_transit });
+    let external = vec((contra, any::<i128>()), 0..4);
     let group = proptest::option::of((0..4_u16, 2..4_u16));
     (header, vec(item(), 0..6), group, external).prop_map(|(header, items, group, external)| {
         let group = group.map(|(first, count)| Group { first, count });
@@ -127,6 +156,9 @@ proptest! {
             let mut partition = teller::empty(u64::MAX);
             for item in &record.items {
                 partition.admit(item.action.account().clone(), None).unwrap();
+                if let Some(key) = ObjectKey::wanted_by(&item.action) {
+                    partition.admit_object(key, None).unwrap();
+                }
             }
             let replayed = partition.replay(&record, Hash::of(&bytes));
             // What the auditor takes, an owner takes too.
@@ -280,7 +312,7 @@ fn check_forged(at: usize, forge: impl Fn(&mut Record), expected: impl Fn(&What)
 #[test]
 fn what_the_rules_do_not_give_is_found() {
     let verdict = |what: &What| matches!(what, What::Verdict { .. });
-    let eur = Currency::parse("EUR").unwrap();
+    let eur = Contra::external(Currency::parse("EUR").unwrap());
     check_forged(1, |it| it.items[0].action = post("alice", Kind::Credit, 76, "EUR"), verdict);
     check_forged(1, |it| it.items[0].action = post("carol", Kind::Credit, 75, "EUR"), verdict);
     // A refusal for a success, and a success for a refusal.

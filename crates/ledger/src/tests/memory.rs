@@ -58,7 +58,7 @@ fn a_batch_is_merged_where_it_was_staged() {
 }
 
 #[test]
-#[should_panic(expected = "an account is in memory before a command about it is staged")]
+#[should_panic(expected = "in memory before it is staged")]
 fn an_unknown_account_is_not_staged() {
     let _staged = teller::empty(1).stage(Timestamp(1), vec![credit(1, "alice", 5)]);
 }

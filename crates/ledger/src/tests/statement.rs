@@ -5,7 +5,11 @@
 
 use super::teller::{self, Teller};
 use crate::{Answer, Known};
-use wire::{Action, Command, Currency, Kind, Status};
+use wire::{
+    Action, Amount, Command, Contra, Currency, HoldId, Kind, Status, Timestamp, TransactionId,
+    hold::{EndHold, HoldEnd, PlaceHold},
+    reversal::Reverse,
+};
 
 const MAX: i64 = i64::MAX;
 
@@ -16,7 +20,7 @@ struct Line {
 }
 
 #[track_caller]
-fn check(statement: &str) {
+pub(super) fn check(statement: &str) {
     let mut teller = Teller::new();
     let mut now = 1_000_000;
     let mut batch: Vec<Line> = Vec::new();
@@ -32,7 +36,8 @@ fn check(statement: &str) {
                 admit(&mut teller, id, currency, [posted, held, limit]);
             }
             ["!", rest @ ..] => check_books(&teller, rest, line),
-            words => batch.push(parse(number, line, words)),
+            ["wait", seconds] => now += seconds.parse::<i64>().unwrap() * 1_000_000,
+            words => batch.push(parse(&teller, now, number, line, words)),
         }
         if !in_batch && !batch.is_empty() {
             now += 1_000_000;
@@ -59,22 +64,70 @@ fn run(teller: &mut Teller, now: i64, batch: Vec<Line>) {
     }
 }
 
-fn parse(number: usize, line: &str, words: &[&str]) -> Line {
+fn parse(teller: &Teller, now: i64, number: usize, line: &str, words: &[&str]) -> Line {
     let (key, words) = match words {
         ["key", key, rest @ ..] => (key.parse().unwrap(), rest),
         words => (1_000 + number as u128, words),
     };
     let arrow = words.iter().position(|&it| it == "->").expect("a line says what comes of it");
     let (words, expected) = (&words[..arrow], words[arrow + 1..].join(" "));
-    let command = teller::command(key, action(words));
+    let place = |text: &str| place(teller, now, text);
+    let action = of_objects(words, &place).unwrap_or_else(|| action(words));
+    let command = teller::command(key, action);
     Line { text: line.to_owned(), command, expected }
 }
 
-fn action(words: &[&str]) -> Action {
-    let number = |text: &str| match text {
+/// The id of what the command at `record.index` made, or is about to make.
+fn place(teller: &Teller, now: i64, text: &str) -> TransactionId {
+    let (seq, index) = text.split_once('.').expect("a record and a place in it");
+    let (seq, index): (usize, u16) = (seq.parse().unwrap(), index.parse().unwrap());
+    let row = seq.checked_sub(1).and_then(|at| teller.journal.get(at));
+    let time = row.map_or(Timestamp(now + 1_000_000), |row| row.record.header.time);
+    let seq = wire::Seq(seq.try_into().unwrap());
+    TransactionId::new(time, teller::tag(), teller::PARTITION, seq, index)
+}
+
+/// Lines about holds and reversals, which are named by the place of what made them.
+fn of_objects(words: &[&str], place: &dyn Fn(&str) -> TransactionId) -> Option<Action> {
+    let end = |id: &str, at: &str, how| {
+        let (account, hold) = (teller::account(id), HoldId::from_bits(place(at).bits()));
+        Action::EndHold(EndHold { account, hold, how })
+    };
+    let amount = |text: &str| Amount::new(number(text)).unwrap();
+    Some(match words {
+        ["hold", id, much] => held(id, amount(much), "EUR", 60),
+        ["hold", id, much, "for", seconds] => {
+            held(id, amount(much), "EUR", seconds.parse().unwrap())
+        }
+        ["hold", id, much, currency] => held(id, amount(much), currency, 60),
+        ["capture", id, at] => end(id, at, HoldEnd::Capture(None)),
+        ["capture", id, at, much] => end(id, at, HoldEnd::Capture(Some(amount(much)))),
+        ["release", id, at] => end(id, at, HoldEnd::Release),
+        ["expire", id, at] => end(id, at, HoldEnd::Expire),
+        ["reverse", id, at, kind, much] => Action::Reverse(Reverse {
+            transaction: place(at),
+            account: teller::account(id),
+            kind: if *kind == "debit" { Kind::Debit } else { Kind::Credit },
+            amount: amount(much),
+            currency: teller::eur(),
+        }),
+        _ => return None,
+    })
+}
+
+fn held(id: &str, amount: Amount, currency: &str, seconds: u32) -> Action {
+    let (account, currency) = (teller::account(id), Currency::parse(currency).unwrap());
+    Action::Hold(PlaceHold { account, amount, currency, seconds })
+}
+
+fn number(text: &str) -> i64 {
+    match text {
         "MAX" => MAX,
         text => text.parse().unwrap(),
-    };
+    }
+}
+
+fn action(words: &[&str]) -> Action {
     match words {
         ["open", id, currency] => teller::open(id, currency, 0),
         ["open", id, currency, limit] => teller::open(id, currency, number(limit)),
@@ -104,11 +157,11 @@ fn admit(teller: &mut Teller, id: &str, currency: &str, figures: [&str; 3]) {
         overdraft_limit: limit,
         version: 7,
         metadata: "{}".into(),
-        created_at: wire::Timestamp(1),
-        updated_at: wire::Timestamp(1),
+        created_at: Timestamp(1),
+        updated_at: Timestamp(1),
     };
     // The other half of what it holds, so that the books balance.
-    let external = vec![(state.currency, -i128::from(posted))];
+    let external = vec![(Contra::external(state.currency), -i128::from(posted))];
     let (epoch, chain) = (teller.partition.epoch(), teller.partition.chain());
     assert_eq!(chain, crate::Chain::EMPTY, "admit comes first");
     teller.partition =
@@ -120,11 +173,25 @@ fn admit(teller: &mut Teller, id: &str, currency: &str, figures: [&str; 3]) {
 fn check_books(teller: &Teller, words: &[&str], line: &str) {
     match words {
         ["external", currency, balance] => {
-            let currency = Currency::parse(currency).unwrap();
-            let found = teller.partition.external().find(|it| it.0 == currency);
+            let contra = Contra::parse(currency).unwrap();
+            let found = teller.partition.external().find(|it| it.0 == contra);
             assert_eq!(found.map_or(0, |it| it.1), balance.parse::<i128>().unwrap(), "{line}");
         }
         ["records", count] => assert_eq!(teller.journal.len(), count.parse().unwrap(), "{line}"),
+        ["open", count] => {
+            assert_eq!(teller.partition.open_count(), count.parse::<usize>().unwrap(), "{line}");
+        }
+        ["due", count] => {
+            let time = teller.partition.chain().time;
+            let due = teller.partition.expiries(time, usize::MAX).count();
+            assert_eq!(due, count.parse::<usize>().unwrap(), "{line}");
+        }
+        [id, "held", held] => {
+            let Known::Present(state) = teller.partition.account(&teller::account(id)) else {
+                panic!("{line}: not there");
+            };
+            assert_eq!(state.held, held.parse::<i64>().unwrap(), "{line}");
+        }
         [id, "absent"] => {
             assert_eq!(teller.partition.account(&teller::account(id)), Known::Absent, "{line}");
         }

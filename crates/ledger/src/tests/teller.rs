@@ -1,10 +1,10 @@
 //! A partition as its owner runs it, with a journal that is a list.
 
-use crate::{Answer, Auditor, Chain, Hash, Known, Partition, Record, Staged};
+use crate::{Answer, Auditor, Chain, Hash, Known, Object, ObjectKey, Partition, Record, Staged};
 use std::{collections::BTreeMap, ops::Range, sync::Arc};
 use wire::{
-    AccountId, AccountState, Action, Amount, Command, Currency, Done, Epoch, Fingerprint, KeyHash,
-    Kind, Outcome, PartitionId, Refusal, Seq, ServiceTag, Status, Timestamp,
+    AccountId, AccountState, Action, Amount, Command, Contra, Currency, Delivery, Done, Epoch,
+    Fingerprint, KeyHash, Kind, Outcome, PartitionId, Refusal, Seq, ServiceTag, Status, Timestamp,
     command::{KeyOrigin, Post, Update},
 };
 
@@ -55,6 +55,14 @@ impl Teller {
             if self.partition.account(id) == Known::Unknown {
                 self.partition.admit(id.clone(), None).unwrap();
             }
+            if let Action::Send(send) = &command.action
+                && self.partition.has(&send.to)
+            {
+                self.partition.admit(send.to.account.clone(), None).unwrap();
+            }
+            if let Some(key) = ObjectKey::wanted_by(&command.action) {
+                self.partition.admit_object(key, None).unwrap();
+            }
         }
         assert!(commands.len() <= self.partition.room(Timestamp(now)));
         self.partition.stage_with(Timestamp(now), commands, groups)
@@ -93,7 +101,10 @@ impl Teller {
 
     /// Accounts and external balances sum to zero in every currency.
     fn check_sums(&self) {
-        let mut sums: BTreeMap<Currency, i128> = self.partition.external().collect();
+        let mut sums: BTreeMap<Currency, i128> = BTreeMap::new();
+        for (contra, balance) in self.partition.external() {
+            *sums.entry(contra.currency).or_default() += balance;
+        }
         for account in self.partition.accounts() {
             *sums.entry(account.currency).or_default() += i128::from(account.posted);
         }
@@ -102,12 +113,13 @@ impl Teller {
 }
 
 /// All that a partition's memory holds, in an order: two memories are the same when these are.
-pub(super) type Memory = (Chain, Vec<AccountState>, Vec<(Currency, i128)>);
+pub(super) type Memory = (Chain, Vec<AccountState>, Vec<Object>, Vec<(Contra, i128)>);
 
 pub(super) fn memory(partition: &Partition) -> Memory {
     let mut accounts: Vec<_> = partition.accounts().cloned().collect();
     accounts.sort_by(|a, b| a.id.cmp(&b.id));
-    (partition.chain(), accounts, partition.external().collect())
+    let open = partition.open_objects().cloned().collect();
+    (partition.chain(), accounts, open, partition.external().collect())
 }
 
 /// A new owner that has nothing but the journal.
@@ -116,6 +128,9 @@ pub(super) fn replayed(journal: &[Row], epoch: u64) -> Partition {
     for row in journal {
         for item in &row.record.items {
             partition.admit(item.action.account().clone(), None).unwrap();
+            if let Some(key) = ObjectKey::wanted_by(&item.action) {
+                partition.admit_object(key, None).unwrap();
+            }
         }
         partition.replay(&row.record, row.hash).unwrap();
     }
@@ -188,7 +203,18 @@ pub(super) fn text(outcome: &Outcome) -> String {
             "{} available {} v{}",
             posting.posted_after, posting.available_after, posting.version
         ),
-        Outcome::Done(done) => format!("{done:?}"),
+        Outcome::Done(Done::Held(hold) | Done::HoldEnded(hold)) => match hold.captured {
+            0 => format!("{} {}", hold.amount.minor(), hold.status.text()),
+            captured => format!("{captured} of {} {}", hold.amount.minor(), hold.status.text()),
+        },
+        Outcome::Done(Done::Transferred(transfer)) => match transfer.end {
+            Some((Delivery::Refused(code), _)) => {
+                format!("{} {}", transfer.status(), code.text())
+            }
+            Some((Delivery::Credited(_), _)) | None => transfer.status().to_owned(),
+        },
+        Outcome::Done(Done::Delivered(Delivery::Credited(_))) => "credited".to_owned(),
+        Outcome::Done(Done::Delivered(Delivery::Refused(code))) => code.text().to_owned(),
         Outcome::Refused(refused) => {
             let code = refused.refusal.code().text();
             #[expect(clippy::wildcard_enum_match_arm, reason = "the rest have no figures")]
@@ -200,6 +226,7 @@ pub(super) fn text(outcome: &Outcome) -> String {
                 Refusal::InsufficientFunds { available, asked, .. } => {
                     format!("{code} available {available} asked {asked}")
                 }
+                Refusal::HoldNotActive { status } => format!("{code} {}", status.text()),
                 _ => code.to_owned(),
             }
         }
