@@ -27,7 +27,8 @@ pub(crate) fn load(
         |it: &[Record]| it.windows(2).any(|pair| pair[0].header.seq.next() != pair[1].header.seq);
     let ahead = if has_gap(ahead) { &[] } else { ahead };
     let recent_from = ahead.last().map_or(Seq(0), |record| record.header.seq.next());
-    let Loaded { watermark, external, accounts, tail, recent } = reader.load(id, recent_from)?;
+    let Loaded { watermark, external, open, accounts, objects, tail, recent } =
+        reader.load(id, recent_from)?;
     let ahead = ahead.iter().filter(|record| record.header.seq <= watermark.seq);
     let mut partition = Partition::new(service, id, tenure.epoch, watermark, external);
     for record in ahead.chain(&recent) {
@@ -40,6 +41,10 @@ pub(crate) fn load(
     };
     for (account, state) in accounts {
         partition.admit(account, state).map_err(|err| corrupt(err.0.to_owned()))?;
+    }
+    let open = open.into_iter().map(|object| (object.key(), Some(object)));
+    for (key, object) in open.chain(objects) {
+        partition.admit_object(key, object).map_err(|err| corrupt(err.0.to_owned()))?;
     }
     for (record, hash) in &tail {
         let seq = record.header.seq.0;

@@ -1,17 +1,20 @@
 //! A block: postings of one account, oldest first, as the bytes of one row of the views.
 //!
 //! ```text
-//! posting: u64 record, u16 place in it, i64 time, u8 kind, i64 amount, 3 letters of currency,
-//!          i64 posted and i64 available after it, u64 version, reference, metadata
+//! posting: u64 record, u16 place in it, i64 time, u8 kind + 16 × link, i64 amount, 3 letters of
+//!          currency, i64 posted and i64 available after it, u64 version, reference, metadata,
+//!          u128 id that it is linked to
+//! link:    0 none, 1 a hold, 2 a transfer, 3 the transaction that it reverses, 4 the transfer that
+//!          it sends, which has its own place; only 1 to 3 are followed by an id
 //! ```
 //!
 //! Numbers are little-endian, texts as `wire` has them. A row per transaction costs several times
 //! as much to write: its own key, its own place in an index, its own header.
 
-use crate::change::Posted;
+use crate::change::{Posted, SENT_HERE};
 use wire::{
-    AccountId, Decoder, Encoder, Flaw, PartitionId, Posting, Seq, ServiceTag, Timestamp,
-    TransactionId, command, limits,
+    AccountId, Decoder, Encoder, Flaw, HoldId, Link, PartitionId, Posting, Seq, ServiceTag,
+    Timestamp, TransactionId, TransferId, command, limits,
 };
 
 /// Postings of one block: a page of history reads one or two, and a hot account fills one in a
@@ -22,21 +25,34 @@ pub(crate) const BLOCK_BYTES_MAX: usize = 32 * 1024;
 /// What the numbers of a posting take, for a first guess of a block's size.
 pub(crate) const POSTING_BYTES: usize = 64;
 
+/// Where the link of a posting is in the byte of its kind.
+const LINK_SHIFT: u32 = 4;
+
 /// Appends one posting. Nothing is written of an item that no executor writes.
 pub(crate) fn encode(posted: &Posted<'_>, out: &mut Vec<u8>) {
-    let Some((post, posted_after, available_after)) = posted.post() else { return };
+    let Some(entry) = posted.entry() else { return };
+    let (link, id) = match entry.link {
+        None => (0, None),
+        Some(Link::Hold(id)) => (1, Some(id.bits())),
+        Some(Link::Transfer(id)) if id == SENT_HERE => (4, None),
+        Some(Link::Transfer(id)) => (2, Some(id.bits())),
+        Some(Link::Reverses(id)) => (3, Some(id.bits())),
+    };
     let mut out = Encoder(out);
     out.u64(posted.seq.0);
     out.u16(posted.index);
     out.i64(posted.time.0);
-    out.u8(post.kind as u8);
-    out.i64(post.amount.minor());
-    out.raw(&post.currency.letters());
-    out.i64(posted_after);
-    out.i64(available_after);
-    out.u64(posted.version);
-    command::optional(&mut out, post.reference.as_deref());
-    out.short(post.metadata.as_bytes());
+    out.u8(entry.kind as u8 | link << LINK_SHIFT);
+    out.i64(entry.amount.minor());
+    out.raw(&entry.contra.currency.letters());
+    out.i64(entry.posted_after);
+    out.i64(entry.available_after);
+    out.u64(entry.version);
+    command::optional(&mut out, entry.reference);
+    out.short(entry.metadata.as_bytes());
+    if let Some(id) = id {
+        out.u128(id);
+    }
 }
 
 /// Reads a block, oldest first.
@@ -78,10 +94,12 @@ fn posting(
     if limits::PARTITIONS_MAX <= partition.0 || ledger::record::SEQ_MAX < seq.0 {
         return Err(Flaw("a posting's record is beyond what an id can bear"));
     }
-    Ok(Posting {
-        id: TransactionId::new(time, service, partition, seq, index),
+    let id = TransactionId::new(time, service, partition, seq, index);
+    let kind_and_link = from.u8()?;
+    let mut posting = Posting {
+        id,
         account: account.clone(),
-        kind: command::kind(from.u8()?)?,
+        kind: command::kind(kind_and_link & 0xf)?,
         amount: command::amount(from)?,
         currency: command::currency(from)?,
         posted_after: from.i64()?,
@@ -92,5 +110,14 @@ fn posting(
         link: None,
         reversed_by: None,
         created_at: time,
-    })
+    };
+    posting.link = match kind_and_link >> LINK_SHIFT {
+        0 => None,
+        1 => Some(Link::Hold(HoldId::from_bits(from.u128()?))),
+        2 => Some(Link::Transfer(TransferId::from_bits(from.u128()?))),
+        3 => Some(Link::Reverses(TransactionId::from_bits(from.u128()?))),
+        4 => Some(Link::Transfer(TransferId::from_bits(id.bits()))),
+        _ => return Err(Flaw("no such link of a posting")),
+    };
+    Ok(posting)
 }

@@ -4,20 +4,22 @@
 //! A record bears absolute figures, so only the last one of each kind counts: many transactions of
 //! one account become one change of one row.
 
-use ledger::{Hash, Item, Record, Verdict};
+use ledger::{Entry, Hash, Item, Left, Object, ObjectKey, Record, Verdict};
 use std::{collections::BTreeMap, sync::Arc};
 use stdx::Map;
 use wire::{
-    AccountId, AccountState, Action, Currency, Done, KeyHash, Outcome, PartitionId, Seq,
-    ServiceTag, Timestamp, command::KeyOrigin,
+    AccountId, AccountState, Contra, Done, KeyHash, Outcome, PartitionId, Seq, ServiceTag,
+    Timestamp, TransferId, command::KeyOrigin,
 };
 
 /// What some records of one or more partitions change.
 #[derive(Debug, Default)]
 pub(crate) struct Changes<'a> {
     pub(crate) accounts: Map<(PartitionId, &'a AccountId), Change<'a>>,
-    /// The external balances that they left.
-    pub(crate) external: BTreeMap<(PartitionId, Currency), i128>,
+    /// The balances of contra accounts that they left.
+    pub(crate) external: BTreeMap<(PartitionId, Contra), i128>,
+    /// The last state of each object that they left.
+    pub(crate) objects: BTreeMap<(PartitionId, ObjectKey), Object>,
     /// Keys of clients, and where they were used, with the time.
     pub(crate) keys: Vec<(KeyHash, PartitionId, Seq, u16, Timestamp)>,
 }
@@ -38,14 +40,16 @@ pub(crate) struct Patch {
     /// The last whole state that a record bears, when there is one: the account was opened or
     /// updated.
     pub(crate) state: Option<AccountState>,
-    /// What was posted after that.
+    /// What was posted or held after that.
     pub(crate) last: Option<Last>,
 }
 
-/// What the last posting left.
+/// What the last command left that changed figures alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Last {
     pub(crate) posted: i64,
+    /// `None` when none of them changed it.
+    pub(crate) held: Option<i64>,
     pub(crate) version: u64,
     pub(crate) time: Timestamp,
 }
@@ -68,14 +72,17 @@ impl<'a> Changes<'a> {
             if item.origin != KeyOrigin::Minted {
                 self.keys.push((item.key, header.partition, header.seq, index, header.time));
             }
-            if matches!(item.verdict, Verdict::Refused(_)) {
+            if let Some(object) = record.object(service, index) {
+                self.objects.insert((header.partition, object.key()), object);
+            }
+            if !item.verdict.changes_account() {
                 continue;
             }
             let change = self.accounts.entry((header.partition, item.action.account()));
             change.or_default().add(record, service, index, item);
         }
-        for (currency, balance) in &record.external {
-            let _before = self.external.insert((header.partition, *currency), *balance);
+        for (contra, balance) in &record.external {
+            let _before = self.external.insert((header.partition, *contra), *balance);
         }
     }
 
@@ -92,10 +99,7 @@ impl<'a> Changes<'a> {
 impl<'a> Change<'a> {
     fn add(&mut self, record: &'a Record, service: ServiceTag, index: u16, item: &'a Item) {
         self.patch.add(record, service, index, item);
-        if let Verdict::Posted { version, .. } = item.verdict {
-            let (seq, time) = (record.header.seq, record.header.time);
-            self.postings.push(Posted { seq, index, time, version, item });
-        }
+        self.postings.extend(Posted::of(record, index, item));
     }
 }
 
@@ -104,8 +108,15 @@ impl Patch {
     pub(crate) fn add(&mut self, record: &Record, service: ServiceTag, index: u16, item: &Item) {
         match &item.verdict {
             Verdict::Posted { posted_after, version, .. } => {
+                let held = self.last.and_then(|last| last.held);
                 let (posted, version, time) = (*posted_after, *version, record.header.time);
-                self.last = Some(Last { posted, version, time });
+                self.last = Some(Last { posted, held, version, time });
+            }
+            Verdict::Held(left)
+            | Verdict::HoldEnded { left, .. }
+            | Verdict::Settled { left: Some(left), .. } => {
+                let (Left { posted, held, version, .. }, time) = (*left, record.header.time);
+                self.last = Some(Last { posted, held: Some(held), version, time });
             }
             Verdict::Updated(state) => {
                 self.state = Some(state.clone());
@@ -119,7 +130,7 @@ impl Patch {
                     self.last = None;
                 }
             }
-            Verdict::Refused(_) => (),
+            Verdict::Refused(_) | Verdict::Delivered(_) | Verdict::Settled { left: None, .. } => (),
         }
     }
 
@@ -135,6 +146,7 @@ impl Patch {
         };
         if let Some(last) = self.last.filter(|last| is_older(&state, last.version)) {
             state.posted = last.posted;
+            state.held = last.held.unwrap_or(state.held);
             state.version = last.version;
             state.updated_at = last.time;
         }
@@ -142,28 +154,23 @@ impl Patch {
     }
 }
 
-impl Posted<'_> {
+impl<'a> Posted<'a> {
+    /// What the item at this place of the record booked, if anything.
+    pub(crate) fn of(record: &Record, index: u16, item: &'a Item) -> Option<Posted<'a>> {
+        let (seq, time, version) = (record.header.seq, record.header.time, entry(item)?.version);
+        Some(Posted { seq, index, time, version, item })
+    }
+
     /// The debit or credit; `None` for an item that no executor writes.
-    pub(crate) fn post(&self) -> Option<(&wire::command::Post, i64, i64)> {
-        match (&self.item.action, &self.item.verdict) {
-            (Action::Post(post), Verdict::Posted { posted_after, available_after, .. }) => {
-                Some((post, *posted_after, *available_after))
-            }
-            (
-                Action::Open { .. }
-                | Action::Update(_)
-                | Action::Post(_)
-                | Action::Hold(_)
-                | Action::EndHold(_)
-                | Action::Reverse(_)
-                | Action::Send(_)
-                | Action::Receive(_)
-                | Action::Settle(_),
-                Verdict::Opened
-                | Verdict::Updated(_)
-                | Verdict::Posted { .. }
-                | Verdict::Refused(_),
-            ) => None,
-        }
+    pub(crate) fn entry(&self) -> Option<Entry<'a>> {
+        entry(self.item)
     }
 }
+
+/// A transfer that is sent is named for the place of its item, which is known where it is asked for.
+fn entry(item: &Item) -> Option<Entry<'_>> {
+    item.entry(SENT_HERE)
+}
+
+/// Stands for the transfer that a posting sends.
+pub(crate) const SENT_HERE: TransferId = TransferId::from_bits(0);

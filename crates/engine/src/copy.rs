@@ -3,18 +3,35 @@
 //! Accounts, external balances and mark come out of one snapshot. Blocks are never changed and only
 //! ever added, so those up to an account's version in that snapshot may be read after it.
 
-use ledger::{Chain, Hash};
+use ledger::{Chain, Hash, Object, ObjectKey};
 use std::collections::BTreeMap;
-use wire::{AccountId, AccountState, Currency, Posting};
+use wire::{AccountId, AccountState, Contra, Posting};
 
 /// The views of one partition at its mark.
 #[derive(Debug)]
 pub(crate) struct ViewsCopy {
     pub(crate) mark: Chain,
-    pub(crate) external: Vec<(Currency, i128)>,
+    pub(crate) external: Vec<(Contra, i128)>,
+    pub(crate) objects: BTreeMap<ObjectKey, Object>,
     pub(crate) accounts: BTreeMap<AccountId, Copied>,
     /// What is wrong in them whatever the journal says.
     pub(crate) problems: Vec<String>,
+}
+
+impl ViewsCopy {
+    /// Takes in the bytes of an object and whether its row says that it is open.
+    pub(crate) fn add_object(&mut self, data: &[u8], is_open: bool) {
+        match Object::decode(data) {
+            Ok(object) if object.is_open() == is_open => {
+                self.objects.insert(object.key(), object);
+            }
+            Ok(object) => {
+                let what = format!("{object:?} has another state than its row says");
+                self.problems.push(format!("views: {what}"));
+            }
+            Err(flaw) => self.problems.push(format!("views: an object makes no sense: {flaw}")),
+        }
+    }
 }
 
 /// An account, and its postings as a digest.

@@ -6,10 +6,10 @@
 
 use crate::error::{CommitError, EngineError, ProjectError};
 use lease::{NodeId, Survey};
-use ledger::{Chain, Hash, Header, Record};
+use ledger::{Chain, Hash, Header, Object, ObjectKey, Record};
 use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
 use wire::{
-    AccountId, AccountState, Currency, Epoch, KeyHash, PartitionId, Posting, Seq, Timestamp,
+    AccountId, AccountState, Contra, Epoch, KeyHash, PartitionId, Posting, Seq, Timestamp,
     query::{Books, History, Listing},
 };
 
@@ -271,6 +271,12 @@ pub trait Reader: Send {
         ids: &[(PartitionId, AccountId)],
     ) -> Result<Vec<Option<AccountState>>, EngineError>;
 
+    /// Objects as the views have them, in the same way.
+    fn objects(
+        &mut self,
+        keys: &[(PartitionId, ObjectKey)],
+    ) -> Result<Vec<Option<Object>>, EngineError>;
+
     /// Where in the projected journal these keys of clients were first used, as far back as keys
     /// are kept. In the order of `keys`. Keys that we minted are not in it, nor is anything above
     /// the watermark.
@@ -331,12 +337,16 @@ pub trait Reader: Send {
 pub struct Loaded {
     /// How far the views are: the last record in them, or [`Chain::EMPTY`].
     pub watermark: Chain,
-    /// The external account at the watermark, in every currency ever moved.
-    pub external: Vec<(Currency, i128)>,
+    /// Every contra account at the watermark that was ever moved.
+    pub external: Vec<(Contra, i128)>,
+    /// Every object that is open at the watermark.
+    pub open: Vec<Object>,
     /// Everything above the watermark, in order, with hashes.
     pub tail: Vec<(Record, Hash)>,
     /// What the views have at the watermark of every account that the tail names.
     pub accounts: Vec<(AccountId, Option<AccountState>)>,
+    /// The same of every object.
+    pub objects: Vec<(ObjectKey, Option<Object>)>,
     /// Records up to the watermark of the last [`RECENT_SECONDS`] of journal time, in order: for
     /// the keys in them.
     pub recent: Vec<Record>,

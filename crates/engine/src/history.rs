@@ -7,9 +7,10 @@ use crate::{
     records::{Range, Records, SEQ_MAX},
     views::{Before, Views},
 };
-use ledger::Verdict;
+use ledger::{Object, ObjectKey};
+use std::collections::BTreeMap;
 use wire::{
-    Done, Outcome, PartitionId, Posting, Seq, ServiceTag, Timestamp,
+    PartitionId, Posting, Seq, ServiceTag, Timestamp, TransactionId,
     query::{Filter, History},
 };
 
@@ -30,6 +31,7 @@ pub(crate) fn page(
     if !page.is_over {
         blocks(views, service, partition, &mut page)?;
     }
+    page.look_up_reversals(views, partition)?;
     Ok((page.rows, page.more))
 }
 
@@ -37,6 +39,8 @@ pub(crate) fn page(
 struct Page<'a> {
     history: &'a History,
     rows: Vec<Posting>,
+    /// What the journal's tail has reversed of the account, and by what.
+    reversals: BTreeMap<TransactionId, TransactionId>,
     bytes: usize,
     more: bool,
     /// Nothing older can be on it.
@@ -45,7 +49,8 @@ struct Page<'a> {
 
 impl Page<'_> {
     fn new(history: &History) -> Page<'_> {
-        Page { history, rows: Vec::new(), bytes: 0, more: false, is_over: false }
+        let reversals = BTreeMap::new();
+        Page { history, rows: Vec::new(), reversals, bytes: 0, more: false, is_over: false }
     }
 
     fn filter(&self) -> &Filter {
@@ -53,7 +58,12 @@ impl Page<'_> {
     }
 
     /// The next older posting.
-    fn offer(&mut self, posting: Posting) {
+    fn offer(&mut self, mut posting: Posting) {
+        // What reverses is newer than what it reverses, and so has been seen.
+        if let Some(original) = posting.reverses() {
+            self.reversals.insert(original, posting.id);
+        }
+        posting.reversed_by = self.reversals.remove(&posting.id);
         if self.is_over || self.history.before.is_some_and(|before| before <= posting.version) {
             return;
         }
@@ -75,10 +85,32 @@ impl Page<'_> {
         self.rows.push(posting);
     }
 
+    /// What of the page was reversed, and is not known yet to be.
+    fn look_up_reversals(
+        &mut self,
+        views: &impl Views,
+        partition: PartitionId,
+    ) -> Result<(), EngineError> {
+        let rest: Vec<_> = self.rows.iter_mut().filter(|row| may_be_reversed(row)).collect();
+        let keys: Vec<_> =
+            rest.iter().map(|row| (partition, ObjectKey::reversal(row.id))).collect();
+        for (row, object) in rest.into_iter().zip(views.objects(&keys)?) {
+            if let Some(Object::Reversal { by, .. }) = object {
+                row.reversed_by = Some(by);
+            }
+        }
+        Ok(())
+    }
+
     /// True when a time is before all that is asked for: times never go back along a journal.
     fn is_past(&self, at: Timestamp) -> bool {
         self.filter().from.is_some_and(|from| at < from)
     }
+}
+
+fn may_be_reversed(posting: &Posting) -> bool {
+    let is_reversible = posting.transfer().is_none() && posting.reverses().is_none();
+    is_reversible && posting.reversed_by.is_none()
 }
 
 fn tail(
@@ -95,12 +127,10 @@ fn tail(
         for (record, _) in &records {
             let items = (0_u16..).zip(&record.items).collect::<Vec<_>>();
             for (index, item) in items.into_iter().rev() {
-                if !matches!(item.verdict, Verdict::Posted { .. })
-                    || *item.action.account() != page.history.account
-                {
+                if *item.action.account() != page.history.account {
                     continue;
                 }
-                if let Some(Outcome::Done(Done::Posted(posting))) = record.outcome(service, index) {
+                if let Some(posting) = record.posting(service, index) {
                     page.offer(posting);
                 }
             }

@@ -10,11 +10,10 @@ use crate::{
     records::{Range, Records, SEQ_MAX},
     views::{Balance, Views},
 };
-use ledger::Verdict;
 use std::collections::{BTreeMap, BTreeSet};
 use stdx::Map;
 use wire::{
-    AccountId, AccountState, Currency, PartitionId, Seq, ServiceTag, Timestamp,
+    AccountId, AccountState, Contra, Currency, PartitionId, Seq, ServiceTag, Timestamp,
     query::{Books, CurrencyBooks, Listing},
 };
 
@@ -25,7 +24,7 @@ const ACCOUNT_BYTES: usize = 256;
 #[derive(Default)]
 struct Tail {
     accounts: BTreeMap<PartitionId, Map<AccountId, Patch>>,
-    external: BTreeMap<(PartitionId, Currency), i128>,
+    external: BTreeMap<(PartitionId, Contra), i128>,
     heads: BTreeMap<PartitionId, Seq>,
 }
 
@@ -38,8 +37,8 @@ impl Tail {
     ) -> Result<Tail, EngineError> {
         let mut tail = Tail::default();
         for &partition in partitions {
-            for (currency, balance) in views.external(partition)? {
-                let _before = tail.external.insert((partition, currency), balance);
+            for (contra, balance) in views.external(partition)? {
+                let _before = tail.external.insert((partition, contra), balance);
             }
             let mark = views.mark(partition)?;
             let mut head = mark.seq;
@@ -47,11 +46,11 @@ impl Tail {
             let range = Range { partition, first: mark.seq.next(), last: SEQ_MAX };
             journal.for_each(range, |record, _| {
                 head = record.header.seq;
-                for (currency, balance) in &record.external {
-                    let _before = tail.external.insert((partition, *currency), *balance);
+                for (contra, balance) in &record.external {
+                    let _before = tail.external.insert((partition, *contra), *balance);
                 }
                 for (index, item) in (0_u16..).zip(&record.items) {
-                    if matches!(item.verdict, Verdict::Refused(_)) {
+                    if !item.verdict.changes_account() {
                         continue;
                     }
                     let id = item.action.account();
@@ -154,8 +153,8 @@ pub(crate) fn books(
         *side = balance.checked_abs().and_then(|it| side.checked_add(it)).ok_or_else(overflow)?;
         Ok(())
     };
-    for (&(partition, currency), &balance) in &tail.external {
-        add(partition, currency, balance)?;
+    for (&(partition, contra), &balance) in &tail.external {
+        add(partition, contra.currency, balance)?;
     }
     let partitions: Vec<PartitionId> = wanted.into_iter().collect();
     views.each_balance(&partitions, &mut |it: Balance<'_>| {

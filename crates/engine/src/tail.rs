@@ -6,7 +6,7 @@ use crate::{
     records::{Range, Records, SEQ_MAX},
     views::Views,
 };
-use ledger::{Chain, Hash, Record};
+use ledger::{Chain, Hash, ObjectKey, Record};
 use std::{collections::BTreeSet, sync::Arc};
 use wire::{AccountId, PartitionId, Seq, Timestamp};
 
@@ -28,11 +28,20 @@ pub(crate) fn load(
     let named: Vec<_> = named.into_iter().map(|id| (partition, id.clone())).collect();
     let states = views.accounts(&named)?;
     let accounts = named.into_iter().map(|(_, id)| id).zip(states).collect();
+    let keys: BTreeSet<ObjectKey> = tail
+        .iter()
+        .flat_map(|(record, _)| record.items.iter())
+        .filter_map(|item| ObjectKey::wanted_by(&item.action))
+        .collect();
+    let keys: Vec<_> = keys.into_iter().map(|key| (partition, key)).collect();
+    let found = views.objects(&keys)?;
+    let objects = keys.into_iter().map(|(_, key)| key).zip(found).collect();
+    let open = views.open_objects(partition)?;
     let external = views.external(partition)?;
     let end = tail.last().map_or(watermark.time, |(record, _)| record.header.time);
     let whole = Range { partition, first: recent_from, last: watermark.seq };
     let recent = young(journal, whole, end)?;
-    Ok(Loaded { watermark, external, tail, accounts, recent })
+    Ok(Loaded { watermark, external, open, tail, accounts, objects, recent })
 }
 
 /// The youngest records from this number on.

@@ -1,8 +1,8 @@
 //! One state of an engine's views, as every engine has them.
 
 use crate::error::{EngineError, Kind};
-use ledger::Chain;
-use wire::{AccountId, AccountState, Currency, PartitionId, Timestamp, command};
+use ledger::{Chain, Object, ObjectKey};
+use wire::{AccountId, AccountState, Contra, Currency, PartitionId, Timestamp, command};
 
 /// Which blocks of an account: those that begin before this version and this time.
 #[derive(Clone, Copy, Debug)]
@@ -53,6 +53,11 @@ impl AccountRow<'_> {
     }
 }
 
+/// Reads a contra account's row.
+pub(crate) fn contra(name: &str, balance: &str) -> Option<(Contra, i128)> {
+    Contra::parse(name).zip(balance.parse().ok())
+}
+
 /// Gets the time of a block's last posting, and the block; says whether it wants more.
 pub(crate) type BlockVisit<'a> = &'a mut dyn FnMut(Timestamp, &[u8]) -> Result<bool, EngineError>;
 
@@ -64,8 +69,17 @@ pub(crate) trait Views {
     /// How far the views of a partition are.
     fn mark(&self, partition: PartitionId) -> Result<Chain, EngineError>;
 
-    /// The external balances of a partition, by currency.
-    fn external(&self, partition: PartitionId) -> Result<Vec<(Currency, i128)>, EngineError>;
+    /// The balances of a partition's contra accounts, in their order.
+    fn external(&self, partition: PartitionId) -> Result<Vec<(Contra, i128)>, EngineError>;
+
+    /// Objects, in the order of `keys`; `None` for one that is not there.
+    fn objects(
+        &self,
+        keys: &[(PartitionId, ObjectKey)],
+    ) -> Result<Vec<Option<Object>>, EngineError>;
+
+    /// Every object of a partition that is open.
+    fn open_objects(&self, partition: PartitionId) -> Result<Vec<Object>, EngineError>;
 
     /// Accounts, in the order of `ids`; `None` for one that is not there.
     fn accounts(

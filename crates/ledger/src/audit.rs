@@ -122,9 +122,9 @@ impl Auditor {
         accounts
     }
 
-    /// Every object that is open, as the journal leaves it, in the order of their names.
-    pub fn open_objects(&self) -> impl Iterator<Item = &Object> {
-        self.partition.open_objects()
+    /// Every object, as the journal leaves it, in the order of their names.
+    pub fn objects(&self) -> impl Iterator<Item = &Object> {
+        self.partition.objects()
     }
 
     /// The balances of the contra accounts, in their order.

@@ -64,6 +64,11 @@ impl ObjectKey {
         bytes[1..].copy_from_slice(&self.bits.to_be_bytes());
         bytes
     }
+
+    /// That a transaction was reversed, if it was.
+    pub fn reversal(transaction: TransactionId) -> ObjectKey {
+        ObjectKey { sort: Sort::Reversal, bits: transaction.bits() }
+    }
 }
 
 /// The state of an object. It has at most two: open, and ended for ever.
@@ -257,12 +262,11 @@ impl Objects {
         self.expiries.len().saturating_add(self.pending.len())
     }
 
-    /// Every object in memory that is open, in the order of their names.
-    pub(crate) fn open(&self) -> impl Iterator<Item = &Object> {
-        let open = self.kept.values().filter_map(|kept| kept.object.as_ref());
-        let open: BTreeMap<_, _> =
-            open.filter(|it| it.is_open()).map(|object| (object.key(), object)).collect();
-        open.into_values()
+    /// Every object in memory, in the order of their names.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Object> {
+        let present = self.kept.values().filter_map(|kept| kept.object.as_ref());
+        let present: BTreeMap<_, _> = present.map(|object| (object.key(), object)).collect();
+        present.into_values()
     }
 
     /// Active holds whose time is up at `time`, the longest overdue first.

@@ -177,9 +177,9 @@ impl Partition {
         self.books.objects.open_count()
     }
 
-    /// The same, in the order of their names.
-    pub fn open_objects(&self) -> impl Iterator<Item = &Object> {
-        self.books.objects.open()
+    /// Every object in memory, in the order of their names.
+    pub fn objects(&self) -> impl Iterator<Item = &Object> {
+        self.books.objects.iter()
     }
 
     /// Transfers from here that were sent and not settled, oldest first.

@@ -184,6 +184,21 @@ pub enum Verdict {
     },
 }
 
+impl Verdict {
+    /// Whether the command changed its account.
+    pub fn changes_account(&self) -> bool {
+        match self {
+            Verdict::Opened
+            | Verdict::Updated(_)
+            | Verdict::Posted { .. }
+            | Verdict::Held(_)
+            | Verdict::HoldEnded { .. } => true,
+            Verdict::Settled { left, .. } => left.is_some(),
+            Verdict::Refused(_) | Verdict::Delivered(_) => false,
+        }
+    }
+}
+
 /// The figures of an account after a command that says more of it than [`Verdict::Posted`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Left {

@@ -114,13 +114,13 @@ macro_rules! place_id {
             }
 
             /// The 128 bits, for the codec and indexes.
-            pub fn bits(self) -> u128 {
+            pub const fn bits(self) -> u128 {
                 self.0
             }
 
             /// Reads what `bits` gives. Every pattern is an id; whether there is such a thing only
             /// the journal knows.
-            pub fn from_bits(bits: u128) -> $name {
+            pub const fn from_bits(bits: u128) -> $name {
                 $name(bits)
             }
 

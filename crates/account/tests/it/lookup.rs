@@ -3,7 +3,7 @@
 use crate::world::{keyed, returned, service};
 use account::lookup::{KeyLookup, Lookups, RecordLookup, look_up};
 use engine::{EngineError, KeyPlace, Kind, Loaded, Reader};
-use ledger::{Chain, Partition, Record};
+use ledger::{Chain, Object, ObjectKey, Partition, Record};
 use std::sync::Arc;
 use wire::{
     AccountId, AccountState, Command, Epoch, KeyHash, PartitionId, Posting, Seq, Timestamp,
@@ -36,6 +36,13 @@ impl Reader for Fake {
         ids: &[(PartitionId, AccountId)],
     ) -> Result<Vec<Option<AccountState>>, EngineError> {
         Ok(vec![None; ids.len()])
+    }
+
+    fn objects(
+        &mut self,
+        keys: &[(PartitionId, ObjectKey)],
+    ) -> Result<Vec<Option<Object>>, EngineError> {
+        Ok(vec![None; keys.len()])
     }
 
     fn keys(

@@ -21,7 +21,7 @@ use std::collections::BTreeMap;
 use tokio_postgres::Row;
 use wire::{AccountId, PartitionId, Posting, Seq, ServiceTag};
 
-/// Accounts that are fetched at once.
+/// Accounts or objects that are fetched at once.
 const ACCOUNTS_MAX: i64 = 5_000;
 /// Accounts whose blocks are asked for at once, and blocks of one answer: two megabytes.
 const OWNERS_MAX: usize = 500;
@@ -34,6 +34,7 @@ pub(crate) struct PostgresArchive {
     service: ServiceTag,
     partitions: u16,
     accounts: String,
+    objects: String,
     blocks: String,
     orphans: String,
 }
@@ -63,6 +64,8 @@ impl PostgresArchive {
                 "SELECT {ACCOUNT_COLUMNS}, a.number FROM @accounts a
                  WHERE a.partition = $1 AND $2 < a.number ORDER BY a.number LIMIT $3"
             )),
+            objects: sql("SELECT data, open, key FROM @objects WHERE partition = $1 AND $2 < key
+                 ORDER BY key LIMIT $3"),
             blocks: sql(
                 "SELECT account, first_version, last_version, first_time, last_time, count::bigint,
                     postings
@@ -85,8 +88,10 @@ impl PostgresArchive {
     fn snapshot(&self, partition: PartitionId) -> Result<ViewsCopy, EngineError> {
         let state = Reading::begin(&self.link, &self.reads)?;
         let (mark, external) = (state.mark(partition)?, state.external(partition)?);
-        let (mut accounts, mut problems) = (BTreeMap::new(), Vec::new());
+        let (accounts, objects, problems) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
+        let mut copy = ViewsCopy { mark, external, objects, accounts, problems };
         let id = i32::from(partition.0);
+        self.copy_objects(id, &mut copy)?;
         let mut last = i64::MIN;
         loop {
             let params = [param(&id), param(&last), param(&ACCOUNTS_MAX)];
@@ -96,14 +101,30 @@ impl PostgresArchive {
                 match account(&self.link, row) {
                     Ok(state) => {
                         let copied = Copied { number: last, state, postings: Digest::default() };
-                        let _none = accounts.insert(copied.state.id.clone(), copied);
+                        let _none = copy.accounts.insert(copied.state.id.clone(), copied);
                     }
-                    Err(_) => problems.push(format!("views: account number {last} makes no sense")),
+                    Err(_) => {
+                        copy.problems.push(format!("views: account number {last} makes no sense"))
+                    }
                 }
             }
             if i64::try_from(rows.len()).unwrap_or(0) < ACCOUNTS_MAX {
-                return Ok(ViewsCopy { mark, external, accounts, problems });
+                return Ok(copy);
             }
+        }
+    }
+
+    fn copy_objects(&self, partition: i32, copy: &mut ViewsCopy) -> Result<(), EngineError> {
+        let mut last: Vec<u8> = Vec::new();
+        loop {
+            let params = [param(&partition), param(&last), param(&ACCOUNTS_MAX)];
+            let rows = self.ask(&self.objects, &params)?;
+            for row in &rows {
+                let data: &[u8] = self.told(self.link.get(row, 0))?;
+                copy.add_object(data, self.told(self.link.get(row, 1))?);
+            }
+            let Some(row) = rows.last() else { return Ok(()) };
+            last = self.told(self.link.get(row, 2))?;
         }
     }
 

@@ -21,10 +21,10 @@ use crate::{
     },
     views::Views,
 };
-use ledger::{Chain, Hash, Record};
+use ledger::{Chain, Hash, Object, ObjectKey, Record};
 use std::{collections::BTreeMap, sync::Arc};
 use tokio_postgres::error::SqlState;
-use wire::{AccountId, AccountState, Currency, PartitionId, ServiceTag, Timestamp};
+use wire::{AccountId, AccountState, Contra, PartitionId, ServiceTag, Timestamp};
 
 /// The projector thread's end of the engine.
 pub(crate) struct PostgresProjector {
@@ -45,6 +45,7 @@ struct Writes {
     posts: String,
     states: String,
     blocks: String,
+    objects: String,
 }
 
 /// Columns of the marks.
@@ -74,6 +75,7 @@ struct Posts<'a> {
     posted: Vec<i64>,
     versions: Vec<i64>,
     times: Vec<i64>,
+    held: Vec<Option<i64>>,
 }
 
 /// Columns of accounts that were opened or changed.
@@ -90,6 +92,15 @@ struct States {
     created: Vec<i64>,
     updated: Vec<i64>,
     metadata: Vec<String>,
+}
+
+/// Columns of objects.
+#[derive(Default)]
+struct Objects {
+    partitions: Vec<i32>,
+    keys: Vec<Vec<u8>>,
+    open: Vec<bool>,
+    data: Vec<Vec<u8>>,
 }
 
 /// Columns of blocks of postings.
@@ -126,9 +137,10 @@ impl PostgresProjector {
                  ON CONFLICT (partition, currency) DO UPDATE SET balance = excluded.balance",
             ),
             posts: schema.sql(
-                "UPDATE @accounts a SET posted = w.posted, version = w.version, updated_at = w.time
-                 FROM unnest($1::int4[], $2::text[], $3::int8[], $4::int8[], $5::int8[])
-                    AS w(partition, id, posted, version, time)
+                "UPDATE @accounts a SET posted = w.posted, version = w.version,
+                    updated_at = w.time, held = coalesce(w.held, a.held)
+                 FROM unnest($1::int4[], $2::text[], $3::int8[], $4::int8[], $5::int8[], $6::int8[])
+                    AS w(partition, id, posted, version, time, held)
                  WHERE a.partition = w.partition AND a.id = w.id AND a.version < w.version",
             ),
             states: schema.sql(
@@ -153,6 +165,14 @@ impl PostgresProjector {
                          postings)
                  JOIN @accounts a ON a.partition = w.partition AND a.id = w.id",
             ),
+            // What has ended stays so, whatever comes.
+            objects: schema.sql(
+                "INSERT INTO @objects AS o (partition, key, open, data)
+                 SELECT * FROM unnest($1::int4[], $2::bytea[], $3::bool[], $4::bytea[])
+                 ON CONFLICT (partition, key) DO UPDATE SET open = excluded.open,
+                    data = excluded.data
+                 WHERE o.open",
+            ),
         };
         let (link, reads) = (doors.link(Purpose::Project)?, Reads::of(schema));
         Ok(PostgresProjector { link, doors, reads, service, keys_from: i64::MIN, writes })
@@ -176,9 +196,10 @@ impl PostgresProjector {
         }
         let marks = Marks::of(ends);
         let external = External::of(&changes.external);
+        let objects = Objects::of(&changes.objects);
         let keys = keys::prepare(&self.link, &self.doors.schema, used)?;
         let open = self.link.begin("BEGIN")?;
-        let counts = self.send(&marks, &external, &posts, &states, &blocks, &keys)?;
+        let counts = self.send((&marks, &external, &objects), &posts, &states, &blocks, &keys)?;
         let deposed =
             if counts[0] < count(&marks.partitions) { self.deposed(ends)? } else { vec![] };
         if !deposed.is_empty() {
@@ -208,6 +229,7 @@ impl PostgresProjector {
                 posts.posted.push(last.posted);
                 posts.versions.push(self.number(last.version)?);
                 posts.times.push(last.time.0);
+                posts.held.push(last.held);
             }
             (Some(_), _) => {
                 let state = change.patch.apply(None);
@@ -236,8 +258,7 @@ impl PostgresProjector {
 
     fn send(
         &self,
-        marks: &Marks,
-        external: &External,
+        (marks, external, objects): (&Marks, &External, &Objects),
         posts: &Posts<'_>,
         states: &States,
         blocks: &Blocks<'_>,
@@ -259,6 +280,7 @@ impl PostgresProjector {
             param(&posts.posted),
             param(&posts.versions),
             param(&posts.times),
+            param(&posts.held),
         ];
         let states = [
             param(&states.partitions),
@@ -283,6 +305,12 @@ impl PostgresProjector {
             param(&blocks.counts),
             param(&blocks.postings),
         ];
+        let objects = [
+            param(&objects.partitions),
+            param(&objects.keys),
+            param(&objects.open),
+            param(&objects.data),
+        ];
         let of_days: Vec<_> = keys
             .iter()
             .map(|it| [param(&it.keys), param(&it.partitions), param(&it.seqs), param(&it.places)])
@@ -293,6 +321,7 @@ impl PostgresProjector {
             (&self.writes.posts, &posts),
             (&self.writes.states, &states),
             (&self.writes.blocks, &blocks),
+            (&self.writes.objects, &objects),
         ];
         batch.extend(keys.iter().zip(&of_days).map(|(it, params)| (&*it.insert, &params[..])));
         self.link.pipeline(&batch)
@@ -371,14 +400,29 @@ impl Marks {
 }
 
 impl External {
-    fn of(balances: &BTreeMap<(PartitionId, Currency), i128>) -> External {
+    fn of(balances: &BTreeMap<(PartitionId, Contra), i128>) -> External {
         let mut external = External::default();
-        for ((partition, currency), balance) in balances {
+        for ((partition, contra), balance) in balances {
             external.partitions.push(partition.0.into());
-            external.currencies.push(currency.code().to_string());
+            external.currencies.push(contra.to_string());
             external.balances.push(balance.to_string());
         }
         external
+    }
+}
+
+impl Objects {
+    fn of(changed: &BTreeMap<(PartitionId, ObjectKey), Object>) -> Objects {
+        let mut objects = Objects::default();
+        for ((partition, key), object) in changed {
+            let mut data = Vec::new();
+            object.encode(&mut data);
+            objects.partitions.push(partition.0.into());
+            objects.keys.push(key.bytes().to_vec());
+            objects.open.push(object.is_open());
+            objects.data.push(data);
+        }
+        objects
     }
 }
 

@@ -17,7 +17,7 @@ use crate::{
     tail,
     views::Views,
 };
-use ledger::Record;
+use ledger::{Object, ObjectKey, Record};
 use tokio_postgres::error::SqlState;
 use wire::{
     AccountId, AccountState, KeyHash, PartitionId, Posting, Seq, ServiceTag, Timestamp,
@@ -74,6 +74,13 @@ impl Reader for PostgresReader {
         ids: &[(PartitionId, AccountId)],
     ) -> Result<Vec<Option<AccountState>>, EngineError> {
         Reading::plain(&self.link, &self.reads).accounts(ids)
+    }
+
+    fn objects(
+        &mut self,
+        keys: &[(PartitionId, ObjectKey)],
+    ) -> Result<Vec<Option<Object>>, EngineError> {
+        Reading::plain(&self.link, &self.reads).objects(keys)
     }
 
     fn keys(

@@ -8,11 +8,11 @@ use crate::{
         schema::Schema,
     },
     records::{CHUNK_BYTES_MAX, CHUNK_RECORDS_MAX, Fence, Order, Range, RawRecord, Records},
-    views::{AccountRow, Balance, Before, BlockVisit, Views},
+    views::{self, AccountRow, Balance, Before, BlockVisit, Views},
 };
-use ledger::{Chain, Hash};
+use ledger::{Chain, Hash, Object, ObjectKey};
 use tokio_postgres::Row;
-use wire::{AccountId, AccountState, Currency, Epoch, PartitionId, Seq, Timestamp};
+use wire::{AccountId, AccountState, Contra, Currency, Epoch, PartitionId, Seq, Timestamp};
 
 /// Blocks that are fetched at once: a page of history takes one or two.
 const BLOCKS_MAX: usize = 8;
@@ -32,6 +32,8 @@ pub(crate) struct Reads {
     fence: String,
     mark: String,
     external: String,
+    objects: String,
+    open_objects: String,
     accounts: String,
     blocks: String,
     accounts_before: String,
@@ -60,6 +62,12 @@ impl Reads {
             external: schema.sql(
                 "SELECT currency, balance::text FROM @external WHERE partition = $1 ORDER BY 1",
             ),
+            objects: schema.sql(
+                "SELECT o.data, w.at FROM unnest($1::int4[], $2::bytea[])
+                    WITH ORDINALITY AS w(partition, key, at)
+                 JOIN @objects o ON o.partition = w.partition AND o.key = w.key",
+            ),
+            open_objects: schema.sql("SELECT data FROM @objects WHERE partition = $1 AND open"),
             accounts: schema.sql(&format!(
                 "SELECT {ACCOUNT_COLUMNS}, w.at FROM unnest($1::int4[], $2::text[])
                     WITH ORDINALITY AS w(partition, id, at)
@@ -198,17 +206,44 @@ impl Views for Reading<'_> {
         })
     }
 
-    fn external(&self, partition: PartitionId) -> Result<Vec<(Currency, i128)>, EngineError> {
+    fn external(&self, partition: PartitionId) -> Result<Vec<(Contra, i128)>, EngineError> {
         let partition = i32::from(partition.0);
         self.read(|link| {
             let read = |row: &Row| {
-                let (currency, balance): (&str, &str) = (link.get(row, 0)?, link.get(row, 1)?);
-                let parsed = Currency::parse(currency).zip(balance.parse().ok());
-                parsed.ok_or_else(|| {
-                    link.corrupt(format!("external balance {currency} {balance:?}")).into()
-                })
+                let (name, balance): (&str, &str) = (link.get(row, 0)?, link.get(row, 1)?);
+                let nonsense = || link.corrupt(format!("contra account {name} {balance:?}"));
+                views::contra(name, balance).ok_or_else(|| nonsense().into())
             };
             link.query(&self.reads.external, &[param(&partition)])?.iter().map(read).collect()
+        })
+    }
+
+    fn objects(
+        &self,
+        keys: &[(PartitionId, ObjectKey)],
+    ) -> Result<Vec<Option<Object>>, EngineError> {
+        let partitions: Vec<i32> = keys.iter().map(|(it, _)| i32::from(it.0)).collect();
+        let names: Vec<Vec<u8>> = keys.iter().map(|(_, it)| it.bytes().to_vec()).collect();
+        let mut found = vec![None; keys.len()];
+        if keys.is_empty() {
+            return Ok(found);
+        }
+        self.read(|link| {
+            for row in link.query(&self.reads.objects, &[param(&partitions), param(&names)])? {
+                let at = usize::try_from(link.get::<i64>(&row, 1)?).unwrap_or(0);
+                if let Some(place) = at.checked_sub(1).and_then(|at| found.get_mut(at)) {
+                    *place = Some(object(link, &row)?);
+                }
+            }
+            Ok(found)
+        })
+    }
+
+    fn open_objects(&self, partition: PartitionId) -> Result<Vec<Object>, EngineError> {
+        let partition = i32::from(partition.0);
+        self.read(|link| {
+            let rows = link.query(&self.reads.open_objects, &[param(&partition)])?;
+            rows.iter().map(|row| object(link, row)).collect()
         })
     }
 
@@ -320,6 +355,12 @@ pub(crate) fn partition(link: &Link, row: &Row, at: usize) -> Result<PartitionId
     let number: i32 = link.get(row, at)?;
     let id = u16::try_from(number);
     id.map(PartitionId).map_err(|_| link.corrupt(format!("{number} is no partition")).into())
+}
+
+/// Reads a row that begins with an object's bytes.
+fn object(link: &Link, row: &Row) -> Result<Object, Failure> {
+    let nonsense = |flaw| link.corrupt(format!("an object makes no sense: {flaw}"));
+    Object::decode(link.get(row, 0)?).map_err(|flaw| nonsense(flaw).into())
 }
 
 /// Reads a row that begins with [`ACCOUNT_COLUMNS`].

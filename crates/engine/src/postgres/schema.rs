@@ -8,7 +8,8 @@
 //! confirm    one row per node, written by a strong read where a standby has to have its say
 //! pin        where partitions were moved by hand
 //! journal    the records
-//! marks, accounts, blocks, external, key_day, keys_<day>: the views, as SQLite's views.db has them
+//! marks, accounts, blocks, external, objects, key_day, keys_<day>: the views, as SQLite's views.db
+//!            has them
 //! ```
 //!
 //! The fence rows have a table of their own, half empty, so that the update of each commit stays
@@ -26,7 +27,7 @@ use ledger::Hash;
 use wire::limits;
 
 /// Of the tables and the rows in them: how many migrations there are.
-const FORMAT_VERSION: i32 = 1;
+const FORMAT_VERSION: i32 = 2;
 /// Of the hash that places an account, `wire::AccountId::partition`.
 const HASH_VERSION: i32 = 1;
 /// Tries to make the tables, when others are at it too.
@@ -34,7 +35,8 @@ const TRIES_MAX: u32 = 20;
 /// Bytes of a name in PostgreSQL.
 const NAME_BYTES_MAX: usize = 63;
 
-const MIGRATIONS: [&str; 1] = ["
+const MIGRATIONS: [&str; 2] = [
+    "
     CREATE TABLE @meta (
         format_version integer NOT NULL, service text NOT NULL, partitions integer NOT NULL,
         hash_version integer NOT NULL, record_version integer NOT NULL, place integer NOT NULL,
@@ -81,7 +83,17 @@ const MIGRATIONS: [&str; 1] = ["
         postings bytea NOT NULL, PRIMARY KEY (account, first_version)
     );
     CREATE TABLE @key_day (day bigint PRIMARY KEY);
-"];
+",
+    // Records may be of the version that has objects from now on; an older program must not open.
+    "
+    CREATE TABLE @objects (
+        partition integer NOT NULL, key bytea NOT NULL, open boolean NOT NULL,
+        data bytea NOT NULL, PRIMARY KEY (partition, key)
+    );
+    CREATE INDEX objects_open ON @objects (partition, key) WHERE open;
+    UPDATE @meta SET record_version = 3;
+",
+];
 
 /// What spares the database work and changes nothing: where it is not known, it is left out.
 const TUNING: [&str; 2] = [

@@ -31,7 +31,7 @@ use crate::{
         wal::Wal,
     },
 };
-use ledger::{Chain, Hash, Record};
+use ledger::{Chain, Hash, Object, ObjectKey, Record};
 use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 use wire::{AccountId, AccountState, PartitionId, Seq, ServiceTag, Timestamp};
@@ -151,6 +151,7 @@ impl SqliteProjector {
         self.compare_and_set(ends)?;
         self.write_keys(changes.keys)?;
         self.write_external(&changes.external)?;
+        self.write_objects(&changes.objects)?;
         let mut accounts: Vec<_> = changes.accounts.into_iter().collect();
         accounts.sort_unstable_by_key(|(key, _)| *key); // The order of the index of ids.
         let mut statements = Statements::prepare(&self.connection)?;
@@ -233,12 +234,34 @@ impl SqliteProjector {
 
     fn write_external(
         &self,
-        external: &BTreeMap<(PartitionId, wire::Currency), i128>,
+        external: &BTreeMap<(PartitionId, wire::Contra), i128>,
     ) -> Result<(), Failure> {
         let replace = "INSERT OR REPLACE INTO external VALUES (?, ?, ?)";
         let mut replace = self.connection.prepare_cached(replace)?;
-        for ((partition, currency), balance) in external {
-            replace.execute(params![partition.0, currency.code(), balance.to_string()])?;
+        for ((partition, contra), balance) in external {
+            let row = params![partition.0, contra.to_string(), balance.to_string()];
+            replace.execute(row)?;
+        }
+        Ok(())
+    }
+
+    /// What has ended stays so, whatever comes.
+    fn write_objects(
+        &self,
+        objects: &BTreeMap<(PartitionId, ObjectKey), Object>,
+    ) -> Result<(), Failure> {
+        if objects.is_empty() {
+            return Ok(());
+        }
+        let insert = "INSERT INTO objects VALUES (?, ?, ?, ?)
+                      ON CONFLICT (partition, key)
+                      DO UPDATE SET open = excluded.open, data = excluded.data WHERE open = 1";
+        let mut insert = self.connection.prepare_cached(insert)?;
+        let mut data = Vec::new();
+        for ((partition, key), object) in objects {
+            data.clear();
+            object.encode(&mut data);
+            insert.execute(params![partition.0, key.bytes(), object.is_open(), data])?;
         }
         Ok(())
     }
@@ -254,7 +277,8 @@ impl SqliteProjector {
             // The usual case: postings alone.
             (None, Some(last)) => {
                 let version = self.number(last.version)?;
-                let row = params![last.posted, version, last.time.0, partition.0, id.as_str()];
+                let row =
+                    params![last.posted, version, last.time.0, partition.0, id.as_str(), last.held];
                 statements.post.query_row(row, |row| row.get(0)).optional()?
             }
             (None, None) => return Ok(()),
@@ -345,7 +369,8 @@ impl<'a> Statements<'a> {
     fn prepare(connection: &'a Connection) -> rusqlite::Result<Statements<'a>> {
         Ok(Statements {
             post: connection.prepare_cached(
-                "UPDATE accounts SET posted = ?1, version = ?2, updated_at = ?3
+                "UPDATE accounts SET posted = ?1, version = ?2, updated_at = ?3,
+                    held = coalesce(?6, held)
                  WHERE partition = ?4 AND id = ?5 AND version < ?2 RETURNING number",
             )?,
             replace: connection.prepare_cached(

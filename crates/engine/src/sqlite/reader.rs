@@ -19,7 +19,7 @@ use crate::{
     tail,
     views::Views,
 };
-use ledger::Record;
+use ledger::{Object, ObjectKey, Record};
 use rusqlite::{Connection, OptionalExtension, params};
 use std::path::PathBuf;
 use wire::{
@@ -73,6 +73,13 @@ impl Reader for SqliteReader {
         ids: &[(PartitionId, AccountId)],
     ) -> Result<Vec<Option<AccountState>>, EngineError> {
         self.snapshot()?.accounts(ids)
+    }
+
+    fn objects(
+        &mut self,
+        keys: &[(PartitionId, ObjectKey)],
+    ) -> Result<Vec<Option<Object>>, EngineError> {
+        self.snapshot()?.objects(keys)
     }
 
     fn keys(

@@ -8,10 +8,10 @@ use crate::{
     },
     views::{Balance, Before, BlockVisit, Views},
 };
-use ledger::Chain;
+use ledger::{Chain, Object, ObjectKey};
 use rusqlite::{Connection, Transaction, params};
 use std::{collections::BTreeSet, path::Path};
-use wire::{AccountId, AccountState, Currency, PartitionId, Timestamp};
+use wire::{AccountId, AccountState, Contra, Currency, PartitionId, Timestamp};
 
 /// The views as they were when it began, until it is dropped.
 pub(crate) struct SqliteViews<'a> {
@@ -48,8 +48,22 @@ impl Views for SqliteViews<'_> {
         views::mark(self.files, &self.snapshot, partition)
     }
 
-    fn external(&self, partition: PartitionId) -> Result<Vec<(Currency, i128)>, EngineError> {
+    fn external(&self, partition: PartitionId) -> Result<Vec<(Contra, i128)>, EngineError> {
         views::external(self.files, &self.snapshot, partition)
+    }
+
+    fn objects(
+        &self,
+        keys: &[(PartitionId, ObjectKey)],
+    ) -> Result<Vec<Option<Object>>, EngineError> {
+        let find = |(partition, key): &(PartitionId, ObjectKey)| {
+            views::object(self.files, &self.snapshot, *partition, *key)
+        };
+        keys.iter().map(find).collect()
+    }
+
+    fn open_objects(&self, partition: PartitionId) -> Result<Vec<Object>, EngineError> {
+        views::open_objects(self.files, &self.snapshot, partition)
     }
 
     fn accounts(

@@ -3,7 +3,8 @@
 //! ```text
 //! accounts      one row per account, as its version left it
 //! blocks        an account's postings of one projection in one row (see `block`)
-//! external      the external accounts' balances, in decimal: they may be beyond 64 bits
+//! external      the contra accounts' balances, in decimal: they may be beyond 64 bits
+//! objects       what is kept under ids beside accounts (see `ledger::Object`)
 //! marks         how far the views of a partition are
 //! keys_<day>    clients' keys of one UTC day of journal time, by number of days since 1970
 //! ```
@@ -11,11 +12,11 @@
 use crate::{
     error::{EngineError, Kind},
     sqlite::files::{Files, corrupt, sql},
-    views::AccountRow,
+    views::{self, AccountRow},
 };
-use ledger::{Chain, Hash};
+use ledger::{Chain, Hash, Object, ObjectKey};
 use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior, params};
-use wire::{AccountId, AccountState, Currency, KeyHash, PartitionId, Seq, Timestamp};
+use wire::{AccountId, AccountState, Contra, KeyHash, PartitionId, Seq, Timestamp};
 
 const FORMAT_VERSION: i64 = 1;
 const DAY_MICROS: i64 = 86_400_000_000;
@@ -32,6 +33,11 @@ const SCHEMA: &str = "
         partition INTEGER NOT NULL, currency TEXT NOT NULL, balance TEXT NOT NULL,
         PRIMARY KEY (partition, currency)
     ) STRICT, WITHOUT ROWID;
+    CREATE TABLE IF NOT EXISTS objects (
+        partition INTEGER NOT NULL, key BLOB NOT NULL, open INTEGER NOT NULL, data BLOB NOT NULL,
+        PRIMARY KEY (partition, key)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX IF NOT EXISTS objects_open ON objects (partition, key) WHERE open = 1;
     CREATE TABLE IF NOT EXISTS accounts (
         number INTEGER PRIMARY KEY, partition INTEGER NOT NULL, id TEXT NOT NULL,
         currency TEXT NOT NULL, status INTEGER NOT NULL, posted INTEGER NOT NULL,
@@ -106,12 +112,12 @@ pub(crate) fn mark(
     }
 }
 
-/// The external balances of a partition, by currency.
+/// The balances of a partition's contra accounts, in their order.
 pub(crate) fn external(
     files: &Files,
     connection: &Connection,
     partition: PartitionId,
-) -> Result<Vec<(Currency, i128)>, EngineError> {
+) -> Result<Vec<(Contra, i128)>, EngineError> {
     let path = files.views();
     let read = || -> rusqlite::Result<Vec<(String, String)>> {
         let select = "SELECT currency, balance FROM external WHERE partition = ? ORDER BY 1";
@@ -119,11 +125,49 @@ pub(crate) fn external(
         statement.query_map([partition.0], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
     };
     let rows = read().map_err(|error| sql(&path, &error))?;
-    let parse = |(currency, balance): (String, String)| {
-        let parsed = Currency::parse(&currency).zip(balance.parse().ok());
-        parsed.ok_or_else(|| corrupt(&path, format!("external balance {currency} {balance:?}")))
+    let parse = |(name, balance): (String, String)| {
+        let parsed = views::contra(&name, &balance);
+        parsed.ok_or_else(|| corrupt(&path, format!("contra account {name} {balance:?}")))
     };
     rows.into_iter().map(parse).collect()
+}
+
+/// An object.
+pub(crate) fn object(
+    files: &Files,
+    connection: &Connection,
+    partition: PartitionId,
+    key: ObjectKey,
+) -> Result<Option<Object>, EngineError> {
+    let path = files.views();
+    let read = || -> rusqlite::Result<Option<Vec<u8>>> {
+        let select = "SELECT data FROM objects WHERE partition = ? AND key = ?";
+        let mut statement = connection.prepare_cached(select)?;
+        statement.query_row(params![partition.0, key.bytes()], |row| row.get(0)).optional()
+    };
+    let found = read().map_err(|error| sql(&path, &error))?;
+    found.map(|data| decoded(files, &data)).transpose()
+}
+
+/// Every object of a partition that is open.
+pub(crate) fn open_objects(
+    files: &Files,
+    connection: &Connection,
+    partition: PartitionId,
+) -> Result<Vec<Object>, EngineError> {
+    let path = files.views();
+    let read = || -> rusqlite::Result<Vec<Vec<u8>>> {
+        let select = "SELECT data FROM objects WHERE partition = ? AND open = 1";
+        let mut statement = connection.prepare_cached(select)?;
+        statement.query_map([partition.0], |row| row.get(0))?.collect()
+    };
+    let rows = read().map_err(|error| sql(&path, &error))?;
+    rows.iter().map(|data| decoded(files, data)).collect()
+}
+
+fn decoded(files: &Files, data: &[u8]) -> Result<Object, EngineError> {
+    let read = Object::decode(data);
+    read.map_err(|flaw| corrupt(&files.views(), format!("an object makes no sense: {flaw}")))
 }
 
 /// Reads a row of [`ACCOUNT_COLUMNS`], from the `first`-th column of the row on. The outer error

@@ -98,7 +98,22 @@ impl ViewsReader {
                 None => problems.push(format!("views: account number {number} makes no sense")),
             }
         }
-        Ok(ViewsCopy { mark, external, accounts, problems })
+        let mut copy = ViewsCopy { mark, external, objects: BTreeMap::new(), accounts, problems };
+        // Views that no node of this version has opened yet have none.
+        let has_objects = "SELECT 1 FROM sqlite_schema WHERE name = 'objects'";
+        let has_objects = snapshot.prepare_cached(has_objects).and_then(|mut it| it.exists([]));
+        if !has_objects.map_err(failed)? {
+            return Ok(copy);
+        }
+        let select = "SELECT data, open FROM objects WHERE partition = ?";
+        let mut statement = snapshot.prepare_cached(select).map_err(failed)?;
+        let mut rows = statement.query([partition.0]).map_err(failed)?;
+        while let Some(row) = rows.next().map_err(failed)? {
+            let data = row.get_ref(0).map_err(failed)?;
+            let data = data.as_blob().map_err(|error| failed(error.into()))?;
+            copy.add_object(data, row.get(1).map_err(failed)?);
+        }
+        Ok(copy)
     }
 
     /// Reads an account's blocks. The inner error is what is wrong with one.

@@ -8,7 +8,7 @@ use crate::{
     records::{Fence, Order, Range, RawRecord},
     verify::{Archive, PartitionReport},
 };
-use ledger::{Auditor, Record, Verdict};
+use ledger::{Auditor, Record};
 use stdx::Map;
 use wire::{AccountId, Epoch, PartitionId, Seq, ServiceTag};
 
@@ -110,16 +110,15 @@ impl<'a, A: Archive> Audit<'a, A> {
 
     fn count(&mut self, raw: &RawRecord, is_projected: bool) {
         let record = Record::decode(&raw.bytes).expect("the auditor decoded it");
-        let (seq, time) = (record.header.seq, record.header.time);
         self.epoch_last = record.header.epoch;
         let mut bytes = Vec::with_capacity(block::POSTING_BYTES);
         for (index, item) in (0_u16..).zip(&record.items) {
             self.report.commands_count += 1;
-            let Verdict::Posted { version, .. } = item.verdict else { continue };
+            let Some(posted) = Posted::of(&record, index, item) else { continue };
             self.report.transactions_count += 1;
             if is_projected {
                 bytes.clear();
-                block::encode(&Posted { seq, index, time, version, item }, &mut bytes);
+                block::encode(&posted, &mut bytes);
                 self.postings.entry_ref(item.action.account()).or_default().add(&bytes);
             }
         }
@@ -134,7 +133,17 @@ impl<'a, A: Archive> Audit<'a, A> {
         let external: Vec<_> = self.auditor.external().collect();
         if copy.external != external {
             let what = format!("{:?}, the journal gives {external:?}", copy.external);
-            report.problem(format!("views: the external accounts are {what}"));
+            report.problem(format!("views: the contra accounts are {what}"));
+        }
+        for derived in self.auditor.objects() {
+            let copied = copy.objects.remove(&derived.key());
+            if copied.as_ref() != Some(derived) {
+                let what = format!("{copied:?}, the journal gives {derived:?}");
+                report.problem(format!("views: an object is {what}"));
+            }
+        }
+        for object in copy.objects.values() {
+            report.problem(format!("views: nothing in the journal made {object:?}"));
         }
         for derived in self.auditor.accounts() {
             let Some(copied) = copy.accounts.remove(&derived.id) else {

@@ -14,6 +14,7 @@ mod sqlite;
 mod suite;
 mod support;
 mod verify;
+mod whatever;
 
 /// A test file that nobody names would never run.
 #[test]

@@ -12,6 +12,7 @@ macro_rules! suite {
         the_rows_follow_the_fence,
         a_name_is_borne_once,
         what_was_acknowledged_is_there_again,
+        what_is_open_is_loaded,
         the_recent_past_is_loaded_and_no_more,
         a_deposed_projector_writes_nothing,
         reads_are_what_the_owner_has,

@@ -4,6 +4,7 @@ use crate::support::{
     Branch, DAY, NOON, P0, P1, Rig, SECOND, SERVICE, Teller, command, commit, eur, id, key, open,
     post, take,
 };
+pub(crate) use crate::whatever::what_is_open_is_loaded;
 use engine::{Claim, Fate, KeyPlace, ProjectError, Reader, Write, engine::RECENT_SECONDS};
 use lease::Sign;
 use ledger::{Chain, Hash, Known};
@@ -205,8 +206,16 @@ pub(crate) fn what_was_acknowledged_is_there_again(rig: &dyn Rig) {
         for (id, state) in loaded.accounts {
             heir.admit(id, state).unwrap();
         }
+        let open = loaded.open.into_iter().map(|it| (it.key(), Some(it)));
+        for (key, object) in open.chain(loaded.objects) {
+            heir.admit_object(key, object).unwrap();
+        }
         for (record, hash) in &loaded.tail {
             heir.replay(record, *hash).unwrap();
+        }
+        assert_eq!(heir.open_count(), teller.partition.open_count());
+        for object in heir.objects() {
+            assert_eq!(Known::Present(object), teller.partition.object(object.key()));
         }
         assert_eq!(heir.chain(), teller.partition.chain());
         assert!(heir.external().eq(teller.partition.external()));
@@ -287,6 +296,7 @@ pub(crate) fn reads_are_what_the_owner_has(rig: &dyn Rig) {
             check_reads(&branch, round);
         }
     }
+    assert!(branch.tellers.iter().all(|teller| 0 < teller.partition.open_count()));
 }
 
 /// What the views alone have, right after a projection.
@@ -298,7 +308,15 @@ fn check_views(branch: &Branch) {
             let found = reader.accounts(&[(partition, account.id.clone())]).unwrap();
             assert_eq!(found[0].as_ref(), Some(account));
         }
+        let keys: Vec<_> = teller.partition.objects().map(|it| (partition, it.key())).collect();
+        let found = reader.objects(&keys).unwrap();
+        assert!(found.iter().map(Option::as_ref).eq(teller.partition.objects().map(Some)));
+        let absent = ledger::ObjectKey::reversal(wire::TransactionId::from_bits(7));
+        assert_eq!(reader.objects(&[(partition, absent)]).unwrap(), [None]);
         let loaded = reader.load(partition, Seq(0)).unwrap();
+        let mut open = loaded.open;
+        open.sort_by_key(ledger::Object::key);
+        assert!(open.iter().eq(teller.partition.objects().filter(|it| it.is_open())));
         assert_eq!(loaded.external, teller.partition.external().collect::<Vec<_>>());
         assert_eq!(loaded.watermark, teller.partition.chain());
     }
@@ -324,7 +342,8 @@ fn check_reads(branch: &Branch, round: usize) {
         assert_eq!(books.partition, teller.partition.id());
         assert_eq!(books.head, teller.partition.chain().seq);
         let posted = teller.partition.accounts().map(|it| i128::from(it.posted));
-        let credits: i128 = posted.filter(|it| 0 < *it).sum();
+        let contra = teller.partition.external().map(|(_, balance)| balance);
+        let credits: i128 = posted.chain(contra).filter(|it| 0 < *it).sum();
         for it in &books.currencies {
             assert_eq!(it.debits, it.credits, "{books:?}");
             assert_eq!((it.currency, it.credits), (eur(), credits));

@@ -4,7 +4,7 @@ use engine::{
     Claim, Committer, Engine, EngineError, Fate, Place, Projector, Settings, Tenure, Write,
     sqlite::Sqlite,
 };
-use ledger::{Chain, Hash, Partition, Record};
+use ledger::{Chain, Hash, Known, Object, ObjectKey, Partition, Record};
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -15,8 +15,8 @@ use std::{
 };
 use stdx::Rng;
 use wire::{
-    AccountId, Action, Amount, Command, Currency, Done, Epoch, Fingerprint, KeyHash, Kind, Outcome,
-    PartitionId, Posting, ServiceTag, Status, Timestamp,
+    AccountId, Action, Amount, Command, Currency, Epoch, Fingerprint, KeyHash, Kind, PartitionId,
+    Posting, ServiceTag, Status, Timestamp,
     command::{KeyOrigin, Post, Update},
 };
 
@@ -188,6 +188,9 @@ impl Teller {
         self.now.0 += 1_000;
         for command in &commands {
             self.partition.admit(command.action.account().clone(), None).unwrap();
+            if let Some(key) = ObjectKey::wanted_by(&command.action) {
+                self.partition.admit_object(key, None).unwrap();
+            }
         }
         let _room = self.partition.room(self.now);
         let staged = self.partition.stage(self.now, commands);
@@ -196,25 +199,23 @@ impl Teller {
             Write { header: record.header, hash: staged.hash, record: staged.bytes.clone() };
         self.partition.merge(staged);
         for index in 0..u16::try_from(record.items.len()).unwrap() {
-            if let Some(Outcome::Done(Done::Posted(posting))) =
-                record.outcome(ServiceTag::of(SERVICE), index)
-            {
-                self.postings.push(posting);
-            }
+            self.postings.extend(record.posting(ServiceTag::of(SERVICE), index));
         }
         self.records.push((record, write.hash));
         self.partition.projected(write.header.seq);
         write
     }
 
-    /// A batch of whatever comes: openings, debits, credits, changes; some of it refused.
+    /// A batch of whatever comes: openings, debits, credits, changes, holds, reversals, transfers;
+    /// some of it refused.
     pub(crate) fn whatever(&mut self, rng: &mut Rng, accounts_count: usize) -> Write {
         let count = 1 + rng.below(6);
         let mut commands = Vec::new();
         for _ in 0..count {
             let account = format!("acc-{}", rng.below(accounts_count));
             let amount = 1 + i64::try_from(rng.below(1_000)).unwrap();
-            let action = match rng.below(12) {
+            let action = match rng.below(20) {
+                12.. => self.of_objects(rng, &account, amount),
                 0 | 1 => open(&account),
                 2 => Action::Update(Update {
                     account: id(&account),
@@ -234,10 +235,12 @@ impl Teller {
 
     /// Postings of one account, newest first.
     pub(crate) fn history(&self, account: &str) -> Vec<Posting> {
-        let mut postings: Vec<_> =
-            self.postings.iter().filter(|it| it.account.as_str() == account).cloned().collect();
-        postings.reverse();
-        postings
+        let its = self.postings.iter().rev().filter(|it| it.account.as_str() == account);
+        let reversed_by = |it: &Posting| match self.partition.object(ObjectKey::reversal(it.id)) {
+            Known::Present(Object::Reversal { by, .. }) => Some(*by),
+            _ => None,
+        };
+        its.map(|it| Posting { reversed_by: reversed_by(it), ..it.clone() }).collect()
     }
 
     /// The records from this place on.

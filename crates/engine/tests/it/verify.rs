@@ -168,12 +168,26 @@ fn changed_views_are_found() {
     check("views", &format!("UPDATE accounts SET status = 9 {account}"), "makes no sense");
     check("views", &format!("UPDATE accounts SET id = 'nobody' {account}"), "never opened");
     check("views", &format!("DELETE FROM accounts {account}"), "is missing");
-    check("views", "UPDATE external SET balance = '1' WHERE partition = 0", "external");
-    check("views", "DELETE FROM external WHERE partition = 0", "external");
+    check("views", "UPDATE external SET balance = '1' WHERE partition = 0", "contra");
+    check("views", "DELETE FROM external WHERE partition = 0", "contra");
     check("views", "UPDATE marks SET hash = zeroblob(32) WHERE partition = 0", "another hash");
     check("views", "UPDATE marks SET seq = 1000 WHERE partition = 0", "the journal ends with 30");
     check("views", "UPDATE marks SET seq = 19 WHERE partition = 0", "views: ");
     check("views", "INSERT INTO blocks VALUES (NULL, 9999, 1, 1, 0, 0, 0, x'')", "no account's");
+}
+
+#[test]
+fn changed_objects_are_found() {
+    check("views", "DELETE FROM objects WHERE partition = 0", "an object is None");
+    check("views", "UPDATE objects SET open = 1 - open WHERE partition = 0", "than its row says");
+    check("views", "UPDATE objects SET data = x'01' WHERE partition = 0", "makes no sense");
+    let other = "INSERT OR IGNORE INTO objects SELECT 0, key, open, data FROM objects
+                 WHERE partition = 1";
+    check("views", other, "nothing in the journal made");
+    let swap = "UPDATE objects SET data = (SELECT max(data) FROM objects o
+                 WHERE o.partition = 0 AND substr(o.key, 1, 1) = substr(objects.key, 1, 1))
+                WHERE partition = 0 AND open = 0";
+    check("views", swap, "an object is");
 }
 
 #[test]

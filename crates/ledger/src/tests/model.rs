@@ -263,8 +263,8 @@ fn check_journal(run: &Run) {
     let auditor = audited(journal).unwrap();
     let accounts: Vec<_> = auditor.accounts().into_iter().cloned().collect();
     let external: Vec<_> = auditor.external().collect();
-    let open = auditor.open_objects().cloned().collect();
-    assert_eq!((auditor.chain(), accounts, open, external), *run.states.last().unwrap());
+    let objects = auditor.objects().cloned().collect();
+    assert_eq!((auditor.chain(), accounts, objects, external), *run.states.last().unwrap());
     assert!(auditor.books().currencies.iter().all(|it| it.debits == it.credits));
 }
 

@@ -118,8 +118,8 @@ pub(super) type Memory = (Chain, Vec<AccountState>, Vec<Object>, Vec<(Contra, i1
 pub(super) fn memory(partition: &Partition) -> Memory {
     let mut accounts: Vec<_> = partition.accounts().cloned().collect();
     accounts.sort_by(|a, b| a.id.cmp(&b.id));
-    let open = partition.open_objects().cloned().collect();
-    (partition.chain(), accounts, open, partition.external().collect())
+    let objects = partition.objects().cloned().collect();
+    (partition.chain(), accounts, objects, partition.external().collect())
 }
 
 /// A new owner that has nothing but the journal.
