@@ -4,18 +4,24 @@
 //! then it waits in its account's *lane*, so that a cold read holds up nobody else; everything that
 //! comes later for the same account waits behind it. Pure: it asks for look-ups and is told.
 
-use self::bundle::{Bundle, Bundles};
-use ledger::{Answer, Known, Partition, Record, Staged, Unsound};
-use std::{collections::VecDeque, ops::Range, sync::Arc};
+pub use self::stage::Decided;
+
+use self::{
+    bundle::{Bundle, Bundles},
+    lane::{Lane, ObjectWait},
+    stage::InCommit,
+};
+use crate::lookup::{Lookups, RecordLookup};
+use ledger::{Known, ObjectKey, Partition, object::OPEN_MAX};
 use stdx::{Map, Moment};
 use wire::{
-    AccountId, AccountState, Command, KeyHash, Outcome, Refusal, Refused, Reply, Seq, ServiceTag,
-    Timestamp, call::Failure, command::KeyOrigin,
+    AccountId, Action, Command, KeyHash, Outcome, Refusal, Refused, Reply, Seq, Timestamp,
+    call::Failure, command::KeyOrigin,
 };
 
-use crate::lookup::{KeyLookup, Lookups, RecordLookup, Stored};
-
 mod bundle;
+mod lane;
+mod stage;
 
 /// Rounds of eviction between two projections: enough to go twice round the accounts that there
 /// should be at the most, in a millisecond or two.
@@ -28,6 +34,10 @@ pub struct Desk<T> {
     /// May be decided in the next batch, in order.
     ready: Vec<Ready<T>>,
     lanes: Map<AccountId, Lane<T>>,
+    /// Who waits for objects that were asked for.
+    object_waits: Map<ObjectKey, Vec<ObjectWait<T>>>,
+    /// The time of some holds was up when somebody looked.
+    has_due: bool,
     /// Atomic batches that wait for look-ups.
     bundles: Bundles<T>,
     /// In the engine's hands, neither durable nor refused yet.
@@ -58,10 +68,10 @@ enum Ready<T> {
 }
 
 impl<T> Ready<T> {
-    /// Commands in it.
+    /// Items that it may come to.
     fn count(&self) -> usize {
         match self {
-            Ready::One(_) => 1,
+            Ready::One(waiting) => ledger::weight(&waiting.command.action),
             Ready::Together(bundle) => bundle.parts.len(),
         }
     }
@@ -74,86 +84,6 @@ impl<T> Ready<T> {
         };
         one.into_iter().chain(bundle.into_iter().flat_map(Bundle::askers))
     }
-}
-
-/// What waits for look-ups about one account.
-#[derive(Debug)]
-struct Lane<T> {
-    /// The account itself was asked for and has not come.
-    account_asked: bool,
-    queue: VecDeque<Parked<T>>,
-    reads: Vec<T>,
-    /// Numbers of bundles that wait for the account itself.
-    bundles: Vec<u64>,
-}
-
-impl<T> Lane<T> {
-    fn is_empty(&self) -> bool {
-        self.queue.is_empty() && self.reads.is_empty() && self.bundles.is_empty()
-    }
-}
-
-#[derive(Debug)]
-struct Parked<T> {
-    ticket: u64,
-    key: KeyState,
-    waiting: Waiting<T>,
-}
-
-#[derive(Debug)]
-enum KeyState {
-    Asked,
-    New,
-    Used(Stored),
-}
-
-#[derive(Debug)]
-struct InCommit<T> {
-    staged: Staged,
-    callers: Vec<T>,
-    /// Of the command at the same place, for a refusal that is not journaled.
-    request_ids: Vec<Box<str>>,
-}
-
-/// A batch as it is put together, before it is decided.
-#[derive(Debug)]
-struct Draft<T> {
-    callers: Vec<T>,
-    request_ids: Vec<Box<str>>,
-    commands: Vec<Command>,
-    groups: Vec<Range<usize>>,
-}
-
-impl<T> Draft<T> {
-    fn with_capacity(count: usize) -> Draft<T> {
-        Draft {
-            callers: Vec::with_capacity(count),
-            request_ids: Vec::with_capacity(count),
-            commands: Vec::with_capacity(count),
-            groups: Vec::new(),
-        }
-    }
-
-    fn push(&mut self, caller: T, command: Command) {
-        self.callers.push(caller);
-        self.request_ids.push(command.request_id.clone());
-        self.commands.push(command);
-    }
-
-    fn push_group(&mut self, bundle: Bundle<T>) {
-        let (first, count) = (self.commands.len(), bundle.parts.len());
-        bundle.parts.into_iter().for_each(|part| self.push(part.caller, part.command));
-        // One alone is no group.
-        self.groups.extend((1 < count).then_some(first..first + count));
-    }
-}
-
-/// What a batch hands to the engine and, once durable, to the projector.
-#[derive(Clone, Debug)]
-pub struct Decided {
-    pub record: Arc<Record>,
-    pub bytes: Vec<u8>,
-    pub hash: ledger::Hash,
 }
 
 /// Where the desk puts what it wants done: answers to send, look-ups to make.
@@ -176,6 +106,8 @@ impl<T> Desk<T> {
             ledger,
             ready: Vec::new(),
             lanes: Map::default(),
+            object_waits: Map::default(),
+            has_due: false,
             bundles: Bundles::default(),
             in_commit: None,
             rounds_due: 0,
@@ -186,7 +118,14 @@ impl<T> Desk<T> {
 
     /// True when a batch could be staged.
     pub fn has_ready(&self) -> bool {
-        !self.ready.is_empty() && self.in_commit.is_none()
+        (!self.ready.is_empty() || self.has_due) && self.in_commit.is_none()
+    }
+
+    /// Looks whether the time of any hold is up: then a batch is to be staged that lets it go.
+    pub fn look_for_due(&mut self, wall: Timestamp) -> bool {
+        let time = self.time(wall);
+        self.has_due = self.ledger.expiries(time, 1).next().is_some();
+        self.has_due
     }
 
     /// Takes a command in: it is answered at once, becomes ready, or is parked.
@@ -202,6 +141,9 @@ impl<T> Desk<T> {
             }
             return;
         }
+        if ledger::opens(&command.action) && OPEN_MAX <= self.ledger.open_count() {
+            return out.answers.push((caller, Reply::Failed(Failure::Overloaded)));
+        }
         let waiting = Waiting { caller, deadline, command, forgotten: self.ledger.forgotten() };
         if self.is_ready(&waiting.command) {
             self.ready.push(Ready::One(waiting));
@@ -210,24 +152,25 @@ impl<T> Desk<T> {
         }
     }
 
-    /// Answers with the account's committed state, after a look-up if need be.
-    pub fn read(&mut self, caller: T, account: AccountId, out: &mut Outbox<T>) {
-        match self.ledger.account(&account) {
-            Known::Present(state) => out.answers.push((caller, Reply::Account(state.clone()))),
-            Known::Absent => {
-                out.answers.push((caller, Reply::Failed(Failure::NoSuchAccount)));
-            }
-            Known::Unknown => {
-                self.lane(account, out).reads.push(caller);
-            }
-        }
+    fn is_ready(&self, command: &Command) -> bool {
+        self.is_known_new(command)
+            && !self.is_unknown(command)
+            && (self.lanes.is_empty() || !self.lanes.contains_key(command.action.account()))
     }
 
-    fn is_ready(&self, command: &Command) -> bool {
-        let account = command.action.account();
-        self.is_known_new(command)
-            && !matches!(self.ledger.account(account), Known::Unknown)
-            && (self.lanes.is_empty() || !self.lanes.contains_key(account))
+    /// Whether memory lacks anything that the command names.
+    fn is_unknown(&self, command: &Command) -> bool {
+        let lacks = |account| matches!(self.ledger.account(account), Known::Unknown);
+        lacks(command.action.account())
+            || self.other_account(command).is_some_and(lacks)
+            || ObjectKey::wanted_by(&command.action)
+                .is_some_and(|key| matches!(self.ledger.object(key), Known::Unknown))
+    }
+
+    /// The account of this partition to which the command transfers.
+    fn other_account<'a>(&self, command: &'a Command) -> Option<&'a AccountId> {
+        let Action::Send(send) = &command.action else { return None };
+        self.ledger.has(&send.to).then_some(&send.to.account)
     }
 
     /// Whether the key need not be looked up: we minted it for this request, or the client's is
@@ -238,275 +181,6 @@ impl<T> Desk<T> {
             KeyOrigin::Client => self.ledger.is_surely_new(command.key),
             KeyOrigin::Returned(_) => false,
         }
-    }
-
-    fn park(&mut self, mut waiting: Waiting<T>, out: &mut Outbox<T>) {
-        waiting.forgotten = self.ledger.forgotten();
-        let ticket = self.ticket_next;
-        self.ticket_next += 1;
-        let Command { key, origin, .. } = waiting.command;
-        let account = waiting.command.action.account().clone();
-        let key = if self.is_known_new(&waiting.command) {
-            KeyState::New
-        } else {
-            let (partition, account) = (self.ledger.id(), account.clone());
-            out.lookups.keys.push(KeyLookup { partition, account, ticket, key, origin });
-            KeyState::Asked
-        };
-        self.lane(account, out).queue.push_back(Parked { ticket, key, waiting });
-    }
-
-    /// The account's lane, made if need be. At most one look-up of the account is under way.
-    fn lane(&mut self, account: AccountId, out: &mut Outbox<T>) -> &mut Lane<T> {
-        let (partition, ledger) = (self.ledger.id(), &self.ledger);
-        let missing = matches!(ledger.account(&account), Known::Unknown);
-        let lane = self.lanes.entry_ref(&account).or_insert_with(|| Lane {
-            account_asked: false,
-            queue: VecDeque::new(),
-            reads: Vec::new(),
-            bundles: Vec::new(),
-        });
-        if missing && !lane.account_asked {
-            lane.account_asked = true;
-            out.lookups.accounts.push((partition, account));
-        }
-        lane
-    }
-
-    /// An account came from the views, or is not there.
-    ///
-    /// # Errors
-    /// When the views are damaged: the node cannot go on.
-    pub fn account_found(
-        &mut self,
-        account: AccountId,
-        state: Option<AccountState>,
-        out: &mut Outbox<T>,
-    ) -> Result<(), Unsound> {
-        self.ledger.admit(account.clone(), state)?;
-        if let Some(lane) = self.lanes.get_mut(&account) {
-            lane.account_asked = false;
-            for caller in std::mem::take(&mut lane.reads) {
-                let reply = match self.ledger.account(&account) {
-                    Known::Present(state) => Reply::Account(state.clone()),
-                    Known::Absent | Known::Unknown => Reply::Failed(Failure::NoSuchAccount),
-                };
-                out.answers.push((caller, reply));
-            }
-            for number in std::mem::take(&mut lane.bundles) {
-                self.bundle_learnt(number, out);
-            }
-        }
-        self.release(&account, out);
-        Ok(())
-    }
-
-    /// A key was looked up: what was stored under it, or that it is new.
-    pub fn key_found(
-        &mut self,
-        account: &AccountId,
-        ticket: u64,
-        stored: Option<Stored>,
-        out: &mut Outbox<T>,
-    ) {
-        if let Some(lane) = self.lanes.get_mut(account)
-            && let Ok(place) = lane.queue.binary_search_by_key(&ticket, |parked| parked.ticket)
-        {
-            lane.queue[place].key = stored.map_or(KeyState::New, KeyState::Used);
-            return self.release(account, out);
-        }
-        if let Some(number) = self.bundles.key_found(ticket, stored) {
-            self.bundle_learnt(number, out);
-        }
-    }
-
-    /// Lets go of what no longer waits, from the front of the lane.
-    fn release(&mut self, account: &AccountId, out: &mut Outbox<T>) {
-        let Some(lane) = self.lanes.get_mut(account) else { return };
-        if lane.account_asked {
-            return;
-        }
-        while lane.queue.front().is_some_and(|parked| !matches!(parked.key, KeyState::Asked)) {
-            let parked = lane.queue.pop_front().expect("looked at in the line before");
-            match parked.key {
-                KeyState::Asked | KeyState::New => self.ready.push(Ready::One(parked.waiting)),
-                KeyState::Used(stored) => {
-                    let Waiting { caller, command, .. } = parked.waiting;
-                    let reply = if stored.fingerprint == command.fingerprint {
-                        Reply::Outcome(stored.outcome)
-                    } else {
-                        key_reused(command.request_id)
-                    };
-                    out.answers.push((caller, reply));
-                }
-            }
-        }
-        if lane.is_empty() {
-            self.lanes.remove(account);
-        }
-    }
-
-    /// Decides what is ready. `None` when nothing is, or nothing of it has to be journaled.
-    pub fn stage(
-        &mut self,
-        now: Moment,
-        wall: Timestamp,
-        is_wanted: impl Fn(&T) -> bool,
-        out: &mut Outbox<T>,
-    ) -> Option<Decided> {
-        assert!(self.in_commit.is_none());
-        let time = self.time(wall);
-        let room = self.ledger.room(time);
-        if room == 0 {
-            // The memory of keys is full until the projector or time have made room.
-            let askers = self.ready.drain(..).flat_map(Ready::askers);
-            out.answers.extend(askers.map(|(it, _)| (it, Reply::Failed(Failure::Overloaded))));
-            return None;
-        }
-        let (taken, batch_size) = self.fitting(room);
-        let mut draft = Draft::with_capacity(batch_size);
-        let rest = self.ready.split_off(taken);
-        for ready in std::mem::replace(&mut self.ready, rest) {
-            match ready {
-                Ready::One(waiting) => {
-                    if waiting.deadline <= now || !is_wanted(&waiting.caller) {
-                        // Whoever asked has gone, and nothing was executed.
-                        out.answers.push((waiting.caller, Reply::Failed(Failure::Overloaded)));
-                    } else if !self.is_new_still(&waiting.command, waiting.forgotten, time) {
-                        self.ask_for_key(waiting, out);
-                    } else if self.is_unknown(&waiting.command) {
-                        self.park_again(waiting, out);
-                    } else {
-                        draft.push(waiting.caller, waiting.command);
-                    }
-                }
-                Ready::Together(bundle) => {
-                    if room < bundle.parts.len()
-                        || bundle.deadline <= now
-                        || !bundle.parts.iter().any(|part| is_wanted(&part.caller))
-                    {
-                        bundle.fail(Failure::Overloaded, out);
-                    } else if bundle.parts.iter().any(|part| {
-                        !self.is_new_still(&part.command, bundle.forgotten, time)
-                            || self.is_unknown(&part.command)
-                    }) {
-                        self.park_bundle(bundle, true, out);
-                    } else {
-                        draft.push_group(bundle);
-                    }
-                }
-            }
-        }
-        let Draft { callers, request_ids, commands, groups } = draft;
-        if commands.is_empty() {
-            return None;
-        }
-        let mut staged = self.ledger.stage_with(time, commands, &groups);
-        let bytes = std::mem::take(&mut staged.bytes);
-        let hash = staged.hash;
-        let decided = staged.record.clone().map(|record| Decided { record, bytes, hash });
-        self.in_commit = Some(InCommit { staged, callers, request_ids });
-        if decided.is_none() {
-            self.committed(out); // Repeats only: nothing to wait for.
-        }
-        decided
-    }
-
-    /// How many of those that are ready fit a batch of `room` commands, and their commands. One
-    /// that fits no batch is among them, to be told so.
-    fn fitting(&self, room: usize) -> (usize, usize) {
-        let (mut taken, mut commands) = (0, 0);
-        for ready in &self.ready {
-            let count = ready.count();
-            if room < count {
-                taken += 1;
-                continue;
-            }
-            if room - commands < count {
-                break;
-            }
-            taken += 1;
-            commands += count;
-        }
-        (taken, commands)
-    }
-
-    fn is_unknown(&self, command: &Command) -> bool {
-        matches!(self.ledger.account(command.action.account()), Known::Unknown)
-    }
-
-    /// The time that the journal is given at a wall time of this process, which never goes back. A
-    /// wall clock that was behind the journal when this process started, since somebody has set it,
-    /// must not stop the journal's time, by which keys leave memory: it goes on at half the clock's
-    /// pace until the clock has caught up.
-    fn time(&mut self, wall: Timestamp) -> Timestamp {
-        let (began, journal) = *self.began.get_or_insert((wall, self.ledger.chain().time));
-        let elapsed = wall.0.saturating_sub(began.0).max(0);
-        wall.max(Timestamp(journal.0.saturating_add(elapsed / 2)))
-    }
-
-    /// Whether a key that was new when it was asked for is new at `time`, if memory does not know
-    /// it: whatever was journaled since then is in memory.
-    ///
-    /// A minted key is asked for nowhere within its window: an earlier attempt within it is in
-    /// memory. Out of it the request was held up on its way for longer than memory keeps keys, or
-    /// clocks differ. In its window it could also be found again by its time when a client repeats
-    /// it: out of it, it has to be in the index.
-    ///
-    /// `forgotten`: what memory had forgotten when the key was asked for.
-    fn is_new_still(&self, command: &Command, forgotten: Seq, time: Timestamp) -> bool {
-        match command.origin {
-            KeyOrigin::Minted => {
-                let (from, to) = engine::mint_window(command.minted_at);
-                (from..=to).contains(&self.ledger.time(time))
-            }
-            KeyOrigin::Client | KeyOrigin::Returned(_) => {
-                forgotten == self.ledger.forgotten() || self.is_known_new(command)
-            }
-        }
-    }
-
-    /// Has the key looked up, once more or after all.
-    fn ask_for_key(&mut self, mut waiting: Waiting<T>, out: &mut Outbox<T>) {
-        let command = &mut waiting.command;
-        if command.origin == KeyOrigin::Minted {
-            command.origin = KeyOrigin::Returned(command.minted_at);
-            command.minted_at = Timestamp(0);
-        }
-        self.park(waiting, out);
-    }
-
-    /// The account left memory between the look-up and the batch: ask for it once more. What is
-    /// known of the key stays known, and is looked at again when it is staged.
-    fn park_again(&mut self, waiting: Waiting<T>, out: &mut Outbox<T>) {
-        let ticket = self.ticket_next;
-        self.ticket_next += 1;
-        let account = waiting.command.action.account().clone();
-        let parked = Parked { ticket, key: KeyState::New, waiting };
-        self.lane(account, out).queue.push_back(parked);
-    }
-
-    /// The batch is durable: it becomes the state, and its commands are answered.
-    pub fn committed(&mut self, out: &mut Outbox<T>) {
-        let InCommit { staged, callers, request_ids } =
-            self.in_commit.take().expect("a batch was in the engine's hands");
-        let (partition, service) = (self.ledger.id(), self.ledger.service());
-        let places = callers.into_iter().zip(request_ids).zip(&staged.answers);
-        for ((caller, request_id), answer) in places {
-            let reply = match *answer {
-                Answer::Fresh(index) => fresh(&staged, service, index),
-                Answer::Repeat { seq, index } if seq == staged_seq(&staged) => {
-                    fresh(&staged, service, index)
-                }
-                Answer::Repeat { seq, index } => {
-                    out.lookups.records.push(RecordLookup { caller, partition, seq, index });
-                    continue;
-                }
-                Answer::KeyReused => key_reused(request_id),
-            };
-            out.answers.push((caller, reply));
-        }
-        self.ledger.merge(staged);
     }
 
     /// The views reach as far as this record: accounts may leave memory, `accounts_max` stay. Not
@@ -533,12 +207,6 @@ impl<T> Desk<T> {
         }
     }
 
-    /// The batch certainly was not and never will be committed: it is dropped with its overlay.
-    pub fn dropped(&mut self, failure: Failure, out: &mut Outbox<T>) {
-        let Some(InCommit { callers, .. }) = self.in_commit.take() else { return };
-        out.answers.extend(callers.into_iter().map(|caller| (caller, Reply::Failed(failure))));
-    }
-
     /// Nothing of what waits is decided here: whoever asked is told why, by the key of a command,
     /// those apart whose commands are in the engine's hands.
     pub fn turn_away(
@@ -552,6 +220,10 @@ impl<T> Desk<T> {
             let reads = lane.reads.into_iter();
             out.answers.extend(reads.map(|caller| (caller, Reply::Failed(of_reads))));
             waiting.extend(lane.queue.into_iter().map(|parked| Ready::One(parked.waiting)));
+        }
+        for (_, waits) in std::mem::take(&mut self.object_waits) {
+            let reads = waits.into_iter().filter_map(ObjectWait::read);
+            out.answers.extend(reads.map(|caller| (caller, Reply::Failed(of_reads))));
         }
         waiting.extend(self.bundles.take().map(Ready::Together));
         let failed = |(caller, key)| (caller, Reply::Failed(of_key(key)));
@@ -568,15 +240,6 @@ impl<T> Desk<T> {
         self.dropped(Failure::NotOwner, out);
         self.turn_away(Failure::NotOwner, |_| Failure::NotOwner, out);
     }
-}
-
-fn staged_seq(staged: &Staged) -> Seq {
-    staged.record.as_ref().map_or(Seq(0), |record| record.header.seq)
-}
-
-fn fresh(staged: &Staged, service: ServiceTag, index: u16) -> Reply {
-    let record = staged.record.as_ref().expect("a fresh answer is in the record");
-    Reply::Outcome(record.outcome(service, index).expect("the executor made the item"))
 }
 
 fn key_reused(request_id: Box<str>) -> Reply {

@@ -25,9 +25,10 @@ use std::{
 };
 use stdx::Moment;
 use wire::{
-    Epoch, PartitionId, Reply, Seq, ServiceTag, Timestamp,
+    Epoch, PartitionId, Reply, Seq, ServiceTag, Timestamp, TransactionId,
     call::Failure,
     query::{History, Listing},
+    reversal::Reversal,
 };
 
 /// Commands and reads that may wait at one node; more are refused with `overloaded`.
@@ -63,6 +64,10 @@ pub struct Executor<T> {
     /// Questions that the history reader has and has not answered yet.
     asked_count: usize,
     committing: Vec<(PartitionId, Arc<Record>, Hash)>,
+    /// Whose original is to be looked up, at the places of `Lookups::originals`.
+    reversals: Vec<Reversing<T>>,
+    /// The same, of the look-ups that were taken.
+    reversals_asked: Vec<Reversing<T>>,
     unprojected_count: usize,
     /// Calls taken in and not given an answer or a question's number yet.
     waiting_count: usize,
@@ -89,7 +94,11 @@ pub struct Counters {
 /// A question for the history reader.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Question {
-    Transaction(wire::TransactionId),
+    /// `reversed_by`: what memory knows of it; the outer `None` is nothing.
+    Transaction {
+        id: TransactionId,
+        reversed_by: Option<Option<TransactionId>>,
+    },
     /// `known`: the account is in memory, so it need not be looked for.
     Transactions {
         partition: PartitionId,
@@ -98,6 +107,14 @@ pub enum Question {
     },
     Accounts(Vec<PartitionId>, Listing),
     Trial(Vec<PartitionId>),
+}
+
+/// A request to reverse that waits for the transaction.
+#[derive(Debug)]
+struct Reversing<T> {
+    caller: T,
+    deadline: Moment,
+    reversal: Reversal,
 }
 
 /// A tenure that has ended.
@@ -141,6 +158,8 @@ impl<T> Executor<T> {
             questions: Vec::new(),
             asked_count: 0,
             committing: Vec::new(),
+            reversals: Vec::new(),
+            reversals_asked: Vec::new(),
             unprojected_count: 0,
             waiting_count: 0,
             is_wanted: |_| true,
@@ -179,6 +198,7 @@ impl<T> Executor<T> {
             return;
         }
         for partition in std::mem::take(&mut self.arriving) {
+            let partition = partition.among(self.partitions_count);
             if self.closing.contains(&partition.id()) {
                 self.arriving.push(partition);
                 continue;
@@ -260,6 +280,12 @@ impl<T> Executor<T> {
     /// Accounts in memory, those known to be absent among them.
     pub fn accounts_count(&self) -> usize {
         self.desks.values().map(|desk| desk.ledger.accounts_count()).sum()
+    }
+
+    /// Looks for holds whose time is up. True when there are any: then there is something to decide.
+    pub fn look_for_due(&mut self, wall: Timestamp) -> bool {
+        let looks = self.desks.values_mut().map(|desk| desk.look_for_due(wall));
+        looks.fold(false, |any, has_due| any | has_due)
     }
 
     /// True when there is something to decide, and a commit could take it: none is running and the
@@ -366,7 +392,9 @@ impl<T> Executor<T> {
         found: Found,
     ) -> Result<(), Unsound> {
         assert_eq!(wanted.accounts.len(), found.accounts.len());
+        assert_eq!(wanted.objects.len(), found.objects.len());
         assert_eq!(wanted.keys.len(), found.keys.len());
+        assert_eq!(self.reversals_asked.len(), found.originals.len());
         assert_eq!(callers.len(), found.records.len());
         self.is_looking_up = false;
         self.contact.back(Way::LookUp);
@@ -387,6 +415,15 @@ impl<T> Executor<T> {
             if let Some(desk) = self.desks.get_mut(&partition) {
                 desk.account_found(account, state, &mut self.out)?;
             }
+        }
+        for ((partition, key), object) in wanted.objects.into_iter().zip(found.objects) {
+            if let Some(desk) = self.desks.get_mut(&partition) {
+                desk.object_found(key, object, &mut self.out)?;
+            }
+        }
+        let reversals = std::mem::take(&mut self.reversals_asked);
+        for (reversing, original) in reversals.into_iter().zip(found.originals) {
+            self.reverse(reversing, original.as_ref());
         }
         for (caller, outcome) in callers.into_iter().zip(found.records) {
             // A key that memory has and the journal has not: the record was lost. Say that we do
@@ -426,6 +463,9 @@ impl<T> Executor<T> {
         // Whoever arrives goes first: what is wanted now may be looked up after it.
         self.admit_arriving();
         let wanted = (!self.out.lookups.is_empty()).then(|| self.out.lookups.split());
+        if wanted.is_some() {
+            self.reversals_asked = std::mem::take(&mut self.reversals);
+        }
         self.is_looking_up |= wanted.is_some();
         wanted
     }

@@ -2,17 +2,16 @@
 
 use crate::executor::Question;
 use engine::{EngineError, Reader};
-use wire::{
-    Done, Outcome, PartitionId, Posting, Reply, ServiceTag, TransactionId, call::Failure,
-    query::History,
-};
+use ledger::{Object, ObjectKey};
+use wire::{PartitionId, Posting, Reply, ServiceTag, TransactionId, call::Failure, query::History};
 
 /// The answer; a question the engine cannot answer is `engine_unavailable`.
 pub(crate) fn answer(reader: &mut dyn Reader, service: ServiceTag, question: Question) -> Reply {
     let answered = match question {
-        Question::Transaction(id) => transaction(reader, service, id).map(|posting| {
-            posting.map_or(Reply::Failed(Failure::NoSuchTransaction), Reply::Transaction)
-        }),
+        Question::Transaction { id, reversed_by } => transaction(reader, service, id, reversed_by)
+            .map(|posting| {
+                posting.map_or(Reply::Failed(Failure::NoSuchTransaction), Reply::Transaction)
+            }),
         Question::Transactions { partition, history, known } => {
             transactions(reader, partition, &history, known)
         }
@@ -31,14 +30,21 @@ fn transaction(
     reader: &mut dyn Reader,
     service: ServiceTag,
     id: TransactionId,
+    reversed_by: Option<Option<TransactionId>>,
 ) -> Result<Option<Posting>, EngineError> {
     let record = reader.record(id.partition(), id.seq())?;
-    let outcome = record.and_then(|record| record.outcome(service, id.index()));
-    Ok(match outcome {
-        // The place alone does not make the id: its time must be the record's, too.
-        Some(Outcome::Done(Done::Posted(posting))) if posting.id == id => Some(posting),
-        Some(Outcome::Done(_) | Outcome::Refused(_)) | None => None,
-    })
+    let posting = record.and_then(|record| record.posting(service, id.index()));
+    // The place alone does not make the id: its time must be the record's, too.
+    let Some(mut posting) = posting.filter(|posting| posting.id == id) else { return Ok(None) };
+    posting.reversed_by = match reversed_by {
+        Some(known) => known,
+        // What memory does not have is in the views or nowhere.
+        None => match reader.objects(&[(id.partition(), ObjectKey::reversal(id))])?.pop() {
+            Some(Some(Object::Reversal { by, .. })) => Some(by),
+            Some(Some(_) | None) | None => None,
+        },
+    };
+    Ok(Some(posting))
 }
 
 fn transactions(

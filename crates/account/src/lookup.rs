@@ -1,19 +1,22 @@
 //! What the desks want looked up, gathered while the last look-ups run, answered all at once.
 
 use engine::{EngineError, KeyPlace, Kind, Reader};
-use ledger::Record;
+use ledger::{Object, ObjectKey, Record};
 use std::collections::BTreeMap;
 use wire::{
-    AccountId, AccountState, Fingerprint, KeyHash, Outcome, PartitionId, Seq, ServiceTag,
-    command::KeyOrigin,
+    AccountId, AccountState, Fingerprint, KeyHash, Outcome, PartitionId, Posting, Seq, ServiceTag,
+    TransactionId, command::KeyOrigin,
 };
 
 /// Look-ups wanted. `C` is whom to answer in the end.
 #[derive(Debug)]
 pub struct Lookups<C> {
     pub accounts: Vec<(PartitionId, AccountId)>,
+    pub objects: Vec<(PartitionId, ObjectKey)>,
     pub keys: Vec<KeyLookup>,
     pub records: Vec<RecordLookup<C>>,
+    /// What is to be reversed.
+    pub originals: Vec<TransactionId>,
 }
 
 /// Was this key used before? Asked for the parked command of this ticket.
@@ -46,40 +49,53 @@ pub struct Stored {
 #[derive(Debug, Default)]
 pub struct Found {
     pub accounts: Vec<Option<AccountState>>,
+    pub objects: Vec<Option<Object>>,
     pub keys: Vec<Option<Stored>>,
     pub records: Vec<Option<Outcome>>,
+    pub originals: Vec<Option<Posting>>,
 }
 
 impl<C> Default for Lookups<C> {
     fn default() -> Lookups<C> {
-        Lookups { accounts: Vec::new(), keys: Vec::new(), records: Vec::new() }
+        Lookups {
+            accounts: Vec::new(),
+            objects: Vec::new(),
+            keys: Vec::new(),
+            records: Vec::new(),
+            originals: Vec::new(),
+        }
     }
 }
 
 impl<C> Lookups<C> {
     /// True when nothing is wanted.
     pub fn is_empty(&self) -> bool {
-        self.accounts.is_empty() && self.keys.is_empty() && self.records.is_empty()
+        self.accounts.is_empty()
+            && self.objects.is_empty()
+            && self.keys.is_empty()
+            && self.records.is_empty()
+            && self.originals.is_empty()
     }
 
     /// Drops what a desk wants that is given up: its successor counts its tickets anew. Whoever
     /// waits for a record gets it all the same.
     pub fn forget(&mut self, partition: PartitionId) {
         self.accounts.retain(|(of, _)| *of != partition);
+        self.objects.retain(|(of, _)| *of != partition);
         self.keys.retain(|it| it.partition != partition);
     }
 
     /// The part that may cross to another thread, and who waits for the records.
     pub fn split(&mut self) -> (Lookups<()>, Vec<C>) {
-        let wanted = std::mem::take(self);
-        let (records, callers) = wanted
-            .records
+        let mut wanted = std::mem::take(self);
+        let (records, callers) = std::mem::take(&mut wanted.records)
             .into_iter()
             .map(|RecordLookup { caller, partition, seq, index }| {
                 (RecordLookup { caller: (), partition, seq, index }, caller)
             })
             .unzip();
-        (Lookups { accounts: wanted.accounts, keys: wanted.keys, records }, callers)
+        let Lookups { accounts, objects, keys, originals, .. } = wanted;
+        (Lookups { accounts, objects, keys, records, originals }, callers)
     }
 }
 
@@ -104,10 +120,15 @@ pub fn look_up(
     for (at, RecordLookup { partition, seq, index, .. }) in wanted.records.iter().enumerate() {
         places.entry((*partition, *seq)).or_default().push(Slot::Repeat { at, index: *index });
     }
+    for (at, id) in wanted.originals.iter().enumerate() {
+        let slot = Slot::Original { at, id: *id };
+        places.entry((id.partition(), id.seq())).or_default().push(slot);
+    }
     let mut found = Found {
         keys: vec![None; wanted.keys.len()],
-        accounts: Vec::new(),
         records: vec![None; wanted.records.len()],
+        originals: vec![None; wanted.originals.len()],
+        ..Found::default()
     };
     for ((partition, seq), slots) in places {
         let record = reader.record(partition, seq)?;
@@ -115,6 +136,11 @@ pub fn look_up(
             match slot {
                 Slot::Repeat { at, index } => {
                     found.records[at] = record.as_ref().and_then(|it| it.outcome(service, index));
+                }
+                Slot::Original { at, id } => {
+                    let posting = record.as_ref().and_then(|it| it.posting(service, id.index()));
+                    // The place alone does not make the id: its time must be the record's, too.
+                    found.originals[at] = posting.filter(|posting| posting.id == id);
                 }
                 Slot::Key { at, index, key } => {
                     let stored = record.as_ref().and_then(|it| stored(it, service, index, key));
@@ -126,12 +152,16 @@ pub fn look_up(
         }
     }
     found.accounts = reader.accounts(&wanted.accounts)?;
+    if !wanted.objects.is_empty() {
+        found.objects = reader.objects(&wanted.objects)?;
+    }
     Ok(found)
 }
 
 /// Who wants something of a record.
 enum Slot {
     Repeat { at: usize, index: u16 },
+    Original { at: usize, id: TransactionId },
     Key { at: usize, index: u16, key: KeyHash },
 }
 

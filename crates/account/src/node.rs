@@ -43,6 +43,9 @@ use tokio::{
 };
 use wire::{Call, PartitionId, Reply};
 
+/// How often a node looks for holds whose time is up: so late they may be let go.
+const EXPIRY_PERIOD: Duration = Duration::from_millis(250);
+
 /// Serves until `shutdown`, then drains. An error ends the process with exit code 1: whatever was
 /// in flight has an unknown outcome, and the next process reads from disk what became of it.
 pub fn run(
@@ -113,7 +116,8 @@ async fn serve(
     };
     drop(task::spawn_local(control.orders(worker.index).obey(post)));
     let pumps = nodes.iter().map(|node| task::spawn_local(Rc::clone(node).pump(server.clone())));
-    let pumps: Vec<_> = pumps.collect();
+    let expirers = nodes.iter().map(|node| task::spawn_local(Rc::clone(node).let_go()));
+    let pumps: Vec<_> = pumps.chain(expirers).collect();
     let mut shutdown = worker.shutdown.clone();
     let failed = tokio::select! {
         () = shutdown.requested() => None,
@@ -323,6 +327,16 @@ impl Node {
             self.stirred.notified().await;
             task::yield_now().await;
             self.give_out(&server);
+        }
+    }
+
+    /// Looks now and then for holds whose time is up.
+    async fn let_go(self: Rc<Node>) {
+        loop {
+            tokio::time::sleep(EXPIRY_PERIOD).await;
+            if self.executor.borrow_mut().look_for_due(clock::wall()) {
+                self.stirred.notify_one();
+            }
         }
     }
 

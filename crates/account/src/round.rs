@@ -2,7 +2,9 @@
 //! gather until all are there.
 
 use std::cell::{Cell, RefCell};
-use wire::{Call, PartitionId, Reply, call::Failure, pages::AccountPages, query::Query};
+use wire::{
+    Call, PartitionId, Reply, Transfer, call::Failure, limits, pages::AccountPages, query::Query,
+};
 
 /// One caller who waits for all. `C` is whom to answer.
 #[derive(Debug)]
@@ -20,14 +22,13 @@ impl<C> Round<C> {
     pub(crate) fn of(call: &Call, caller: C, count: usize) -> Result<Round<C>, C> {
         let limit = match call {
             Call::Query(Query::Accounts(listing)) => listing.limit,
-            Call::Query(Query::Trial) => 0,
+            Call::Query(Query::Trial | Query::Pending) => 0,
             Call::Query(
                 Query::Account(_)
                 | Query::Transaction(_)
                 | Query::Transactions(_)
                 | Query::Hold(_)
-                | Query::Transfer(_)
-                | Query::Pending,
+                | Query::Transfer(_),
             )
             | Call::Execute(_)
             | Call::Reverse(_)
@@ -57,7 +58,7 @@ impl<C> Round<C> {
 fn together(replies: Vec<Reply>, limit: u32) -> Reply {
     let (mut partitions, mut books) = (Vec::new(), Vec::new());
     let mut pages = AccountPages::default();
-    let mut is_trial = false;
+    let (mut is_trial, mut pending) = (false, None::<Vec<Transfer>>);
     for reply in replies {
         match reply {
             Reply::Accounts { partitions: its, rows, more } => {
@@ -68,6 +69,7 @@ fn together(replies: Vec<Reply>, limit: u32) -> Reply {
                 is_trial = true;
                 books.extend(some);
             }
+            Reply::Pending(some) => pending.get_or_insert_with(Vec::new).extend(some),
             Reply::Failed(failure) => return Reply::Failed(failure),
             Reply::Outcome(_)
             | Reply::Account(_)
@@ -75,9 +77,12 @@ fn together(replies: Vec<Reply>, limit: u32) -> Reply {
             | Reply::Transactions { .. }
             | Reply::Hold(_)
             | Reply::Transfer(_)
-            | Reply::Pending(_)
             | Reply::Batch(_) => return Reply::Failed(Failure::Malformed),
         }
+    }
+    if let Some(mut pending) = pending {
+        pending.truncate(limits::PENDING_ROWS_MAX);
+        return Reply::Pending(pending);
     }
     if is_trial {
         return Reply::Trial(books);
@@ -157,5 +162,8 @@ mod tests {
         let round = Round::of(&Call::Query(Query::Trial), 7, 2).unwrap();
         assert!(round.add(Reply::Trial(Vec::new())).is_none());
         assert_eq!(round.add(Reply::Trial(Vec::new())), Some((7, Reply::Trial(Vec::new()))));
+        let round = Round::of(&Call::Query(Query::Pending), 7, 2).unwrap();
+        assert!(round.add(Reply::Pending(Vec::new())).is_none());
+        assert_eq!(round.add(Reply::Pending(Vec::new())), Some((7, Reply::Pending(Vec::new()))));
     }
 }

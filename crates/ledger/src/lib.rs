@@ -25,7 +25,7 @@ pub use crate::{
     keys::KeyEntry,
     object::{Object, ObjectKey},
     overlay::Mismatch,
-    partition::{Answer, Partition, ReplayError, Staged},
+    partition::{Answer, Partition, ReplayError, Staged, opens, weight},
     record::{Chain, Group, Hash, Header, Item, Left, Record, Verdict},
     rules::Unsound,
 };

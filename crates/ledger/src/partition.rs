@@ -7,7 +7,7 @@
 mod batch;
 mod own;
 
-pub use own::weight;
+pub use own::{opens, weight};
 
 use crate::{
     accounts::Known,

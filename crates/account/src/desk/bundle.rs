@@ -3,7 +3,7 @@
 //! A bundle waits for its own accounts and keys and holds up nobody: it stands in no lane. Its
 //! order among other commands is that in which it becomes ready.
 
-use super::{Desk, KeyState, Outbox, Ready, key_reused};
+use super::{Desk, Outbox, Ready, key_reused, lane::KeyState};
 use crate::lookup::{KeyLookup, RecordLookup, Stored};
 use ledger::Known;
 use std::collections::BTreeMap;

@@ -1,10 +1,14 @@
 //! How calls come in: each to the desk of its partition, to memory, or to the history reader.
 
-use super::{Executor, Question, WAITING_MAX, reads::Asked};
+use super::{Executor, Question, Reversing, WAITING_MAX, reads::Asked};
 use crate::gathering::Asker;
+use ledger::{ObjectKey, object::Sort};
 use std::time::Duration;
 use stdx::Moment;
-use wire::{Action, Batch, Call, Command, PartitionId, Reply, call::Failure, limits, query::Query};
+use wire::{
+    Action, Batch, Call, Command, PartitionId, Posting, Reply, ServiceTag, call::Failure,
+    hold::HoldEnd, limits, query::Query, reversal::Reversal,
+};
 
 impl<T> Executor<T> {
     /// Takes a call in. `partition` and `partitions_count` are the caller's belief about where the
@@ -30,9 +34,7 @@ impl<T> Executor<T> {
         match call {
             Call::Execute(command) => {
                 self.counters.commands += 1;
-                let belongs =
-                    command.action.account().partition(self.partitions_count) == partition;
-                if !belongs || !is_known(&command.action) {
+                if !self.is_for(&command, partition) {
                     return self.fail(caller, Failure::Malformed);
                 }
                 if self.closing.contains(&partition) {
@@ -52,7 +54,7 @@ impl<T> Executor<T> {
                     None => self.fail_asker(asker, Failure::NotOwner),
                 }
             }
-            Call::Reverse(_) => self.fail(caller, Failure::Malformed),
+            Call::Reverse(reversal) => self.arrive_reversal(caller, now, deadline, reversal),
             Call::Batch(batch) => self.arrive_batch(caller, now, deadline, (partition, batch)),
             Call::Query(query) => {
                 self.counters.queries += 1;
@@ -61,6 +63,64 @@ impl<T> Executor<T> {
                 }
                 self.ask(caller, deadline, query);
             }
+        }
+    }
+
+    /// Whether a command belongs to this partition, and is one that is asked for over the trunk.
+    fn is_for(&self, command: &Command, partition: PartitionId) -> bool {
+        let is_asked = match &command.action {
+            // The owner alone says that a hold's time is up.
+            Action::EndHold(end) => end.how != HoldEnd::Expire,
+            // One that was not looked up.
+            Action::Reverse(_) => false,
+            Action::Send(send) => ServiceTag::of(&send.from.service) == self.service,
+            Action::Open { .. }
+            | Action::Update(_)
+            | Action::Post(_)
+            | Action::Hold(_)
+            | Action::Receive(_)
+            | Action::Settle(_) => true,
+        };
+        is_asked && command.action.account().partition(self.partitions_count) == partition
+    }
+
+    /// Asks for the transaction that is to be reversed: it says of which account it is.
+    fn arrive_reversal(&mut self, caller: T, now: Moment, deadline: Moment, reversal: Reversal) {
+        self.counters.commands += 1;
+        let (id, key) = (reversal.transaction, reversal.key);
+        if id.service() != self.service {
+            return self.fail(caller, Failure::NoSuchTransaction);
+        }
+        let is_open = !self.closing.contains(&id.partition());
+        if !is_open || !self.desks.contains_key(&id.partition()) {
+            return self.fail(caller, Failure::NotOwner);
+        }
+        if self.contact.is_given_up(now) {
+            let failure = self.contact.failure(key);
+            return self.fail(caller, failure);
+        }
+        self.out.lookups.originals.push(id);
+        self.reversals.push(Reversing { caller, deadline, reversal });
+    }
+
+    /// Reverses the transaction, now that it has been looked up.
+    pub(super) fn reverse(&mut self, reversing: Reversing<T>, original: Option<&Posting>) {
+        let Reversing { caller, deadline, reversal } = reversing;
+        let partition = reversal.transaction.partition();
+        let Some(original) = original else {
+            return self.fail(caller, Failure::NoSuchTransaction);
+        };
+        // To take a transfer back one transfers the other way; to undo a reversal one posts again.
+        if original.transfer().is_some() || original.reverses().is_some() {
+            return self.fail(caller, Failure::NotReversible);
+        }
+        let is_open = !self.closing.contains(&partition);
+        match self.desks.get_mut(&partition).filter(|_| is_open) {
+            Some(desk) => {
+                let command = reversal.command(original);
+                desk.execute(Asker::One(caller), deadline, command, &mut self.out);
+            }
+            None => self.fail(caller, Failure::NotOwner),
         }
     }
 
@@ -76,18 +136,27 @@ impl<T> Executor<T> {
                 self.read(caller, deadline, partition, Asked::History(history));
             }
             Query::Transaction(id) if id.service() == self.service => {
-                if !self.desks.contains_key(&id.partition()) {
-                    return self.fail(caller, Failure::NotOwner);
-                }
-                self.question(caller, deadline, Question::Transaction(id));
+                self.read(caller, deadline, id.partition(), Asked::Transaction(id));
             }
             Query::Transaction(_) => self.fail(caller, Failure::NoSuchTransaction),
+            Query::Hold(id) if id.service() == self.service => {
+                let key = ObjectKey { sort: Sort::Hold, bits: id.bits() };
+                self.read(caller, deadline, id.partition(), Asked::Object(key));
+            }
+            Query::Hold(_) => self.fail(caller, Failure::NoSuchHold),
+            Query::Transfer(id) if id.service() == self.service => {
+                let key = ObjectKey { sort: Sort::Transfer, bits: id.bits() };
+                self.read(caller, deadline, id.partition(), Asked::Object(key));
+            }
+            Query::Transfer(_) => self.fail(caller, Failure::NoSuchTransfer),
+            Query::Pending => {
+                let pending = self.partitions().flat_map(ledger::Partition::pending);
+                let rows = pending.take(limits::PENDING_ROWS_MAX).cloned().collect();
+                self.out.answers.push((Asker::One(caller), Reply::Pending(rows)));
+            }
             Query::Accounts(listing) => {
                 let question = Question::Accounts(owned(), listing);
                 self.question(caller, deadline, question);
-            }
-            Query::Hold(_) | Query::Transfer(_) | Query::Pending => {
-                self.fail(caller, Failure::Malformed);
             }
             Query::Trial => {
                 let question = Question::Trial(owned());
@@ -104,10 +173,11 @@ impl<T> Executor<T> {
         deadline: Moment,
         (partition, Batch { atomic, commands }): (PartitionId, Batch),
     ) {
-        let belongs = |it: &Command| {
-            it.action.account().partition(self.partitions_count) == partition
-                && is_known(&it.action)
+        // Of those that stand or fall together none may wait for more than its account and key.
+        let is_alone = |it: &Command| {
+            ledger::weight(&it.action) == 1 && ObjectKey::wanted_by(&it.action).is_none()
         };
+        let belongs = |it: &Command| self.is_for(it, partition) && (!atomic || is_alone(it));
         if commands.is_empty() || !commands.iter().all(belongs) {
             return self.fail(caller, Failure::Malformed);
         }
@@ -150,18 +220,5 @@ impl<T> Executor<T> {
 
     pub(super) fn fail_asker(&mut self, asker: Asker<T>, failure: Failure) {
         self.out.answers.push((asker, Reply::Failed(failure)));
-    }
-}
-
-/// Whether this node executes such an action.
-fn is_known(action: &Action) -> bool {
-    match action {
-        Action::Open { .. } | Action::Update(_) | Action::Post(_) => true,
-        Action::Hold(_)
-        | Action::EndHold(_)
-        | Action::Reverse(_)
-        | Action::Send(_)
-        | Action::Receive(_)
-        | Action::Settle(_) => false,
     }
 }

@@ -7,10 +7,10 @@
 
 use super::{Executor, QUESTIONS_MAX, Question};
 use crate::gathering::Asker;
-use ledger::Known;
+use ledger::{Known, Object, ObjectKey};
 use std::collections::BTreeSet;
 use stdx::Moment;
-use wire::{AccountId, Epoch, PartitionId, Reply, call::Failure, query::History};
+use wire::{AccountId, Epoch, PartitionId, Reply, TransactionId, call::Failure, query::History};
 
 /// A read that waits.
 #[derive(Debug)]
@@ -27,6 +27,10 @@ pub(super) enum Asked {
     Account(AccountId),
     /// Whether there is such an account is answered from memory.
     History(History),
+    /// Whether it was reversed is answered from memory, if that knows.
+    Transaction(TransactionId),
+    /// A hold or a transfer.
+    Object(ObjectKey),
 }
 
 /// The reads that wait. `T` is whom to answer.
@@ -134,6 +138,15 @@ impl<T> Executor<T> {
                 let question = Question::Transactions { partition, history, known };
                 self.question(caller, deadline, question);
             }
+            Asked::Transaction(id) => {
+                let reversed_by = match desk.ledger.object(ObjectKey::reversal(id)) {
+                    Known::Present(Object::Reversal { by, .. }) => Some(Some(*by)),
+                    Known::Present(_) | Known::Absent => Some(None),
+                    Known::Unknown => None,
+                };
+                self.question(caller, deadline, Question::Transaction { id, reversed_by });
+            }
+            Asked::Object(key) => desk.read_object(Asker::One(caller), key, &mut self.out),
         }
     }
 

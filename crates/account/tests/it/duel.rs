@@ -391,6 +391,8 @@ impl World {
         let records = wanted.records.iter().map(|it| outcome((it.partition, it.seq, it.index)));
         let found = Found {
             accounts: vec![None; wanted.accounts.len()],
+            objects: vec![None; wanted.objects.len()],
+            originals: vec![None; wanted.originals.len()],
             keys: wanted.keys.iter().map(|it| used(it.key)).collect(),
             records: records.collect(),
         };

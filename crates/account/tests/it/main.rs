@@ -6,5 +6,6 @@ mod batches;
 mod duel;
 mod executor;
 mod lookup;
+mod objects;
 mod seeds;
 mod world;

@@ -7,7 +7,7 @@ use account::{
     lookup::{Found, KeyLookup, Lookups, Stored},
 };
 use engine::{KeyMark, KeyScan, Write};
-use ledger::{Chain, Hash, Header, Partition, Record, Verdict};
+use ledger::{Chain, Hash, Header, Left, Object, ObjectKey, Partition, Record, Verdict};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use stdx::Moment;
 use wire::{
@@ -30,6 +30,7 @@ pub(crate) struct World {
     journal: BTreeMap<(PartitionId, Seq), Record>,
     unprojected: Vec<Arc<Record>>,
     accounts: BTreeMap<AccountId, AccountState>,
+    objects: BTreeMap<(PartitionId, ObjectKey), Object>,
     keys: BTreeMap<KeyHash, (PartitionId, Seq, u16)>,
     /// Every answer given, by caller.
     pub(crate) answers: BTreeMap<u32, Reply>,
@@ -55,6 +56,7 @@ impl World {
             journal: BTreeMap::new(),
             unprojected: Vec::new(),
             accounts: BTreeMap::new(),
+            objects: BTreeMap::new(),
             keys: BTreeMap::new(),
             answers: BTreeMap::new(),
         }
@@ -85,7 +87,7 @@ impl World {
         self.call(caller, partition, Call::Query(Query::Transactions(all)));
     }
 
-    fn call(&mut self, caller: u32, partition: PartitionId, call: Call) {
+    pub(crate) fn call(&mut self, caller: u32, partition: PartitionId, call: Call) {
         let time_left = Duration::from_secs(10);
         self.executor.arrive(caller, self.now, time_left, (partition, PARTITIONS), call);
         self.collect();
@@ -126,6 +128,15 @@ impl World {
                 .records
                 .iter()
                 .map(|it| Some(place((it.partition, it.seq, it.index)).outcome))
+                .collect(),
+            objects: wanted.objects.iter().map(|key| self.objects.get(key).cloned()).collect(),
+            originals: wanted
+                .originals
+                .iter()
+                .map(|id| {
+                    let record = self.journal.get(&(id.partition(), id.seq()))?;
+                    record.posting(service(), id.index()).filter(|it| it.id == *id)
+                })
                 .collect(),
         }
     }
@@ -198,15 +209,28 @@ impl World {
                 let place = (record.header.partition, record.header.seq, index);
                 assert_eq!(self.keys.insert(item.key, place), None, "a key was journaled twice");
             }
+            if let Some(object) = record.object(service(), index) {
+                self.objects.insert((record.header.partition, object.key()), object);
+            }
+            let account = self.accounts.get_mut(item.action.account());
             match (record.outcome(service(), index), &item.verdict) {
                 (Some(Outcome::Done(Done::Opened(state) | Done::Updated(state))), _) => {
                     self.accounts.insert(state.id.clone(), state);
                 }
-                (Some(Outcome::Done(Done::Posted(posting))), Verdict::Posted { .. }) => {
-                    let account = self.accounts.get_mut(&posting.account).unwrap();
-                    account.posted = posting.posted_after;
-                    account.version = posting.version;
-                    account.updated_at = posting.created_at;
+                (_, Verdict::Posted { posted_after, version, .. }) => {
+                    let account = account.unwrap();
+                    (account.posted, account.version) = (*posted_after, *version);
+                    account.updated_at = record.header.time;
+                }
+                (
+                    _,
+                    Verdict::Held(left)
+                    | Verdict::HoldEnded { left, .. }
+                    | Verdict::Settled { left: Some(left), .. },
+                ) => {
+                    let (account, Left { posted, held, version, .. }) = (account.unwrap(), *left);
+                    (account.posted, account.held, account.version) = (posted, held, version);
+                    account.updated_at = record.header.time;
                 }
                 (_, _) => (),
             }
@@ -263,6 +287,9 @@ impl World {
             for ((_, _), record) in self.journal.iter().filter(|((it, _), _)| *it == id) {
                 for item in &record.items {
                     partition.admit(item.action.account().clone(), None).unwrap();
+                    if let Some(key) = ObjectKey::wanted_by(&item.action) {
+                        partition.admit_object(key, None).unwrap();
+                    }
                 }
                 let mut bytes = Vec::new();
                 record.encode(&mut bytes);
@@ -278,6 +305,7 @@ impl World {
         let owned: Vec<PartitionId> = self.executor.owned().iter().map(|it| it.0).collect();
         self.accounts.extend(other.accounts.clone());
         self.keys.extend(other.keys.clone());
+        self.objects.extend(other.objects.clone());
         for (place, record) in &other.journal {
             self.journal.insert(*place, record.clone());
         }
@@ -300,7 +328,12 @@ impl World {
             let Header { seq, time, .. } = record.header;
             Chain { seq, hash: Hash::of(&bytes), time }
         });
-        self.executor.own(Partition::new(service(), id, epoch, chain, Vec::new()), 0);
+        let mut partition = Partition::new(service(), id, epoch, chain, Vec::new());
+        let open = self.objects.iter().filter(|((of, _), object)| *of == id && object.is_open());
+        for ((_, key), object) in open {
+            partition.admit_object(*key, Some(object.clone())).unwrap();
+        }
+        self.executor.own(partition, 0);
     }
 
     /// Every record of the journal, in order.
@@ -352,6 +385,13 @@ impl World {
             Some(Reply::Outcome(Outcome::Done(Done::Posted(it)))) => it.posted_after.to_string(),
             Some(Reply::Outcome(Outcome::Done(Done::Opened(_)))) => "opened".to_owned(),
             Some(Reply::Outcome(Outcome::Refused(it))) => it.refusal.code().text().to_owned(),
+            Some(
+                Reply::Outcome(Outcome::Done(Done::Held(it) | Done::HoldEnded(it)))
+                | Reply::Hold(it),
+            ) => it.status.text().to_owned(),
+            Some(Reply::Outcome(Outcome::Done(Done::Transferred(it))) | Reply::Transfer(it)) => {
+                it.status().to_owned()
+            }
             Some(Reply::Account(it)) => format!("posted {}", it.posted),
             Some(Reply::Failed(failure)) => format!("{failure:?}"),
             Some(Reply::Batch(items)) => {

@@ -63,6 +63,11 @@ impl Partition {
     }
 }
 
+/// Whether an action leaves something open: see [`crate::object::OPEN_MAX`].
+pub fn opens(action: &Action) -> bool {
+    matches!(action, Action::Hold(_) | Action::Send(_))
+}
+
 /// Items that a command may come to: a transfer within the partition is sent, received and settled.
 pub fn weight(action: &Action) -> usize {
     if matches!(action, Action::Send(_)) { 3 } else { 1 }
