@@ -76,7 +76,9 @@ impl<T> Desk<T> {
     pub fn read_object(&mut self, caller: T, key: ObjectKey, out: &mut Outbox<T>) {
         match self.ledger.object(key) {
             Known::Unknown => self.wait_for(key, ObjectWait::Read(caller), out),
-            known => out.answers.push((caller, object_reply(key, known))),
+            known @ (Known::Present(_) | Known::Absent) => {
+                out.answers.push((caller, object_reply(key, known)));
+            }
         }
     }
 

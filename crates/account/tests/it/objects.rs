@@ -45,18 +45,24 @@ fn end(hold: &Hold, how: HoldEnd) -> Action {
     Action::EndHold(EndHold { account: hold.account.clone(), hold: hold.id, how })
 }
 
+/// What was done for this caller, if it was of the sort that is wanted.
+#[track_caller]
+fn done<T>(world: &World, caller: u32, wanted: impl Fn(&Done) -> Option<T>) -> T {
+    let answer = &world.answers[&caller];
+    let Reply::Outcome(Outcome::Done(done)) = answer else { panic!("{answer:?}") };
+    wanted(done).unwrap_or_else(|| panic!("{done:?}"))
+}
+
 fn held(world: &World, caller: u32) -> Hold {
-    match &world.answers[&caller] {
-        Reply::Outcome(Outcome::Done(Done::Held(hold))) => hold.clone(),
-        other => panic!("{other:?}"),
-    }
+    done(world, caller, |done| if let Done::Held(hold) = done { Some(hold.clone()) } else { None })
 }
 
 fn posted(world: &World, caller: u32) -> TransactionId {
-    match &world.answers[&caller] {
-        Reply::Outcome(Outcome::Done(Done::Posted(posting))) => posting.id,
-        other => panic!("{other:?}"),
-    }
+    done(
+        world,
+        caller,
+        |done| if let Done::Posted(posting) = done { Some(posting.id) } else { None },
+    )
 }
 
 fn ask(world: &mut World, caller: u32, partition: PartitionId, query: Query) {
@@ -225,17 +231,17 @@ fn send(from: &str, to: (&str, &str), amount: i64) -> Action {
 }
 
 fn sent(world: &World, caller: u32) -> Transfer {
-    match &world.answers[&caller] {
-        Reply::Outcome(Outcome::Done(Done::Transferred(transfer))) => transfer.clone(),
-        other => panic!("{other:?}"),
-    }
+    done(world, caller, |done| {
+        if let Done::Transferred(transfer) = done { Some(transfer.clone()) } else { None }
+    })
 }
 
 fn delivered(world: &World, caller: u32) -> Delivery {
-    match &world.answers[&caller] {
-        Reply::Outcome(Outcome::Done(Done::Delivered(delivery))) => *delivery,
-        other => panic!("{other:?}"),
-    }
+    done(
+        world,
+        caller,
+        |done| if let Done::Delivered(delivery) = done { Some(*delivery) } else { None },
+    )
 }
 
 /// An account of alice's partition, and one of another.
@@ -275,10 +281,8 @@ fn a_transfer_within_a_partition_is_done_at_once_though_its_target_is_cold() {
     world.read(14, &near);
     world.settle();
     assert_eq!(world.answer(14), "posted 60");
-    let credit = match sent(&world, 11).end {
-        Some((Delivery::Credited(credit), _)) => credit,
-        other => panic!("{other:?}"),
-    };
+    let end = sent(&world, 11).end;
+    let Some((Delivery::Credited(credit), _)) = end else { panic!("{end:?}") };
     world.call(15, credit.partition(), reversal("k", credit));
     world.settle();
     assert_eq!(world.answer(15), "NotReversible");

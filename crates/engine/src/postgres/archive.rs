@@ -104,7 +104,7 @@ impl PostgresArchive {
                         let _none = copy.accounts.insert(copied.state.id.clone(), copied);
                     }
                     Err(_) => {
-                        copy.problems.push(format!("views: account number {last} makes no sense"))
+                        copy.problems.push(format!("views: account number {last} makes no sense"));
                     }
                 }
             }

@@ -57,18 +57,16 @@ impl Run {
 
     #[track_caller]
     fn sent(&mut self, action: Action) -> Transfer {
-        match self.run(action) {
-            Outcome::Done(Done::Transferred(transfer)) => transfer,
-            other => panic!("{other:?}"),
-        }
+        let outcome = self.run(action);
+        let Outcome::Done(Done::Transferred(transfer)) = outcome else { panic!("{outcome:?}") };
+        transfer
     }
 
     #[track_caller]
     fn received(&mut self, transfer: &Transfer) -> Delivery {
-        match self.run(Action::Receive(transfer.receive())) {
-            Outcome::Done(Done::Delivered(delivery)) => delivery,
-            other => panic!("{other:?}"),
-        }
+        let outcome = self.run(Action::Receive(transfer.receive()));
+        let Outcome::Done(Done::Delivered(delivery)) = outcome else { panic!("{outcome:?}") };
+        delivery
     }
 
     fn transit(&self) -> i128 {
