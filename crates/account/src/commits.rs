@@ -8,7 +8,7 @@ use crate::{
     executor::{Ending, Way},
     threads::Report,
 };
-use engine::{CommitError, Committer, EngineError, Fate, Kind, Turn, Write};
+use engine::{CommitError, Committer, EngineError, Fate, Kind, Write};
 use std::{sync::mpsc, time::Duration};
 #[cfg(debug_assertions)]
 use stdx::fault;
@@ -24,8 +24,8 @@ const AWAY_TOLD_EVERY: u32 = 120;
 pub(crate) enum Commit {
     /// To wait for this node's turn.
     Turn,
-    /// To write, or without writes to give the turn back. With the turn, unless it was waited for.
-    Batch(Vec<Write>, Option<Turn>),
+    /// To write, or without writes to give the turn back.
+    Batch(Vec<Write>),
 }
 
 pub(crate) struct Commits {
@@ -46,14 +46,10 @@ impl Commits {
             let report = match job {
                 Commit::Turn => self.wait_turn(),
                 #[cfg(debug_assertions)]
-                Commit::Batch(writes, turn) if fault::has(fault::Mutant::AckBeforeCommit) => {
-                    turn.into_iter().for_each(|turn| self.committer.use_turn(turn));
+                Commit::Batch(writes) if fault::has(fault::Mutant::AckBeforeCommit) => {
                     self.commit_late(&writes)
                 }
-                Commit::Batch(writes, turn) => {
-                    turn.into_iter().for_each(|turn| self.committer.use_turn(turn));
-                    self.commit(&writes)
-                }
+                Commit::Batch(writes) => self.commit(&writes),
             };
             let Some(report) = report else { return };
             if self.out.send(report).is_err() {
@@ -223,8 +219,6 @@ mod tests {
             self.turns.remove(0).then_some(()).ok_or_else(away)
         }
 
-        fn use_turn(&mut self, _: Turn) {}
-
         fn commit(&mut self, _: &[Write]) -> Result<Vec<Fate>, CommitError> {
             self.commits.remove(0)
         }
@@ -292,8 +286,7 @@ mod tests {
                 commits: vec![Err(CommitError::Unknown(away()))],
                 resolves: vec![Err(away()), Err(away()), Ok(vec![fate])],
             };
-            let told =
-                reports(script, true, vec![Commit::Batch(vec![write()], None), Commit::Turn]);
+            let told = reports(script, true, vec![Commit::Batch(vec![write()]), Commit::Turn]);
             assert_eq!(told, ["Doubt", ending, "Turn"]);
         }
     }
@@ -306,7 +299,7 @@ mod tests {
             commits: vec![Err(CommitError::Unknown(away()))],
             resolves: vec![Err(corrupt)],
         };
-        let told = reports(script, true, vec![Commit::Batch(vec![write()], None)]);
+        let told = reports(script, true, vec![Commit::Batch(vec![write()])]);
         assert_eq!(told, ["Doubt", "Fatal(\"postgres://db: connection refused\")"]);
     }
 

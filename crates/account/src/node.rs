@@ -373,7 +373,7 @@ impl Node {
                 executor.engine_back(Way::Commit);
                 if let Some(jobs) = &*self.jobs.borrow() {
                     let writes = executor.stage(clock::now(), clock::wall());
-                    drop(jobs.commits.send(Commit::Batch(writes, None)));
+                    drop(jobs.commits.send(Commit::Batch(writes)));
                 }
             }
             Report::Ended(endings) => {
@@ -437,14 +437,7 @@ impl Node {
         if !self.commit_busy.get() && executor.has_ready() {
             self.commit_busy.set(true);
             self.common.status.commit_began(self.place, clock::now());
-            let turn = jobs.turns.as_ref().and_then(|turns| turns.try_turn());
-            drop(jobs.commits.send(match turn {
-                None => Commit::Turn,
-                Some(turn) => {
-                    let writes = executor.stage(clock::now(), clock::wall());
-                    Commit::Batch(writes, Some(turn))
-                }
-            }));
+            drop(jobs.commits.send(Commit::Turn));
         }
         if self.looking_up.borrow().is_none()
             && let Some((lookup, callers)) = self.next_lookup(&mut executor)

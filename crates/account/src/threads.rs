@@ -13,9 +13,7 @@ use crate::{
     lookup::{self, Found, Lookups},
     steward::{self, Seat, Steward},
 };
-use engine::{
-    Confirmer, Engine, EngineError, KeyMark, KeyScan, Kind, ProjectError, Projector, Turns,
-};
+use engine::{Confirmer, Engine, EngineError, KeyMark, KeyScan, Kind, ProjectError, Projector};
 use ledger::{Chain, Hash, Header, Record};
 use net::{clock, priority};
 use std::{
@@ -76,8 +74,6 @@ pub(crate) enum Report {
 #[derive(Debug)]
 pub(crate) struct Jobs {
     pub(crate) commits: mpsc::Sender<Commit>,
-    /// To begin a batch without the commit thread; `None` where nobody takes turns.
-    pub(crate) turns: Option<Box<dyn Turns>>,
     pub(crate) lookups: mpsc::Sender<Lookup>,
     pub(crate) questions: mpsc::Sender<(u64, Moment, Question)>,
     pub(crate) projections: mpsc::Sender<Projection>,
@@ -129,7 +125,6 @@ pub(crate) fn start(
     let (questions, question_jobs) = mpsc::channel();
     let (projections, projection_jobs) = mpsc::channel();
     let (committer, mut projector) = (engine.committer()?, engine.projector()?);
-    let turns = engine.turns()?;
     let confirmer = engine.confirmer()?;
     // An owner can be deposed without its knowledge just where the engine can be out of its reach.
     let may_be_away = confirmer.is_some();
@@ -202,10 +197,7 @@ pub(crate) fn start(
         }),
     );
     spawn("lease", Box::new(move || steward.run()));
-    Ok((
-        Jobs { commits, turns, lookups, questions, projections, confirms, leases },
-        Threads(threads),
-    ))
+    Ok((Jobs { commits, lookups, questions, projections, confirms, leases }, Threads(threads)))
 }
 
 /// Does jobs until nobody can send one, or nobody hears what came of it; `None`: nobody would.

@@ -7,7 +7,7 @@
 use crate::error::{CommitError, EngineError, ProjectError};
 use lease::{NodeId, Survey};
 use ledger::{Chain, Hash, Header, Object, ObjectKey, Record};
-use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 use wire::{
     AccountId, AccountState, Contra, Epoch, KeyHash, PartitionId, Posting, Seq, Timestamp,
     query::{Books, History, Listing},
@@ -75,9 +75,6 @@ pub trait Engine: Send + Sync {
 
     /// What the commit thread writes through; a connection of its own.
     fn committer(&self) -> Result<Box<dyn Committer>, EngineError>;
-
-    /// Where nodes take turns to write and one may be had without waiting, the way to it.
-    fn turns(&self) -> Result<Option<Box<dyn Turns>>, EngineError>;
 
     /// What one reader thread reads through; connections of its own.
     fn reader(&self) -> Result<Box<dyn Reader>, EngineError>;
@@ -189,24 +186,6 @@ pub enum Fate {
     NotExecuted,
 }
 
-/// Being let in to write, for [`Committer::use_turn`]; dropped, the turn is given back.
-#[derive(Debug)]
-pub struct Turn(#[expect(dead_code, reason = "held, not read")] Box<dyn fmt::Debug + Send>);
-
-impl Turn {
-    /// The turn that ends when this is dropped.
-    pub(crate) fn of(held: impl fmt::Debug + Send + 'static) -> Turn {
-        Turn(Box::new(held))
-    }
-}
-
-/// Takes a node's turn to write where nobody has it or waits for it. Two threads' way to a batch is
-/// longer than most waits, so who decides what to write takes the turn himself if he can.
-pub trait Turns: fmt::Debug + Send {
-    /// The turn, at once or not at all.
-    fn try_turn(&self) -> Option<Turn>;
-}
-
 /// Appends to the journal.
 pub trait Committer: Send {
     /// Waits until this node may write, where nodes take turns, and keeps the turn for the next
@@ -217,9 +196,6 @@ pub trait Committer: Send {
     /// [`crate::Kind::Unavailable`] while the engine is away, and nothing need be decided that it
     /// could not take: to be called again after a while.
     fn wait_turn(&mut self) -> Result<(), EngineError>;
-
-    /// Has the next [`Committer::commit`] use this turn, as if it had been waited for.
-    fn use_turn(&mut self, turn: Turn);
 
     /// Writes all of these in one durable transaction, at most one record a partition. Each
     /// partition's fence row decides about its own record; a fenced one does not hold up the

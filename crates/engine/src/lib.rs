@@ -23,7 +23,7 @@ mod views;
 pub use crate::{
     engine::{
         Bell, Claim, Committer, Confirmer, Engine, Fate, KeyMark, KeyPlace, KeyScan, Loaded, Place,
-        Projector, Reader, Registry, Settings, Tenure, Turn, Turns, Write, mint_window,
+        Projector, Reader, Registry, Settings, Tenure, Write, mint_window,
     },
     error::{CommitError, EngineError, Kind, ProjectError},
     url::{EngineUrl, open},

@@ -26,7 +26,7 @@ mod target;
 mod tls;
 
 use crate::{
-    engine::{Committer, Confirmer, Engine, Projector, Reader, Registry, Settings, Turns},
+    engine::{Committer, Confirmer, Engine, Projector, Reader, Registry, Settings},
     error::{EngineError, Kind},
     url::PostgresUrl,
 };
@@ -124,11 +124,6 @@ impl Engine for Postgres {
         let link = self.doors.link(Purpose::Lease)?;
         let shared = Arc::clone(&self.shared);
         Ok(Box::new(PostgresRegistry::new(link, taker, schema, *node_id, shared)))
-    }
-
-    /// Nobody takes turns here.
-    fn turns(&self) -> Result<Option<Box<dyn Turns>>, EngineError> {
-        Ok(None)
     }
 
     fn committer(&self) -> Result<Box<dyn Committer>, EngineError> {

@@ -27,7 +27,7 @@ mod views_copy;
 mod wal;
 
 use crate::{
-    engine::{Committer, Confirmer, Engine, Projector, Reader, Registry, Settings, Turns},
+    engine::{Committer, Confirmer, Engine, Projector, Reader, Registry, Settings},
     error::{EngineError, Kind},
 };
 use committer::SqliteCommitter;
@@ -37,7 +37,7 @@ use projector::SqliteProjector;
 use reader::SqliteReader;
 use registry::SqliteRegistry;
 use std::path::Path;
-use turnstile::{JOURNAL_TURNS, Turnstile};
+use turnstile::Turnstile;
 use wire::{ServiceTag, limits};
 
 /// This process's membership of a service's engine in a folder.
@@ -60,7 +60,7 @@ impl Sqlite {
             return Err(EngineError::new(Kind::Mismatch, folder.display(), what));
         }
         let files = Files::create(folder)?;
-        let turnstile = Turnstile::open(folder, JOURNAL_TURNS)?;
+        let turnstile = Turnstile::open(folder, "journal")?;
         let turn = turnstile.enter()?;
         let mut journal = files.open_journal(Mode::Write)?;
         let meta = meta::create_or_check(&files, &mut journal, settings)?;
@@ -80,10 +80,6 @@ impl Sqlite {
 impl Engine for Sqlite {
     fn registry(&self) -> Result<Box<dyn Registry>, EngineError> {
         Ok(Box::new(SqliteRegistry::open(&self.files, &self.member)?))
-    }
-
-    fn turns(&self) -> Result<Option<Box<dyn Turns>>, EngineError> {
-        Ok(Some(Box::new(Turnstile::open(&self.files.folder, JOURNAL_TURNS)?)))
     }
 
     fn committer(&self) -> Result<Box<dyn Committer>, EngineError> {

@@ -6,7 +6,7 @@
 //! lock, and so is everything after a connection that broke (docs/leases.md).
 
 use crate::{
-    engine::{Committer, Fate, Turn, Write},
+    engine::{Committer, Fate, Write},
     error::{CommitError, EngineError, Kind},
     postgres::{
         failure::Failure,
@@ -288,8 +288,6 @@ impl Committer for PostgresCommitter {
     fn wait_turn(&mut self) -> Result<(), EngineError> {
         self.link.connect().map_err(|failure| self.link.told(failure))
     }
-
-    fn use_turn(&mut self, _: Turn) {}
 
     fn commit(&mut self, writes: &[Write]) -> Result<Vec<Fate>, CommitError> {
         if writes.is_empty() {

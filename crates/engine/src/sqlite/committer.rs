@@ -17,14 +17,14 @@
 //! ```
 
 use crate::{
-    engine::{Committer, Fate, Turn, Write},
+    engine::{Committer, Fate, Write},
     error::{CommitError, EngineError, Kind},
     sqlite::{
         files::{Files, Mode, corrupt, sql},
         member::Member,
         meta::{PLACE_SPAN, record_id},
         pulse::Pulse,
-        turnstile::{JOURNAL_TURNS, Turnstile},
+        turnstile::{Turn, Turnstile},
         wal::Wal,
     },
 };
@@ -60,7 +60,7 @@ impl SqliteCommitter {
         let path = files.journal();
         let mut connection = files.open_journal(Mode::Write)?;
         let wal = Wal::watch(&mut connection, WAL_PAGES_MAX).map_err(|error| sql(&path, &error))?;
-        let turnstile = Turnstile::open(&files.folder, JOURNAL_TURNS)?;
+        let turnstile = Turnstile::open(&files.folder, "journal")?;
         let (node_id, pulse) = (member.node_id, member.pulse.handle());
         let (turn, places, dead) = (None, BTreeMap::new(), None);
         Ok(SqliteCommitter { path, connection, turnstile, turn, wal, node_id, places, pulse, dead })
@@ -70,13 +70,9 @@ impl SqliteCommitter {
 impl Committer for SqliteCommitter {
     fn wait_turn(&mut self) -> Result<(), EngineError> {
         if self.turn.is_none() {
-            self.turn = Some(Turn::of(self.turnstile.enter()?));
+            self.turn = Some(self.turnstile.enter()?);
         }
         Ok(())
-    }
-
-    fn use_turn(&mut self, turn: Turn) {
-        self.turn = Some(turn);
     }
 
     fn commit(&mut self, writes: &[Write]) -> Result<Vec<Fate>, CommitError> {

@@ -11,7 +11,7 @@ use crate::{
         member::{self, Member},
         pulse::{self, Card, Pulse},
         take,
-        turnstile::{JOURNAL_TURNS, Turnstile},
+        turnstile::Turnstile,
     },
 };
 use lease::{Holding, NodeId, Sign, Survey};
@@ -59,7 +59,7 @@ impl SqliteRegistry {
             files: files.clone(),
             path: files.journal(),
             connection: files.open_journal(Mode::Write)?,
-            turnstile: Turnstile::open(&files.folder, JOURNAL_TURNS)?,
+            turnstile: Turnstile::open(&files.folder, "journal")?,
             node_id: member.node_id,
             pulse: member.pulse.handle(),
             bell: bell.ok(),

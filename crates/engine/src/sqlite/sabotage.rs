@@ -2,8 +2,8 @@
 //! builds only, and only where a test asks for it ([`stdx::fault::Mutant`]).
 
 use crate::{
-    engine::{Fate, Turn, Write},
-    sqlite::committer::Row,
+    engine::{Fate, Write},
+    sqlite::{committer::Row, turnstile::Turn},
 };
 use rusqlite::{Connection, params};
 use stdx::fault::{self, Mutant, Point};
