@@ -33,6 +33,7 @@ mod seen;
 mod service;
 mod several;
 mod statement;
+mod transfers;
 
 pub(crate) use self::route::body_bytes_max;
 use self::{
@@ -162,6 +163,8 @@ async fn serve(
     });
     front.set_routes(http, config, worker.index);
     drop(spawn_local(guests::keep_fresh(Rc::downgrade(&front))));
+    // One worker of a gateway is enough.
+    let resuming = (worker.index == 0).then(|| spawn_local(transfers::resume(services.clone())));
     let load = Rc::clone(&front.load);
     let (clients, relays) = (HttpFront(Rc::clone(&front)), Rc::new(TrunkFront(Rc::clone(&front))));
     let doors = Doors::new(&config.node, identity, clients, relays, Rc::new(move || load.report()));
@@ -177,6 +180,7 @@ async fn serve(
     }
     control.ending();
     doors.drain().await;
+    resuming.inspect(|it| it.abort());
     services.iter().for_each(|service| service.close());
     front.close_routes();
 }

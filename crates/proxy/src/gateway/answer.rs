@@ -6,7 +6,7 @@ use super::{
     statement::Format,
 };
 use crate::problem::{self, Problem};
-use wire::{AccountState, Code, Done, Outcome, Posting, Refused, call::Failure};
+use wire::{AccountState, Code, Done, Hold, Outcome, Posting, Refused, Transfer, call::Failure};
 
 /// An answer to the public API, but for the headers that every answer bears.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +25,8 @@ pub(super) enum Told {
     Account(AccountState),
     Balance(AccountState),
     Transaction(Posting),
+    Hold(Hold),
+    Transfer(Transfer),
     Transactions(Page<Posting>),
     Accounts(Page<AccountState>),
     Trial(TrialBalance),
@@ -69,13 +71,17 @@ impl Answer {
                 render::hold(out, service, hold);
                 201
             }
-            Told::Outcome(Outcome::Done(Done::HoldEnded(hold))) => {
+            Told::Outcome(Outcome::Done(Done::HoldEnded(hold))) | Told::Hold(hold) => {
                 render::hold(out, service, hold);
                 200
             }
             Told::Outcome(Outcome::Done(Done::Transferred(transfer))) => {
                 render::transfer(out, transfer);
                 201
+            }
+            Told::Transfer(transfer) => {
+                render::transfer(out, transfer);
+                200
             }
             // Between the owners of a transfer's ends; no client asks for it.
             Told::Outcome(Outcome::Done(Done::Delivered(_))) => {

@@ -8,7 +8,9 @@ use std::borrow::Cow;
 use wire::{
     AccountId, Amount, Currency, Kind, Status,
     command::{Post, Update},
+    hold::PlaceHold,
     limits,
+    transfer::{Party, Send},
 };
 
 /// What a POST of a new account says.
@@ -66,6 +68,83 @@ pub(super) fn post(account: AccountId, kind: Kind, body: &[u8]) -> Result<Post, 
         currency: currency_field(currency)?,
         reference: given(reference).map(reference_field).transpose()?,
         metadata: given(metadata).map_or(Ok(NO_METADATA.into()), metadata_field)?,
+    })
+}
+
+/// Reads the body of `POST …/holds`.
+pub(super) fn hold(account: AccountId, body: &[u8]) -> Result<PlaceHold, Mistake> {
+    let [amount, currency, expires_in] =
+        json::read_object(body, &["amount", "currency", "expires_in"])?;
+    Ok(PlaceHold {
+        account,
+        amount: amount_field(amount)?,
+        currency: currency_field(currency)?,
+        seconds: given(expires_in).map_or(Ok(limits::HOLD_SECONDS_DEFAULT), seconds_field)?,
+    })
+}
+
+/// Reads the body of `POST …/capture`: all of the hold, where it does not say how much.
+pub(super) fn capture(body: &[u8]) -> Result<Option<Amount>, Mistake> {
+    if body.is_empty() {
+        return Ok(None);
+    }
+    let [amount] = json::read_object(body, &["amount"])?;
+    given(amount).map(|amount| amount_field(Some(amount))).transpose()
+}
+
+/// Reads the body of a request that has nothing to say: none, or an empty object.
+pub(super) fn nothing(body: &[u8]) -> Result<(), Mistake> {
+    if !body.is_empty() {
+        let [] = json::read_object(body, &[])?;
+    }
+    Ok(())
+}
+
+/// Reads the body of `POST /v1/transfers`.
+pub(super) fn send(body: &[u8]) -> Result<Send, Mistake> {
+    let [from, to, amount, currency] =
+        json::read_object(body, &["from", "to", "amount", "currency"])?;
+    Ok(Send {
+        from: party_field("from", from)?,
+        to: party_field("to", to)?,
+        amount: amount_field(amount)?,
+        currency: currency_field(currency)?,
+    })
+}
+
+fn party_field(field: &'static str, value: Option<Value<'_>>) -> Result<Party, Mistake> {
+    const WANTED: &str = "an object of service and account is wanted";
+    let wrong = |found: &str| Mistake::in_field(field, format!("{found}; {WANTED}"));
+    let value = value.ok_or_else(|| wrong("missing"))?;
+    let fields = value.fields(&["service", "account"]);
+    let fields = fields.ok_or_else(|| wrong(&format!("{} is no object", value.found())))?;
+    let party = |fields: [Option<Value<'_>>; 2]| {
+        let [service, account] = fields;
+        let service = required(service, "service").and_then(|it| string(it, "a string", "is"))?;
+        let account = required(account, "account").and_then(|value| {
+            let mistake = |it: Mistake| Mistake { field: Some("account".into()), ..it };
+            account_field(value).map_err(mistake)
+        })?;
+        Ok(Party { service: service.into(), account })
+    };
+    fields.and_then(party).map_err(|mistake| mistake.within(field))
+}
+
+/// A length of time with its unit, in whole seconds.
+fn seconds_field(value: Value<'_>) -> Result<u32, Mistake> {
+    const UNITS: [(&str, u32); 4] = [("s", 1), ("m", 60), ("h", 3_600), ("d", 86_400)];
+    let text = string(value, "a length of time", "is")?;
+    let digits_count = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (digits, unit) = text.split_at(digits_count);
+    let unit = UNITS.iter().find(|(name, _)| *name == unit).map(|(_, seconds)| seconds);
+    let seconds = digits.parse::<u32>().ok().zip(unit).and_then(|(it, of)| it.checked_mul(*of));
+    seconds.filter(|it| (1..=limits::HOLD_SECONDS_MAX).contains(it)).ok_or_else(|| {
+        let text = clip(&text);
+        let detail = format!(
+            "{text:?} is no such length of time; one with its unit (s, m, h, d) from 1s to 366d is \
+             wanted, as in \"7d\""
+        );
+        Mistake::in_field(value.field, detail)
     })
 }
 

@@ -26,8 +26,16 @@ pub(super) enum Question {
     Account(PartitionId),
     Balance(PartitionId),
     Transaction(PartitionId),
-    Transactions { account: AccountId, filter: Filter },
-    Accounts { limit: u32 },
+    /// A hold of this account.
+    Hold(PartitionId, AccountId),
+    Transfer(PartitionId),
+    Transactions {
+        account: AccountId,
+        filter: Filter,
+    },
+    Accounts {
+        limit: u32,
+    },
     Trial,
 }
 
@@ -65,7 +73,9 @@ impl Job {
             Question::Command(partition)
             | Question::Account(partition)
             | Question::Balance(partition)
-            | Question::Transaction(partition) => {
+            | Question::Transaction(partition)
+            | Question::Hold(partition, _)
+            | Question::Transfer(partition) => {
                 self.shown(self.ask.owner(service, *partition).await?)
             }
             Question::Transactions { account, .. } => {
@@ -83,6 +93,11 @@ impl Job {
             (Question::Account(_), Reply::Account(state)) => Ok(Told::Account(state)),
             (Question::Balance(_), Reply::Account(state)) => Ok(Told::Balance(state)),
             (Question::Transaction(_), Reply::Transaction(it)) => Ok(Told::Transaction(it)),
+            (Question::Hold(_, account), Reply::Hold(hold)) if hold.account == *account => {
+                Ok(Told::Hold(hold))
+            }
+            (Question::Hold(..), Reply::Hold(_)) => Err(Failure::NoSuchHold),
+            (Question::Transfer(_), Reply::Transfer(transfer)) => Ok(Told::Transfer(transfer)),
             (Question::Transactions { account, filter }, Reply::Transactions { rows, more }) => {
                 Ok(Told::Transactions(self.page(account, filter, rows, more)))
             }

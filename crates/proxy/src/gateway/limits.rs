@@ -1,6 +1,7 @@
 //! Limits of a gateway beyond those of the edge and the trunk.
 
 use balance::LimitSettings;
+use std::time::Duration;
 use wire::frame::limits::{HEAD_BYTES_MAX, MESSAGE_BYTES_MAX};
 
 /// Requests that one worker has in flight. The floor is what the batches of the account nodes
@@ -14,6 +15,10 @@ pub(super) const PARTITION_IN_FLIGHT_MAX: u32 = 512;
 pub(super) const STATEMENT_ENTRIES_MAX: usize = 10_000;
 /// Bytes of one statement: with its head it fits a message of the trunk.
 pub(super) const STATEMENT_BYTES_MAX: usize = 7 * 1024 * 1024;
+/// Transfers of one service that a gateway resumes at a time.
+pub(super) const RESUMED_AT_ONCE_MAX: usize = 32;
+/// How long a gateway goes on with a transfer that it resumes, before it looks again.
+pub(super) const STEP_TIME_MAX: Duration = Duration::from_secs(5);
 /// Repeats that a worker may make of the requests for a service: this share of those of the last
 /// ten seconds, …
 pub(super) const RETRY_SHARE_PERMILLE: u32 = 200;

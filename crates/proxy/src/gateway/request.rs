@@ -4,24 +4,29 @@ use super::{
     answer::Answer,
     ask::Ask,
     batch, body, cursor, describe,
-    guests::Guests,
+    guests::{Guest, Guests},
     headers,
     job::{Job, Question},
     mistake::{Mistake, clip},
     params::{Allowed, Params},
-    route::{Asked, Change, NotAsked, Read, Route},
+    route::{Asked, Between, Change, NotAsked, OfService, Read, Route, Transfers},
     service::{self, Service},
     several::Several,
     statement::{Format, Statement, Wanted},
+    transfers::Transferring,
 };
 use net::{clock, ids};
 use std::{cell::RefCell, pin::Pin, rc::Rc, time::Duration};
+use stdx::Moment;
 use wire::{
-    AccountId, Action, Call, Caller, Code, Command, Fingerprint, KeyHash, Timestamp,
+    AccountId, Action, Call, Caller, Code, Command, Fingerprint, HoldId, KeyHash, PartitionId,
+    Timestamp, TransactionId,
     command::KeyOrigin,
     frame::Headers,
+    hold::{EndHold, HoldEnd},
     id::base32,
     query::{Filter, History, Listing, Query},
+    reversal::Reversal,
 };
 
 /// A request to the public API, whichever way it came.
@@ -83,15 +88,26 @@ impl Desk {
         let route = Route::of(path).ok_or_else(|| {
             Mistake::new(Code::NoSuchRoute, format!("there is nothing at {:?}", clip(path)))
         })?;
-        guest.enter(route.service)?;
-        let service = self.service(route.service)?;
-        let asked = route.asked(request.method)?;
-        let caller = guest.caller;
+        match route {
+            Route::OfService(of) => self.of_service(of, guest, request, (path, query)),
+            Route::Transfers(of) => self.of_transfers(of, guest, request, (path, query)),
+        }
+    }
+
+    fn of_service(
+        &self,
+        of: OfService<'_>,
+        guest: &Guest,
+        request: &Request<'_>,
+        (path, query): (&str, &str),
+    ) -> Result<Step, NotAsked> {
+        guest.enter(of.service)?;
+        let service = self.service(of.service)?;
+        let asked = of.asked(request.method)?;
         match &asked {
             Asked::Change(_) | Asked::Batch => guest.may_change()?,
             Asked::Read(_) | Asked::Statement(_) => (),
         }
-        let deadline = service::before_deadline(clock::now(), request.left);
         // Only of a statement the query has a say in what is served.
         let accepts = |format: Format| headers::check_accept(request.headers, format.media_type());
         let is_json = !matches!(asked, Asked::Statement(_));
@@ -101,33 +117,66 @@ impl Desk {
         accepts(format)?;
         let (question, call) = match asked {
             Asked::Batch => {
-                let sender = Sender::of(request, caller, path)?;
+                let sender = Sender::of(request, guest.caller, path)?;
                 let batch = batch::read(service, &sender, request.body)?;
-                let several = Several::new(service, batch, deadline, request);
+                let several = Several::new(service, batch, deadline(request), request);
                 return Ok(Step::Work(Box::pin(async move { several.answer().await })));
             }
             Asked::Statement(account) => {
                 let Filter { from, to, .. } = params.filter;
                 let wanted = Wanted { account, from, to, format };
-                let statement = Statement::new(service, wanted, deadline, request)?;
+                let statement = Statement::new(service, wanted, deadline(request), request)?;
                 return Ok(Step::Work(Box::pin(statement.answer())));
             }
             Asked::Change(change) => {
-                let command = command(service, caller, path, change, request)?;
-                let partition = command.action.account().partition(service.partitions);
-                (Question::Command(partition), Call::Execute(command))
+                let sender = Sender::of(request, guest.caller, path)?;
+                let (partition, call) = changing(service, &sender, change, request.body)?;
+                (Question::Command(partition), call)
             }
             Asked::Read(read) => {
                 let (question, query) = question(service, read, params)?;
                 (question, Call::Query(query))
             }
         };
-        Ok(Step::Ask(Job {
-            service: Rc::clone(service),
-            question,
-            ask: Ask::new(&call, deadline, request.attempts, request.trace),
-            request_id: request.request_id.into(),
-        }))
+        Ok(ask(service, question, &call, request))
+    }
+
+    fn of_transfers(
+        &self,
+        of: Transfers<'_>,
+        guest: &Guest,
+        request: &Request<'_>,
+        (path, query): (&str, &str),
+    ) -> Result<Step, NotAsked> {
+        let asked = of.asked(request.method)?;
+        if asked == Between::Transfer {
+            guest.may_change()?;
+        }
+        headers::check_accept(request.headers, Format::Json.media_type())?;
+        Params::read(query, Allowed::None)?;
+        match asked {
+            Between::Transfer => {
+                let sender = Sender::of(request, guest.caller, path)?;
+                let send = body::send(request.body)?;
+                for party in [&send.from, &send.to] {
+                    guest.enter(&party.service)?;
+                    self.service(&party.service)?;
+                }
+                let send = sender.whole(request.body, Action::Send(Box::new(send)));
+                let services = self.services.clone();
+                let transfer = Transferring::new(services, send, deadline(request), request);
+                Ok(Step::Work(Box::pin(transfer.answer())))
+            }
+            Between::Show(id) => {
+                let is_its = |it: &&Rc<Service>| it.is_place(id.service(), id.partition());
+                let service = self.services.iter().find(is_its).ok_or_else(|| {
+                    Mistake::new(Code::NoSuchTransfer, "there is no transfer of this id")
+                })?;
+                guest.enter(&service.name)?;
+                let call = Call::Query(Query::Transfer(id));
+                Ok(ask(service, Question::Transfer(id.partition()), &call, request))
+            }
+        }
     }
 
     fn service(&self, name: &str) -> Result<&Rc<Service>, Mistake> {
@@ -138,19 +187,35 @@ impl Desk {
     }
 }
 
-fn command(
+fn deadline(request: &Request<'_>) -> Moment {
+    service::before_deadline(clock::now(), request.left)
+}
+
+/// One question to one service.
+fn ask(service: &Rc<Service>, question: Question, call: &Call, request: &Request<'_>) -> Step {
+    Step::Ask(Job {
+        service: Rc::clone(service),
+        question,
+        ask: Ask::new(call, deadline(request), request.attempts, request.trace),
+        request_id: request.request_id.into(),
+    })
+}
+
+/// Who decides a change, and what is asked of him.
+fn changing(
     service: &Service,
-    caller: Caller,
-    path: &str,
+    sender: &Sender<'_>,
     change: Change,
-    request: &Request<'_>,
-) -> Result<Command, Mistake> {
-    let Request { key, body, .. } = *request;
-    let sender = Sender::of(request, caller, path)?;
+    body: &[u8],
+) -> Result<(PartitionId, Call), Mistake> {
+    let of_hold = |account: AccountId, hold: HoldId, how| {
+        check_hold(service, &account, hold)?;
+        Ok(Action::EndHold(EndHold { account, hold, how }))
+    };
     let action = match change {
         Change::Open => {
             let opening = body::opening(body)?;
-            let derived = || derived_id(caller, &service.name, key);
+            let derived = || derived_id(sender.caller, &service.name, sender.key);
             Action::Open {
                 account: opening.account.unwrap_or_else(derived),
                 currency: opening.currency,
@@ -160,9 +225,41 @@ fn command(
         }
         Change::Update(account) => Action::Update(body::update(account, body)?),
         Change::Post(kind, account) => Action::Post(body::post(account, kind, body)?),
+        Change::Hold(account) => Action::Hold(body::hold(account, body)?),
+        Change::Capture(account, hold) => {
+            let amount = body::capture(body)?;
+            of_hold(account, hold, HoldEnd::Capture(amount))?
+        }
+        Change::Release(account, hold) => {
+            body::nothing(body)?;
+            of_hold(account, hold, HoldEnd::Release)?
+        }
+        Change::Reverse(transaction) => {
+            body::nothing(body)?;
+            let partition = place_of(service, transaction)?;
+            return Ok((partition, Call::Reverse(sender.reversal(transaction, body))));
+        }
     };
-    let fingerprint = Fingerprint::new(request.method, path, body);
-    Ok(sender.command(key, sender.origin, fingerprint, action))
+    let partition = action.account().partition(service.partitions);
+    Ok((partition, Call::Execute(sender.whole(body, action))))
+}
+
+/// A hold is where its account is.
+fn check_hold(service: &Service, account: &AccountId, hold: HoldId) -> Result<(), Mistake> {
+    let partition = account.partition(service.partitions);
+    if (hold.service(), hold.partition()) == (service.tag, partition) {
+        return Ok(());
+    }
+    Err(Mistake::new(Code::NoSuchHold, "the account has no hold of this id"))
+}
+
+/// The partition that has a transaction.
+fn place_of(service: &Service, id: TransactionId) -> Result<PartitionId, Mistake> {
+    if service.is_place(id.service(), id.partition()) {
+        return Ok(id.partition());
+    }
+    let detail = "there is no transaction of this id in this service";
+    Err(Mistake::new(Code::NoSuchTransaction, detail))
 }
 
 /// Who sends a change, and under which key: what all commands that it leads to have of it.
@@ -186,6 +283,26 @@ impl<'a> Sender<'a> {
             headers::check_content_type(request.headers)?;
         }
         Ok(Sender { method, path, caller, key, origin, request_id })
+    }
+
+    /// The command that a request with this body is as a whole.
+    fn whole(&self, body: &[u8], action: Action) -> Command {
+        let fingerprint = Fingerprint::new(self.method, self.path, body);
+        self.command(self.key, self.origin, fingerprint, action)
+    }
+
+    /// The reversal that a request with this body is.
+    fn reversal(&self, transaction: TransactionId, body: &[u8]) -> Reversal {
+        let scope = AccountId::parse(&transaction.to_string());
+        let scope = scope.expect("made of letters, digits and a low line");
+        Reversal {
+            transaction,
+            key: KeyHash::new(self.caller, &scope, self.key),
+            origin: self.origin,
+            minted_at: minted_at(self.origin, self.key),
+            fingerprint: Fingerprint::new(self.method, self.path, body),
+            request_id: self.request_id.into(),
+        }
     }
 
     /// The command to do this under this key.
@@ -240,11 +357,11 @@ fn question(service: &Service, read: Read, params: Params) -> Result<(Question, 
             (Question::Balance(partition), Query::Account(account))
         }
         Read::Transaction(id) => {
-            if id.service() != service.tag || service.partitions <= id.partition().0 {
-                let detail = "there is no transaction of this id in this service";
-                return Err(Mistake::new(Code::NoSuchTransaction, detail));
-            }
-            (Question::Transaction(id.partition()), Query::Transaction(id))
+            (Question::Transaction(place_of(service, id)?), Query::Transaction(id))
+        }
+        Read::Hold(account, hold) => {
+            check_hold(service, &account, hold)?;
+            (Question::Hold(hold.partition(), account), Query::Hold(hold))
         }
         Read::Transactions(account) => {
             let history = history(service, account, params)?;
@@ -276,7 +393,11 @@ fn allowed(read: &Read) -> Allowed {
     match read {
         Read::Accounts => Allowed::Page,
         Read::Transactions(_) => Allowed::Transactions,
-        Read::Account(_) | Read::Balance(_) | Read::Transaction(_) | Read::Trial => Allowed::None,
+        Read::Account(_)
+        | Read::Balance(_)
+        | Read::Transaction(_)
+        | Read::Hold(..)
+        | Read::Trial => Allowed::None,
     }
 }
 

@@ -5,7 +5,7 @@ use super::{
     mistake::{Mistake, clip},
 };
 use std::borrow::Cow;
-use wire::{AccountId, Code, Kind, TransactionId, limits};
+use wire::{AccountId, Code, HoldId, Kind, TransactionId, TransferId, limits};
 
 /// What a request asks of a service.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,12 +18,24 @@ pub(super) enum Asked {
     Statement(AccountId),
 }
 
+/// What a request asks that is of no single service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Between {
+    /// Money is to go from an account to another.
+    Transfer,
+    Show(TransferId),
+}
+
 /// Something is to change: the request bears an idempotency key and has a body.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Change {
     Open,
     Update(AccountId),
     Post(Kind, AccountId),
+    Hold(AccountId),
+    Capture(AccountId, HoldId),
+    Release(AccountId, HoldId),
+    Reverse(TransactionId),
 }
 
 /// Something is to be told.
@@ -36,14 +48,29 @@ pub(super) enum Read {
     /// A page of an account's transactions.
     Transactions(AccountId),
     Transaction(TransactionId),
+    Hold(AccountId, HoldId),
     Trial,
 }
 
 /// A path of the account API, its variable parts as they stand in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Route<'a> {
+pub(super) enum Route<'a> {
+    OfService(OfService<'a>),
+    Transfers(Transfers<'a>),
+}
+
+/// A path of one service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct OfService<'a> {
     pub(super) service: &'a str,
     resource: Resource<'a>,
+}
+
+/// A path of transfers, which go from service to service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Transfers<'a> {
+    All,
+    One(&'a str),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +82,11 @@ enum Resource<'a> {
     Batch,
     Transactions(&'a str),
     Statement(&'a str),
+    Holds(&'a str),
+    Hold(&'a str, &'a str),
+    Capture(&'a str, &'a str),
+    Release(&'a str, &'a str),
+    Reverse(&'a str),
     Transaction(&'a str),
     Trial,
 }
@@ -62,7 +94,9 @@ enum Resource<'a> {
 /// Longest body of a request to this path.
 pub(crate) fn body_bytes_max(path: &str) -> usize {
     match Route::of(path) {
-        Some(Route { resource: Resource::Batch, .. }) => limits::BATCH_BODY_BYTES_MAX,
+        Some(Route::OfService(OfService { resource: Resource::Batch, .. })) => {
+            limits::BATCH_BODY_BYTES_MAX
+        }
         Some(_) | None => limits::BODY_BYTES_MAX,
     }
 }
@@ -84,11 +118,35 @@ impl From<Mistake> for NotAsked {
 impl<'a> Route<'a> {
     /// Reads a path without its query; `None` when the API has no such path.
     pub(super) fn of(path: &'a str) -> Option<Route<'a>> {
-        let (service, resource) = path.strip_prefix("/v1/")?.split_once('/')?;
-        let resource = Resource::of(resource)?;
-        (!service.is_empty()).then_some(Route { service, resource })
+        let path = path.strip_prefix("/v1/")?;
+        match path.split_once('/') {
+            None if path == "transfers" => Some(Route::Transfers(Transfers::All)),
+            // A service may be called so, too: none of its paths begins like an id.
+            Some(("transfers", id)) if id.starts_with("tr_") && !id.contains('/') => {
+                Some(Route::Transfers(Transfers::One(id)))
+            }
+            None | Some(("", _)) => None,
+            Some((service, resource)) => {
+                let resource = Resource::of(resource)?;
+                Some(Route::OfService(OfService { service, resource }))
+            }
+        }
     }
+}
 
+impl Transfers<'_> {
+    /// What `method` asks of this path.
+    pub(super) fn asked(self, method: &str) -> Result<Between, NotAsked> {
+        match (self, method) {
+            (Transfers::All, "POST") => Ok(Between::Transfer),
+            (Transfers::One(id), "GET" | "HEAD") => Ok(Between::Show(transfer_id(id)?)),
+            (Transfers::All, _) => Err(NotAsked::Method("POST")),
+            (Transfers::One(_), _) => Err(NotAsked::Method("GET, HEAD")),
+        }
+    }
+}
+
+impl OfService<'_> {
     /// What `method` asks of this path.
     pub(super) fn asked(self, method: &str) -> Result<Asked, NotAsked> {
         // HEAD is GET to everybody but the writer of the socket, who leaves out the body.
@@ -108,6 +166,17 @@ impl<'a> Route<'a> {
             (Resource::Transaction(id), "GET") => {
                 Asked::Read(Read::Transaction(transaction_id(id)?))
             }
+            (Resource::Holds(id), "POST") => Asked::Change(Change::Hold(account_id(id)?)),
+            (Resource::Hold(id, hold), "GET") => {
+                Asked::Read(Read::Hold(account_id(id)?, hold_id(hold)?))
+            }
+            (Resource::Capture(id, hold), "POST") => {
+                Asked::Change(Change::Capture(account_id(id)?, hold_id(hold)?))
+            }
+            (Resource::Release(id, hold), "POST") => {
+                Asked::Change(Change::Release(account_id(id)?, hold_id(hold)?))
+            }
+            (Resource::Reverse(id), "POST") => Asked::Change(Change::Reverse(transaction_id(id)?)),
             (Resource::Trial, "GET") => Asked::Read(Read::Trial),
             (resource, _) => return Err(NotAsked::Method(resource.allow())),
         })
@@ -118,7 +187,19 @@ impl<'a> Resource<'a> {
     fn of(path: &'a str) -> Option<Resource<'a>> {
         let mut parts = path.split('/');
         let (first, id, rest) = (parts.next()?, parts.next(), parts.next());
-        if parts.next().is_some() || id == Some("") {
+        let (part, verb) = (parts.next(), parts.next());
+        if parts.next().is_some() || id == Some("") || part == Some("") {
+            return None;
+        }
+        if let (Some(part), "accounts", Some(id), Some("holds")) = (part, first, id, rest) {
+            return match verb {
+                None => Some(Resource::Hold(id, part)),
+                Some("capture") => Some(Resource::Capture(id, part)),
+                Some("release") => Some(Resource::Release(id, part)),
+                Some(_) => None,
+            };
+        }
+        if part.is_some() {
             return None;
         }
         Some(match (first, id, rest) {
@@ -129,8 +210,10 @@ impl<'a> Resource<'a> {
             ("accounts", Some(id), Some("credit")) => Resource::Post(Kind::Credit, id),
             ("accounts", Some(id), Some("transactions")) => Resource::Transactions(id),
             ("accounts", Some(id), Some("statement")) => Resource::Statement(id),
+            ("accounts", Some(id), Some("holds")) => Resource::Holds(id),
             ("batch", None, None) => Resource::Batch,
             ("transactions", Some(id), None) => Resource::Transaction(id),
+            ("transactions", Some(id), Some("reverse")) => Resource::Reverse(id),
             ("trial-balance", None, None) => Resource::Trial,
             _ => return None,
         })
@@ -140,11 +223,17 @@ impl<'a> Resource<'a> {
         match self {
             Resource::Accounts => "GET, HEAD, POST",
             Resource::Account(_) => "GET, HEAD, PATCH",
-            Resource::Post(..) | Resource::Batch => "POST",
+            Resource::Post(..)
+            | Resource::Batch
+            | Resource::Holds(_)
+            | Resource::Capture(..)
+            | Resource::Release(..)
+            | Resource::Reverse(_) => "POST",
             Resource::Balance(_)
             | Resource::Transactions(_)
             | Resource::Transaction(_)
             | Resource::Statement(_)
+            | Resource::Hold(..)
             | Resource::Trial => "GET, HEAD",
         }
     }
@@ -157,12 +246,27 @@ fn account_id(part: &str) -> Result<AccountId, Mistake> {
 }
 
 fn transaction_id(part: &str) -> Result<TransactionId, Mistake> {
+    minted_id(part, TransactionId::parse, (Code::NoSuchTransaction, "a transaction's id, tx_"))
+}
+
+fn hold_id(part: &str) -> Result<HoldId, Mistake> {
+    minted_id(part, HoldId::parse, (Code::NoSuchHold, "a hold's id, hold_"))
+}
+
+fn transfer_id(part: &str) -> Result<TransferId, Mistake> {
+    minted_id(part, TransferId::parse, (Code::NoSuchTransfer, "a transfer's id, tr_"))
+}
+
+/// An id of ours; what is none names nothing that there is.
+fn minted_id<T>(
+    part: &str,
+    parse: fn(&str) -> Option<T>,
+    (code, what): (Code, &str),
+) -> Result<T, Mistake> {
     let decoded = percent_decode(part, false);
-    decoded.as_deref().and_then(TransactionId::parse).ok_or_else(|| {
+    decoded.as_deref().and_then(parse).ok_or_else(|| {
         let text = clip(decoded.as_deref().unwrap_or(part));
-        let detail =
-            format!("{text:?} is not of the form of a transaction's id, tx_ and 26 digits");
-        Mistake::new(Code::NoSuchTransaction, detail)
+        Mistake::new(code, format!("{text:?} is not of the form of {what} and 26 digits"))
     })
 }
 
@@ -199,14 +303,18 @@ mod tests {
 
     #[track_caller]
     fn check(method: &str, path: &str, expected: &str) {
+        let asked = |route: Route<'_>| match route {
+            Route::OfService(of) => of.asked(method).map(|asked| match asked {
+                Asked::Change(change) => format!("{} {change:?}", of.service),
+                Asked::Read(read) => format!("{} {read:?}", of.service),
+                Asked::Batch | Asked::Statement(_) => format!("{} {asked:?}", of.service),
+            }),
+            Route::Transfers(of) => of.asked(method).map(|asked| format!("{asked:?}")),
+        };
         let got = match Route::of(path) {
             None => "404 no_such_route".to_owned(),
-            Some(route) => match route.asked(method) {
-                Ok(Asked::Change(change)) => format!("{} {change:?}", route.service),
-                Ok(Asked::Read(read)) => format!("{} {read:?}", route.service),
-                Ok(asked @ (Asked::Batch | Asked::Statement(_))) => {
-                    format!("{} {asked:?}", route.service)
-                }
+            Some(route) => match asked(route) {
+                Ok(asked) => asked,
                 Err(NotAsked::Method(allow)) => format!("405 {allow}"),
                 Err(NotAsked::Mistake(mistake)) => {
                     let field = mistake.field.unwrap_or_default();
@@ -233,7 +341,20 @@ mod tests {
         check("GET", "/v1/a/accounts/x/transactions", "a Transactions(AccountId(\"x\"))");
         check("GET", "/v1/a/accounts/x/statement", "a Statement(AccountId(\"x\"))");
         check("GET", "/v1/a/trial-balance", "a Trial");
+        let hold = "hold_00000000000000000000000001";
+        let at = format!("/v1/a/accounts/x/holds/{hold}");
+        check("POST", "/v1/a/accounts/x/holds", "a Hold(AccountId(\"x\"))");
+        check("GET", &at, "a Hold(AccountId(\"x\"), HoldId(1))");
+        check("POST", &format!("{at}/capture"), "a Capture(AccountId(\"x\"), HoldId(1))");
+        check("POST", &format!("{at}/release"), "a Release(AccountId(\"x\"), HoldId(1))");
+        check("POST", "/v1/transfers", "Transfer");
+        check("GET", "/v1/transfers", "405 POST");
+        let transfer = "/v1/transfers/tr_00000000000000000000000001";
+        check("GET", transfer, "Show(TransferId(1))");
+        check("GET", "/v1/transfers/accounts", "transfers Accounts");
         let id = "tx_00000000000000000000000001";
+        let reverse = format!("/v1/a/transactions/{id}/reverse");
+        check("POST", &reverse, "a Reverse(TransactionId(1))");
         check("GET", &format!("/v1/a/transactions/{id}"), "a Transaction(TransactionId(1))");
     }
 
@@ -253,11 +374,16 @@ mod tests {
             "/v1/a/accounts/x/",
             "/v1/a/accounts/x/y/balance",
             "/v1/a/accounts/x/balance/",
-            "/v1/a/accounts/x/holds",
+            "/v1/a/accounts/x/holds/",
+            "/v1/a/accounts/x/holds/y/",
+            "/v1/a/accounts/x/holds/y/capture/z",
+            "/v1/a/accounts/x/debit/y",
+            "/v1/a/transactions/x/reverse/y",
             "/v1/a/transactions",
             "/v1/a/trial-balance/x",
             "/v1/a/batches",
-            "/v1/transfers",
+            "/v1/transfers/",
+            "/v1/transfers/17",
             "/V1/a/accounts",
             "/openapi.json",
         ] {

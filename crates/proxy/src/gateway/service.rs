@@ -118,6 +118,11 @@ impl Service {
         }
     }
 
+    /// Whether an id of this tag and partition can be of this service.
+    pub(super) fn is_place(&self, tag: ServiceTag, partition: PartitionId) -> bool {
+        tag == self.tag && partition.0 < self.partitions
+    }
+
     /// The way to a node.
     pub(super) fn link(&self, node: NodeIndex) -> Link<CallSlot> {
         self.nodes.borrow()[node].link.clone()

@@ -2,6 +2,7 @@
 
 mod routed;
 mod several;
+mod transfers;
 
 use super::{
     front::{Front, HttpFront, TrunkFront},

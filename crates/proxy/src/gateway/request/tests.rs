@@ -172,7 +172,7 @@ fn wrong_keys_paths_and_methods() {
     }
     check(given("GET", "/", ""), "404 no_such_route -");
     check(given("GET", "/v1/a/accounts/x/y", ""), "404 no_such_route -");
-    check(given("POST", "/v1/a/accounts/x/holds", "{}"), "404 no_such_route -");
+    check(given("POST", "/v1/a/accounts/x/hold", "{}"), "404 no_such_route -");
     check(given("GET", "/v1/c/accounts", ""), "404 no_such_service -");
     check(given("GET", "/v1/A/accounts", ""), "404 no_such_service -");
     let path = "/v1/a/accounts/alice/debit";
@@ -245,6 +245,105 @@ fn wrong_queries() {
         check(given("GET", path, ""), &format!("400 invalid_request {field}"));
     }
     check(given("POST", "/v1/a/accounts/x/debit?dry=1", DEBIT), "400 invalid_request dry");
+}
+
+const TRANSFER: &str = r#"{"from":{"service":"a","account":"x"},"to":{"service":"b","account":"y"},"amount":1,"currency":"EUR"}"#;
+
+/// The id of a hold of `account` in service `a`, if it had one.
+fn hold_of(account: &str) -> HoldId {
+    let partition = AccountId::parse(account).unwrap().partition(16);
+    HoldId::new(Timestamp(0), ServiceTag::of("a"), partition, wire::Seq(1), 0)
+}
+
+#[test]
+fn holds_ask_the_owner_of_their_account() {
+    let (at, hold) = ("/v1/a/accounts/x/holds", hold_of("x"));
+    let placed =
+        command_of(&given("POST", at, r#"{"amount":5,"currency":"EUR","expires_in":"2h"}"#));
+    let Action::Hold(place) = placed.action else { panic!("{placed:?}") };
+    assert_eq!((place.amount.minor(), place.seconds), (5, 7_200));
+    let path = format!("{at}/{hold}/capture");
+    for (body, expected) in [("", None), ("{}", None), (r#"{"amount":3}"#, Some(3))] {
+        let command = command_of(&given("POST", &path, body));
+        let Action::EndHold(EndHold { how: HoldEnd::Capture(amount), .. }) = command.action else {
+            panic!("{command:?}")
+        };
+        assert_eq!(amount.map(wire::Amount::minor), expected, "{body}");
+    }
+    let release = format!("{at}/{hold}/release");
+    assert!(matches!(command_of(&given("POST", &release, "")).action, Action::EndHold(_)));
+    check(given("POST", &release, r#"{"amount":3}"#), "400 invalid_request amount");
+    check(given("POST", &path, r#"{"amount":0}"#), "400 invalid_request amount");
+    let job = given("GET", &format!("{at}/{hold}"), "").job();
+    let x = AccountId::parse("x").unwrap();
+    assert_eq!(job.question, Question::Hold(hold.partition(), x));
+    // Another account's partition, another service, no hold at all.
+    let far =
+        ["y", "z", "w"].into_iter().map(hold_of).find(|it| it.partition() != hold.partition());
+    check(given("GET", &format!("{at}/{}", far.unwrap()), ""), "404 no_such_hold -");
+    check(
+        given("POST", &format!("/v1/b/accounts/x/holds/{hold}/release"), ""),
+        "404 no_such_hold -",
+    );
+    check(given("POST", &format!("{at}/17/release"), ""), "404 no_such_hold -");
+    for (body, field) in [
+        (r#"{"currency":"EUR"}"#, "amount"),
+        (r#"{"amount":1}"#, "currency"),
+        (r#"{"amount":1,"currency":"EUR","expires_in":7}"#, "expires_in"),
+        (r#"{"amount":1,"currency":"EUR","expires_in":"7"}"#, "expires_in"),
+        (r#"{"amount":1,"currency":"EUR","expires_in":"0s"}"#, "expires_in"),
+        (r#"{"amount":1,"currency":"EUR","expires_in":"367d"}"#, "expires_in"),
+        (r#"{"amount":1,"currency":"EUR","expires_in":"99999999999d"}"#, "expires_in"),
+        (r#"{"amount":1,"currency":"EUR","reference":"x"}"#, "reference"),
+    ] {
+        check(given("POST", at, body), &format!("400 invalid_request {field}"));
+    }
+}
+
+#[test]
+fn a_reversal_is_asked_of_the_partition_of_the_transaction() {
+    let tag = ServiceTag::of("a");
+    let id = TransactionId::new(Timestamp(0), tag, PartitionId(15), wire::Seq(1), 0);
+    let path = format!("/v1/a/transactions/{id}/reverse");
+    let job = given("POST", &path, "").job();
+    assert_eq!(job.question, Question::Command(PartitionId(15)));
+    let Call::Reverse(reversal) = Call::decode(job.ask.body()).unwrap() else { panic!() };
+    let scope = AccountId::parse(&id.to_string()).unwrap();
+    assert_eq!(reversal.key, KeyHash::new(Caller::from_api_key(KEY), &scope, b"k1"));
+    check(given("POST", &path, r#"{"amount":1}"#), "400 invalid_request amount");
+    check(given("POST", &path.replace("/a/", "/b/"), ""), "404 no_such_transaction -");
+    check(given("POST", "/v1/a/transactions/tx_1/reverse", ""), "404 no_such_transaction -");
+}
+
+#[test]
+fn transfers_name_two_accounts_of_known_services() {
+    check(given("POST", "/v1/transfers", TRANSFER), "asks several");
+    for (from, to, expected) in [
+        (r#""amount":1"#, r#""amount":0"#, "400 invalid_request amount"),
+        (r#""from":{"service":"a","account":"x"},"#, "", "400 invalid_request from"),
+        (r#"{"service":"b","account":"y"}"#, r#""b/y""#, "400 invalid_request to"),
+        (r#""account":"y""#, r#""account":"y/z""#, "400 invalid_request to.account"),
+        (r#""account":"y""#, r#""id":"y""#, "400 invalid_request to.id"),
+        (r#""service":"a","#, "", "400 invalid_request from.service"),
+        (r#""service":"b""#, r#""service":"c""#, "404 no_such_service -"),
+        (r#""currency":"EUR""#, r#""currency":"EUR","note":1"#, "400 invalid_request note"),
+    ] {
+        assert!(TRANSFER.contains(from), "{from}");
+        check(given("POST", "/v1/transfers", &TRANSFER.replacen(from, to, 1)), expected);
+    }
+    check(given("POST", "/v1/transfers?dry=1", TRANSFER), "400 invalid_request dry");
+    check(given("GET", "/v1/transfers", ""), "405 method_not_allowed - allow: POST");
+    let with_key = |key| given("POST", "/v1/transfers", TRANSFER).with("authorization", key);
+    check(with_key("Bearer reader"), "403 forbidden -");
+    check(with_key("Bearer of-b"), "403 forbidden -");
+    let id = |service: &str| {
+        let tag = ServiceTag::of(service);
+        wire::TransferId::new(Timestamp(0), tag, PartitionId(3), wire::Seq(1), 0)
+    };
+    let path = |service| format!("/v1/transfers/{}", id(service));
+    assert_eq!(given("GET", &path("b"), "").job().question, Question::Transfer(PartitionId(3)));
+    check(given("GET", &path("c"), ""), "404 no_such_transfer -");
+    check(given("GET", &path("a"), "").with("authorization", "Bearer of-b"), "403 forbidden -");
 }
 
 #[test]
