@@ -1,12 +1,13 @@
 //! The command line.
 
+pub(crate) mod account;
 pub(crate) mod bench;
 pub(crate) mod key;
 
+pub(crate) use account::{Account, AccountVerb, Target};
 pub(crate) use bench::Bench;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use serde_json::value::RawValue;
 use std::{net::SocketAddr, path::PathBuf};
 
 /// An account API that is scaled by adding nodes: balancers and gateways in front of accounts.
@@ -40,7 +41,7 @@ pub(crate) enum Command {
     Node(Node),
     /// Let running nodes take the changed topology file, without dropping a request
     Reload(Reload),
-    /// Open accounts, look at them, debit and credit them
+    /// Open accounts, look at them, debit and credit them, move money between them
     Account(Account),
     /// Put load on a tree, measure it, and audit its books from the answers
     Bench(Bench),
@@ -192,104 +193,6 @@ pub(crate) enum Verb {
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct Account {
-    #[command(subcommand)]
-    pub(crate) verb: AccountVerb,
-    #[command(flatten)]
-    pub(crate) target: Target,
-}
-
-/// Which tree, and as whom.
-#[derive(Debug, Args)]
-pub(crate) struct Target {
-    /// Address of the tree [default: that of the data folder]
-    #[arg(long, global = true, value_name = "URL")]
-    pub(crate) url: Option<String>,
-    /// File with the API key alone on one line [default: admin.key of the data folder]
-    #[arg(long, global = true, value_name = "FILE")]
-    pub(crate) key_file: Option<PathBuf>,
-    /// The service of an ACCOUNT that names none
-    #[arg(long, global = true, default_value = "a")]
-    pub(crate) service: String,
-    /// Print the body of the API's answer
-    #[arg(long, global = true)]
-    pub(crate) json: bool,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum AccountVerb {
-    /// Open an account
-    Open(Open),
-    /// Show an account
-    Show {
-        /// SERVICE/ID, or ID
-        account: String,
-    },
-    /// Take money from an account
-    Debit(Posting),
-    /// Put money into an account
-    Credit(Posting),
-    /// Show what was booked in a period, between two balances
-    Statement {
-        /// SERVICE/ID, or ID
-        account: String,
-        /// When it begins, as in 2026-11-01T00:00:00Z [default: with the account]
-        #[arg(long, value_name = "WHEN")]
-        from: Option<String>,
-        /// When it ends, as --from [default: now]
-        #[arg(long, value_name = "WHEN")]
-        to: Option<String>,
-        /// As a file of this form: json, csv or camt.053 [default: a table]
-        #[arg(long, value_parser = ["json", "csv", "camt.053"])]
-        format: Option<String>,
-    },
-    /// List the accounts of the service
-    List {
-        /// Rows, 1 to 1000
-        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
-        limit: Option<u32>,
-        /// Go on after the page that ended with this cursor
-        #[arg(long, value_name = "CURSOR")]
-        starting_after: Option<String>,
-    },
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Open {
-    /// SERVICE/ID, or ID
-    pub(crate) account: String,
-    /// ISO 4217 code
-    #[arg(long, value_name = "CODE", default_value = "EUR", value_parser = currency)]
-    pub(crate) currency: wire::Currency,
-    /// How far it may go below zero, written as an AMOUNT
-    #[arg(long, value_name = "AMOUNT")]
-    pub(crate) overdraft: Option<String>,
-    /// A JSON object kept with the account
-    #[arg(long, value_name = "JSON", value_parser = json_object)]
-    pub(crate) metadata: Option<Box<RawValue>>,
-    /// Idempotency key: the same key never opens twice [default: a new one]
-    #[arg(long)]
-    pub(crate) key: Option<String>,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Posting {
-    /// SERVICE/ID, or ID
-    pub(crate) account: String,
-    /// Minor units (4500), or with a point and all of the currency's digits (45.00)
-    pub(crate) amount: String,
-    /// ISO 4217 code
-    #[arg(value_parser = currency)]
-    pub(crate) currency: wire::Currency,
-    /// A text kept with the transaction
-    #[arg(long)]
-    pub(crate) reference: Option<String>,
-    /// Idempotency key: the same key never books twice [default: a new one]
-    #[arg(long)]
-    pub(crate) key: Option<String>,
-}
-
-#[derive(Debug, Args)]
 pub(crate) struct Beat {
     /// Where beats go: http(s)://HOST:PORT/ping/…, or a slug at the monitor of the data folder, where
     /// the check is made if there is none
@@ -398,19 +301,6 @@ pub(crate) struct Verify {
     /// Print the findings as JSON
     #[arg(long)]
     pub(crate) json: bool,
-}
-
-fn currency(text: &str) -> Result<wire::Currency, String> {
-    wire::Currency::parse(text).ok_or_else(|| "want an ISO 4217 code, as in EUR".to_owned())
-}
-
-/// An object, kept as it is written: no number is rounded, no name moved.
-fn json_object(text: &str) -> Result<Box<RawValue>, String> {
-    match serde_json::from_str::<Box<RawValue>>(text) {
-        Ok(value) if value.get().starts_with('{') => Ok(value),
-        Ok(_) => Err("want a JSON object, as in '{\"tier\":\"gold\"}'".to_owned()),
-        Err(error) => Err(error.to_string()),
-    }
 }
 
 #[cfg(test)]

@@ -4,7 +4,10 @@ mod show;
 
 use super::{Outcome, amount};
 use crate::{
-    args::{self, AccountVerb, Target},
+    args::{
+        self, AccountVerb, Target,
+        account::{Capture, PlaceHold},
+    },
     data::{Data, random_id, read_key},
     error::CliError,
     http::{self, Failure, Reply},
@@ -19,7 +22,7 @@ use hyper::{Method, Request, body::Bytes};
 use serde::Serialize;
 use serde_json::{Value, value::RawValue};
 use std::{path::Path, process::ExitCode, time::Duration};
-use wire::{AccountId, limits::KEY_BYTES_MAX};
+use wire::{AccountId, HoldId, TransactionId, TransferId, limits::KEY_BYTES_MAX};
 
 /// Longer than the tree itself takes to say that it does not know.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(40);
@@ -55,6 +58,37 @@ struct Posting<'a> {
     reference: Option<&'a str>,
 }
 
+#[derive(Serialize)]
+struct NewHold<'a> {
+    amount: i64,
+    currency: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_in: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct Captured {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    amount: Option<i64>,
+}
+
+#[derive(Serialize)]
+struct NewTransfer<'a> {
+    from: Party<'a>,
+    to: Party<'a>,
+    amount: i64,
+    currency: &'a str,
+}
+
+#[derive(Serialize)]
+struct Party<'a> {
+    service: &'a str,
+    account: &'a str,
+}
+
+#[derive(Serialize)]
+struct Nothing {}
+
 /// Calls the API and shows its answer.
 pub(super) fn account(args: &args::Account, data: &Path) -> Outcome {
     let call = call_of(&args.verb, &args.target)?;
@@ -88,6 +122,22 @@ fn call_of(verb: &AccountVerb, target: &Target) -> Result<Call, CliError> {
         }
         AccountVerb::Debit(posting) => posting_of("debit", posting, target),
         AccountVerb::Credit(posting) => posting_of("credit", posting, target),
+        AccountVerb::Hold(hold) => hold_of(hold, target),
+        AccountVerb::Capture(capture) => capture_of(capture, target),
+        AccountVerb::Release { account, hold, key } => {
+            let (service, id) = split(account, target)?;
+            let hold = minted("hold", hold, HoldId::parse)?;
+            let path = format!("/v1/{service}/accounts/{id}/holds/{hold}/release");
+            post(path, &Nothing {}, key.as_deref(), show::hold)
+        }
+        AccountVerb::Reverse { transaction, key } => {
+            let service = service_of(&target.service)?;
+            let id = minted("transaction", transaction, TransactionId::parse)?;
+            let path = format!("/v1/{service}/transactions/{id}/reverse");
+            post(path, &Nothing {}, key.as_deref(), show::transaction)
+        }
+        AccountVerb::Transfer(transfer) => transfer_of(transfer, target),
+        AccountVerb::Find { id, account } => find(id, account.as_deref(), target),
         AccountVerb::Statement { account, from, to, format } => {
             let (service, id) = split(account, target)?;
             let query = query(&[("from", from), ("to", to), ("format", format)]);
@@ -103,17 +153,78 @@ fn call_of(verb: &AccountVerb, target: &Target) -> Result<Call, CliError> {
     }
 }
 
-fn posting_of(verb: &str, posting: &args::Posting, target: &Target) -> Result<Call, CliError> {
+fn posting_of(
+    verb: &str,
+    posting: &args::account::Posting,
+    target: &Target,
+) -> Result<Call, CliError> {
     let (service, id) = split(&posting.account, target)?;
-    let minor = amount::parse(&posting.amount, posting.currency)
-        .map_err(|want| CliError::usage(format!("amount {}: {want}", posting.amount)))?;
     let body = Posting {
-        amount: minor,
+        amount: minor(&posting.amount, posting.currency)?,
         currency: posting.currency.code(),
         reference: posting.reference.as_deref(),
     };
     let path = format!("/v1/{service}/accounts/{id}/{verb}");
     post(path, &body, posting.key.as_deref(), show::transaction)
+}
+
+fn hold_of(hold: &PlaceHold, target: &Target) -> Result<Call, CliError> {
+    let (service, id) = split(&hold.account, target)?;
+    let body = NewHold {
+        amount: minor(&hold.amount, hold.currency)?,
+        currency: hold.currency.code(),
+        expires_in: hold.expires_in.as_deref(),
+    };
+    let path = format!("/v1/{service}/accounts/{id}/holds");
+    post(path, &body, hold.key.as_deref(), show::hold)
+}
+
+fn capture_of(capture: &Capture, target: &Target) -> Result<Call, CliError> {
+    let (service, id) = split(&capture.account, target)?;
+    let hold = minted("hold", &capture.hold, HoldId::parse)?;
+    let amount = capture.amount.as_deref().zip(capture.currency);
+    let amount = amount.map(|(amount, currency)| minor(amount, currency)).transpose()?;
+    let path = format!("/v1/{service}/accounts/{id}/holds/{hold}/capture");
+    post(path, &Captured { amount }, capture.key.as_deref(), show::hold)
+}
+
+fn transfer_of(transfer: &args::account::Transfer, target: &Target) -> Result<Call, CliError> {
+    let (from, to) = (split(&transfer.from, target)?, split(&transfer.to, target)?);
+    let body = NewTransfer {
+        from: Party { service: &from.0, account: from.1.as_str() },
+        to: Party { service: &to.0, account: to.1.as_str() },
+        amount: minor(&transfer.amount, transfer.currency)?,
+        currency: transfer.currency.code(),
+    };
+    post("/v1/transfers".to_owned(), &body, transfer.key.as_deref(), show::transfer)
+}
+
+fn find(id: &str, account: Option<&str>, target: &Target) -> Result<Call, CliError> {
+    if let Some(transfer) = TransferId::parse(id) {
+        return Ok(get(format!("/v1/transfers/{transfer}"), show::transfer));
+    }
+    if let Some(hold) = HoldId::parse(id) {
+        let account = account
+            .ok_or_else(|| CliError::usage("a hold is found by its account, too: --account ID"))?;
+        let (service, account) = split(account, target)?;
+        return Ok(get(format!("/v1/{service}/accounts/{account}/holds/{hold}"), show::hold));
+    }
+    let transaction = minted("id", id, TransactionId::parse)?;
+    let service = service_of(&target.service)?;
+    Ok(get(format!("/v1/{service}/transactions/{transaction}"), show::transaction))
+}
+
+/// An id that a tree has minted.
+fn minted<T>(what: &str, text: &str, parse: fn(&str) -> Option<T>) -> Result<T, CliError> {
+    parse(text).ok_or_else(|| {
+        CliError::usage(format!("{what} {text:?}: want the id as it was answered"))
+            .hint("as in tx_…, hold_… or tr_… and 26 digits and letters")
+    })
+}
+
+fn minor(amount: &str, currency: wire::Currency) -> Result<i64, CliError> {
+    amount::parse(amount, currency)
+        .map_err(|want| CliError::usage(format!("amount {amount}: {want}")))
 }
 
 fn get(path: String, show: fn(&Value) -> String) -> Call {
@@ -342,6 +453,35 @@ mod tests {
             "tollgate account credit a/alice 7500 EUR",
             r#"POST /v1/a/accounts/alice/credit {"amount":7500,"currency":"EUR"}"#,
         );
+        check(
+            "tollgate account hold alice 10.00 EUR --expires-in 15m",
+            r#"POST /v1/a/accounts/alice/holds {"amount":1000,"currency":"EUR","expires_in":"15m"}"#,
+        );
+        let hold = "hold_00000000000000000000000001";
+        let at = format!("/v1/a/accounts/alice/holds/{hold}");
+        check(
+            &format!("tollgate account capture alice {hold} 6.00 EUR"),
+            &format!(r#"POST {at}/capture {{"amount":600}}"#),
+        );
+        check(
+            &format!("tollgate account release alice {hold}"),
+            &format!("POST {at}/release {{}}"),
+        );
+        check(&format!("tollgate account find {hold} --account alice"), &format!("GET {at}"));
+        let transaction = "tx_00000000000000000000000001";
+        check(
+            &format!("tollgate account reverse {transaction} --service b"),
+            &format!("POST /v1/b/transactions/{transaction}/reverse {{}}"),
+        );
+        check(
+            "tollgate account transfer alice b/bob 5.00 EUR",
+            r#"POST /v1/transfers {"from":{"service":"a","account":"alice"},"to":{"service":"b","account":"bob"},"amount":500,"currency":"EUR"}"#,
+        );
+        let transfer = "tr_00000000000000000000000001";
+        check(
+            &format!("tollgate account find {transfer}"),
+            &format!("GET /v1/transfers/{transfer}"),
+        );
         check("tollgate account show alice", "GET /v1/a/accounts/alice");
         check(
             "tollgate account statement b/bob --from 2026-11-01T00:00:00+01:00 --format csv",
@@ -363,6 +503,11 @@ mod tests {
         check(
             "tollgate account debit alice 45.0 EUR",
             "amount 45.0: want minor units, as in 4500, or exactly 2 digits after a point, as in 45.00",
+        );
+        check("tollgate account reverse 17", "transaction \"17\": want the id as it was answered");
+        check(
+            "tollgate account find hold_00000000000000000000000001",
+            "a hold is found by its account, too: --account ID",
         );
         let long = format!("tollgate account debit alice 1 EUR --key {}", "k".repeat(256));
         check(&long, "--key: want 1 to 255 printable ASCII characters");

@@ -18,7 +18,7 @@ const ACCOUNT_ROWS: [(&str, &str); 11] = [
     ("created", "created_at"),
     ("updated", "updated_at"),
 ];
-const TRANSACTION_ROWS: [(&str, &str); 10] = [
+const TRANSACTION_ROWS: [(&str, &str); 14] = [
     ("transaction", "id"),
     ("service", "service"),
     ("account", "account"),
@@ -28,10 +28,38 @@ const TRANSACTION_ROWS: [(&str, &str); 10] = [
     ("available", "available_after"),
     ("version", "version"),
     ("reference", "reference"),
+    ("hold", "hold"),
+    ("transfer", "transfer"),
+    ("reverses", "reverses"),
+    ("reversed by", "reversed_by"),
     ("created", "created_at"),
 ];
+const HOLD_ROWS: [(&str, &str); 9] = [
+    ("hold", "id"),
+    ("service", "service"),
+    ("account", "account"),
+    ("status", "status"),
+    ("amount", "amount"),
+    ("captured", "captured"),
+    ("transaction", "transaction"),
+    ("expires", "expires_at"),
+    ("created", "created_at"),
+];
+const TRANSFER_ROWS: [(&str, &str); 10] = [
+    ("transfer", "id"),
+    ("from", "from"),
+    ("to", "to"),
+    ("amount", "amount"),
+    ("status", "status"),
+    ("reason", "reason"),
+    ("debit", "debit"),
+    ("credit", "credit"),
+    ("created", "created_at"),
+    ("completed", "completed_at"),
+];
 /// Fields that are money in the currency of their object.
-const MONEY: [&str; 9] = [
+const MONEY: [&str; 10] = [
+    "captured",
     "posted",
     "held",
     "available",
@@ -79,6 +107,21 @@ pub(super) fn account(body: &Value) -> String {
 /// One transaction, likewise.
 pub(super) fn transaction(body: &Value) -> String {
     rows(&TRANSACTION_ROWS, body)
+}
+
+/// One hold, likewise.
+pub(super) fn hold(body: &Value) -> String {
+    rows(&HOLD_ROWS, body)
+}
+
+/// One transfer, likewise; an end of it as it is named on the command line.
+pub(super) fn transfer(body: &Value) -> String {
+    let mut body = body.clone();
+    for end in ["from", "to"] {
+        let text = |key: &str| body[end][key].as_str().unwrap_or("?").to_owned();
+        body[end] = Value::from(format!("{}/{}", text("service"), text("account")));
+    }
+    rows(&TRANSFER_ROWS, &body)
 }
 
 /// A page of accounts.
