@@ -22,6 +22,7 @@ mod kills;
 mod load;
 mod metrics;
 mod mission;
+mod money;
 mod operations;
 mod postgres;
 mod reload;
