@@ -1,7 +1,7 @@
 //! `/openapi.json` and `/docs` of a running tree: every call that is described is there, and does
 //! what is said of it.
 
-use crate::tree::Tree;
+use crate::{http::Answer, tree::Tree};
 use serde_json::{Value, json};
 
 const STRANGER: (&str, &str) = ("Authorization", "none");
@@ -17,13 +17,22 @@ fn every_call_of_the_description_can_be_made() {
     assert_eq!(client.post("/v1/a/accounts", &open).unwrap().status, 201);
     let posting = json!({"amount": 4500, "currency": "EUR"}).to_string();
     let credited = client.post("/v1/a/accounts/alice/credit", &posting).unwrap();
-    let transaction = credited.json()["id"].as_str().unwrap().to_owned();
+    let id = |answer: Answer| answer.json()["id"].as_str().unwrap().to_owned();
+    let transaction = id(credited);
+    let holding = json!({"amount": 100, "currency": "EUR"}).to_string();
+    let hold = id(client.post("/v1/a/accounts/alice/holds", &holding).unwrap());
+    let (from, to) =
+        (json!({"service": "a", "account": "alice"}), json!({"service": "b", "account": "x"}));
+    let moving = json!({"from": from, "to": to, "amount": 1, "currency": "EUR"}).to_string();
+    let transfer = id(client.post("/v1/transfers", &moving).unwrap());
     for (path, operations) in description["paths"].as_object().unwrap() {
         for (method, operation) in operations.as_object().unwrap() {
             let there = path
                 .replace("{service}", "a")
                 .replace("{id}", "alice")
-                .replace("{transaction}", &transaction);
+                .replace("{transaction}", &transaction)
+                .replace("{hold}", &hold)
+                .replace("{transfer}", &transfer);
             let body = body_of(&description, operation);
             let method = method.to_ascii_uppercase();
             let stranger = client.send(&method, &there, &[STRANGER], body.as_bytes()).unwrap();

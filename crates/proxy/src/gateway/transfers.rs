@@ -98,12 +98,14 @@ impl Driver {
         let receive = step("receive", transfer, Action::Receive(transfer.receive()));
         let delivery = match self.take(&transfer.to.service, receive).await? {
             Outcome::Done(Done::Delivered(delivery)) => delivery,
-            outcome => return Err(odd(transfer, &outcome)),
+            outcome @ (Outcome::Done(_) | Outcome::Refused(_)) => {
+                return Err(odd(transfer, &outcome));
+            }
         };
         let settle = step("settle", transfer, Action::Settle(transfer.settle(delivery)));
         match self.take(&transfer.from.service, settle).await? {
             Outcome::Done(Done::Transferred(ended)) => Ok(ended),
-            outcome => Err(odd(transfer, &outcome)),
+            outcome @ (Outcome::Done(_) | Outcome::Refused(_)) => Err(odd(transfer, &outcome)),
         }
     }
 
