@@ -41,7 +41,12 @@ fn done(action: &Action) -> Reply {
             assert_eq!(*settle, pending().settle(credited()));
             Done::Transferred(Transfer { end: Some((credited(), Timestamp(2))), ..pending() })
         }
-        other => panic!("{other:?}"),
+        Action::Open { .. }
+        | Action::Update(_)
+        | Action::Post(_)
+        | Action::Hold(_)
+        | Action::EndHold(_)
+        | Action::Reverse(_) => panic!("{action:?}"),
     };
     Reply::Outcome(Outcome::Done(done))
 }
@@ -118,7 +123,7 @@ fn what_another_gateway_left_is_ended() {
         let node = Node::start("a-1", &[0, 1], move |_, call, _| match call {
             Call::Query(Query::Pending) if seen.get() => Some(Reply::Pending(Vec::new())),
             Call::Query(Query::Pending) => Some(Reply::Pending(vec![pending()])),
-            call => {
+            call @ (Call::Execute(_) | Call::Query(_) | Call::Batch(_) | Call::Reverse(_)) => {
                 let action = action(call);
                 seen.set(seen.get() || matches!(action, Action::Settle(_)));
                 Some(done(&action))
