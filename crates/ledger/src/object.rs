@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use stdx::Map;
 use wire::{
     AccountId, Action, Decoder, Delivery, Encoder, Flaw, Hold, HoldStatus, Seq, Timestamp,
-    TransactionId, Transfer, TransferId, command,
+    TransactionId, Transfer, TransferId, command, limits,
 };
 
 /// Objects that have ended, or are known to be absent, that one partition keeps in memory: some
@@ -18,8 +18,10 @@ pub const ENDED_MAX: usize = 16_384;
 /// bytes each. The caller sheds what would open more; a batch may go beyond it.
 pub const OPEN_MAX: usize = 1 << 18;
 
-/// Objects that one round of eviction looks at.
-const EVICT_MAX: usize = 1_024;
+/// Objects that one round of eviction looks at: more than a batch can end.
+const EVICT_MAX: usize = 16_384;
+
+const _: () = assert!(limits::BATCH_COMMANDS_MAX < EVICT_MAX);
 
 /// What sort of an object an id names: a transfer has one at each end, which may be in the same
 /// partition.
@@ -238,13 +240,14 @@ impl Objects {
     }
 
     /// Drops objects that have ended and that the views have as they are, oldest first, until at
-    /// most `ended_max` are left, or [`EVICT_MAX`] have been looked at.
-    pub(crate) fn evict(&mut self, ended_max: usize, watermark: Seq) {
+    /// most `ended_max` are left, or [`EVICT_MAX`] have been looked at. Returns how many are still
+    /// too many.
+    pub(crate) fn evict(&mut self, ended_max: usize, watermark: Seq) -> usize {
         for _ in 0..self.ended.len().min(EVICT_MAX) {
             if self.ended.len() <= ended_max {
-                return;
+                break;
             }
-            let Some(key) = self.ended.pop_front() else { return };
+            let Some(key) = self.ended.pop_front() else { break };
             match self.kept.get(&key) {
                 // A known absence that has been filled since, or a key that is here twice.
                 None => (),
@@ -255,6 +258,7 @@ impl Objects {
                 }
             }
         }
+        self.ended.len().saturating_sub(ended_max)
     }
 
     /// Objects in memory that are open.

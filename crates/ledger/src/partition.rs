@@ -329,8 +329,8 @@ impl Partition {
         self.watermark = self.watermark.max(watermark);
     }
 
-    /// Drops accounts not used lately that the views have as they are, until at most
-    /// `accounts_max` are left; one call looks at a bounded number. Returns how many are still too
+    /// Drops accounts not used lately, and objects that have ended, that the views have as they are,
+    /// until at most `accounts_max` and [`object::ENDED_MAX`] are left; one call looks at a bounded number. Returns how many are still too
     /// many: then the projector is behind, and no more should be loaded.
     ///
     /// Never to be called while a batch is staged: an account of that batch, dropped, would be
@@ -339,8 +339,8 @@ impl Partition {
     ///
     /// What was known before may be unknown after: look again before staging.
     pub fn evict(&mut self, accounts_max: usize) -> usize {
-        self.books.objects.evict(object::ENDED_MAX, self.watermark);
-        self.books.accounts.evict(accounts_max, self.watermark)
+        let objects = self.books.objects.evict(object::ENDED_MAX, self.watermark);
+        self.books.accounts.evict(accounts_max, self.watermark).saturating_add(objects)
     }
 
     /// The service it belongs to.

@@ -3,12 +3,13 @@
 
 use crate::{
     cluster::{Cluster, cluster},
-    support::{Branch, SERVICE, fresh},
+    support::{Branch, P0, Rig, SERVICE, fresh, open, post, take},
 };
 use engine::{
     Engine, EngineError, EngineUrl, Settings, postgres::Postgres, url::PostgresUrl, verify::verify,
 };
 use stdx::Rng;
+use wire::{Kind, Seq};
 
 /// A database of its own in this process's cluster, removed with it.
 pub(crate) struct PostgresRig {
@@ -63,7 +64,7 @@ pub(crate) fn settings(node: &str, partitions: u16) -> Settings {
     }
 }
 
-impl crate::support::Rig for PostgresRig {
+impl Rig for PostgresRig {
     fn open(&self, node: &str) -> Result<Box<dyn Engine>, EngineError> {
         Ok(Box::new(self.join(&self.settings(node))?))
     }
@@ -88,7 +89,7 @@ fn verify_finds_what_was_changed_and_nothing_else() {
     let report = verify(&EngineUrl::Postgres(rig.url()), SERVICE, |_| ()).unwrap();
     assert!(report.is_sound(), "{report:?}");
     for (found, teller) in report.partitions.iter().zip(&branch.tellers) {
-        assert_eq!((found.head, found.watermark), (teller.partition.chain(), wire::Seq(20)));
+        assert_eq!((found.head, found.watermark), (teller.partition.chain(), Seq(20)));
         assert_eq!(found.transactions_count, teller.postings.len() as u64);
     }
     let first = "(SELECT min(number) FROM accounts WHERE partition = 0)";
@@ -106,6 +107,10 @@ fn verify_finds_what_was_changed_and_nothing_else() {
         (
             "UPDATE external SET balance = balance + 1 WHERE partition = 0".to_owned(),
             "UPDATE external SET balance = balance - 1 WHERE partition = 0".to_owned(),
+        ),
+        (
+            "UPDATE objects SET open = NOT open WHERE partition = 0".to_owned(),
+            "UPDATE objects SET open = NOT open WHERE partition = 0".to_owned(),
         ),
         (
             "UPDATE part SET time = time + 1 WHERE part_id = 0".to_owned(),
@@ -128,4 +133,22 @@ fn verify_finds_what_was_changed_and_nothing_else() {
     }
     let none = verify(&EngineUrl::Postgres(rig.url()), "nobody", |_| ()).unwrap_err();
     assert_eq!(none.0.kind, engine::Kind::Mismatch);
+}
+
+#[test]
+fn tables_of_the_version_before_are_brought_up_to_date() {
+    let Some(rig) = PostgresRig::new() else { return };
+    let mut branch = Branch::new(&rig);
+    branch.act(vec![open("alice"), post("alice", Kind::Credit, 7)]);
+    branch.project();
+    drop(branch.engine);
+    let before = "DROP TABLE objects; DELETE FROM migration WHERE version = 2;
+                  UPDATE meta SET format_version = 1, record_version = 2";
+    rig.sql(before);
+    let engine = rig.open("a-1").unwrap();
+    let tenures = take(&*engine, &[P0]);
+    assert_eq!(tenures[0].chain, branch.tellers[0].partition.chain());
+    let loaded = engine.reader().unwrap().load(P0, Seq(0)).unwrap();
+    assert_eq!((loaded.watermark.seq, loaded.open.len()), (Seq(1), 0));
+    assert_eq!(problems(&rig, "SELECT 1"), Vec::<String>::new());
 }

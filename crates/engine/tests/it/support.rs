@@ -238,7 +238,7 @@ impl Teller {
         let its = self.postings.iter().rev().filter(|it| it.account.as_str() == account);
         let reversed_by = |it: &Posting| match self.partition.object(ObjectKey::reversal(it.id)) {
             Known::Present(Object::Reversal { by, .. }) => Some(*by),
-            _ => None,
+            Known::Present(_) | Known::Absent | Known::Unknown => None,
         };
         its.map(|it| Posting { reversed_by: reversed_by(it), ..it.clone() }).collect()
     }

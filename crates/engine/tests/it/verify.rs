@@ -1,12 +1,12 @@
 //! `verify` finds whatever was changed, and nothing where nothing was.
 
-use crate::support::{Branch, Rig, SERVICE, SqliteRig};
+use crate::support::{Branch, Rig, SERVICE, SqliteRig, open, post};
 use engine::{
     EngineUrl,
     verify::{Report, verify},
 };
 use stdx::Rng;
-use wire::Seq;
+use wire::{Kind, Seq};
 
 fn branch(rig: &SqliteRig) -> Branch {
     let mut branch = Branch::new(rig);
@@ -63,6 +63,21 @@ fn honest_books_are_sound_while_the_node_runs_and_after() {
     assert!(report(&rig).is_sound());
     std::fs::remove_file(rig.folder.join("views.db")).unwrap();
     assert!(report(&rig).is_sound());
+}
+
+/// As a program of the version before has left it: without the table of objects.
+#[test]
+fn older_views_are_sound_and_brought_up_to_date() {
+    let rig = SqliteRig::new();
+    let mut branch = Branch::new(&rig);
+    branch.act(vec![open("alice"), post("alice", Kind::Credit, 7)]);
+    branch.project();
+    drop(branch);
+    rig.views().execute_batch("DROP TABLE objects").unwrap();
+    assert!(report(&rig).is_sound());
+    let engine = rig.open("a-1").unwrap();
+    let loaded = engine.reader().unwrap().load(crate::support::P0, Seq(0)).unwrap();
+    assert_eq!((loaded.watermark.seq, loaded.open.len()), (Seq(1), 0));
 }
 
 #[test]

@@ -49,17 +49,8 @@ impl Overlay {
                 Ok(())
             }
             (Verdict::Posted { posted_after, available_after, version }, action) => {
-                let leg = entry::leg(action).ok_or(Mismatch("a verdict of another action"))?;
-                let account = account.ok_or(NO_ACCOUNT)?;
-                let after = posted(account, leg, time).ok_or(OUT_OF_RANGE)?;
-                let figures = (after.posted, after.available(), after.version);
-                if figures != (*posted_after, i128::from(*available_after), *version) {
-                    return Err(Mismatch("a posting leaves other figures than its amount makes"));
-                }
-                rules::sound(&after).map_err(|unsound| Mismatch(unsound.0))?;
-                self.absent(books, ObjectKey::wanted_by(action))?;
-                self.book(books, leg.contra, leg.delta()).ok_or(OUT_OF_RANGE)?;
-                *self.touch(books, slot) = after;
+                let figures = (*posted_after, i128::from(*available_after), *version);
+                self.follow_posted(books, slot, (action, figures), time)?;
                 self.keep_made(action, &item.verdict, place);
                 Ok(())
             }
@@ -88,6 +79,29 @@ impl Overlay {
                 _,
             ) => Err(Mismatch("a verdict of another action")),
         }
+    }
+
+    fn follow_posted(
+        &mut self,
+        books: &Books,
+        slot: u32,
+        (action, figures): (&Action, (i64, i128, u64)),
+        time: Timestamp,
+    ) -> Result<(), Mismatch> {
+        let leg = entry::leg(action).ok_or(Mismatch("a verdict of another action"))?;
+        let account = self.state(books, slot).ok_or(NO_ACCOUNT)?;
+        let after = posted(account, leg, time).ok_or(OUT_OF_RANGE)?;
+        if (after.posted, after.available(), after.version) != figures {
+            return Err(Mismatch("a posting leaves other figures than its amount makes"));
+        }
+        rules::sound(&after).map_err(|unsound| Mismatch(unsound.0))?;
+        // What it makes must not be there yet.
+        if ObjectKey::wanted_by(action).is_some_and(|key| self.object(books, key).is_some()) {
+            return Err(Mismatch("does once more what was done before"));
+        }
+        self.book(books, leg.contra, leg.delta()).ok_or(OUT_OF_RANGE)?;
+        *self.touch(books, slot) = after;
+        Ok(())
     }
 
     fn follow_effect(
@@ -172,14 +186,6 @@ impl Overlay {
         }
         self.keep(object);
         Ok(())
-    }
-
-    /// What an action makes must not be there yet.
-    fn absent(&self, books: &Books, key: Option<ObjectKey>) -> Result<(), Mismatch> {
-        match key.and_then(|key| self.object(books, key)) {
-            Some(_) => Err(Mismatch("does once more what was done before")),
-            None => Ok(()),
-        }
     }
 }
 
