@@ -2,6 +2,7 @@
 
 pub(crate) mod account;
 pub(crate) mod bench;
+pub(crate) mod copy;
 pub(crate) mod key;
 
 pub(crate) use account::{Account, AccountVerb, Target};
@@ -49,6 +50,12 @@ pub(crate) enum Command {
     Partitions(Partitions),
     /// Re-derive the books from the journal; says what is wrong and where
     Verify(Verify),
+    /// Copy the journals of a tree, while it runs, into a folder
+    Backup(copy::Backup),
+    /// Make a backup a tree again, in an empty data folder
+    Restore(copy::Restore),
+    /// Write every transaction of a service, from its journal
+    Export(copy::Export),
     /// Make, list and revoke API keys
     Key(key::Key),
     /// Run a command and report its start, its end and its output as heartbeats

@@ -3,9 +3,11 @@
 mod account;
 mod alerts;
 mod amount;
+mod backup;
 mod beat;
 mod bench;
 mod check;
+mod export;
 mod key;
 mod node;
 mod partitions;
@@ -20,6 +22,7 @@ pub(crate) use run::keep_private;
 
 use crate::{
     args::{Cli, Command},
+    data::Data,
     error::CliError,
     topology::{LoadError, Topology},
 };
@@ -43,9 +46,30 @@ pub(crate) fn perform(cli: &Cli) -> Outcome {
         Command::Partitions(args) => partitions::partitions(args, &cli.data),
         Command::Verify(args) => verify::verify(args, &cli.data),
         Command::Key(args) => key::key(args, &cli.data),
+        Command::Backup(args) => backup::backup(args, &cli.data),
+        Command::Restore(args) => backup::restore(args, &cli.data),
+        Command::Export(args) => export::export(args, &cli.data),
         Command::Beat(args) => beat::beat(args, &cli.data),
         Command::Alerts(args) => alerts::alerts(args, &cli.data),
     }
+}
+
+/// The tree of `config`, else what is in force of the data folder's, so that half an edit of its file
+/// never stands in the way.
+pub(crate) fn in_force(config: Option<&Path>, data: &Data) -> Result<Topology, CliError> {
+    if let Some(config) = config {
+        return load_topology(config);
+    }
+    let (file, copy) = (data.topology_in_force()?, data.in_force());
+    if copy.exists() {
+        return load_copy(&copy, &file);
+    }
+    if !file.exists() {
+        let root = data.root.display();
+        return Err(CliError::failed(format!("no tree is known in {root}"))
+            .hint("start one with `tollgate up`, or name its folder: --data DIR"));
+    }
+    load_topology(&file)
 }
 
 /// Loads a topology file for a command that needs a sound one.

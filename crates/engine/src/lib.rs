@@ -9,6 +9,7 @@ mod copy;
 mod ends;
 pub mod engine;
 mod error;
+pub mod export;
 mod history;
 mod listing;
 mod near;

@@ -8,6 +8,7 @@
 //! ```
 
 pub(crate) mod archive;
+pub mod backup;
 mod committer;
 mod files;
 mod journal;

@@ -34,8 +34,10 @@ mod service;
 mod several;
 mod statement;
 mod transfers;
+mod written;
 
 pub(crate) use self::route::body_bytes_max;
+pub use self::written::{CSV_HEAD, csv_line, json_line};
 use self::{
     board::Board,
     front::{Front, HttpFront, TrunkFront},

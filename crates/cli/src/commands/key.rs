@@ -1,6 +1,6 @@
 //! `tollgate key`: the API keys beside the first one.
 
-use super::{Outcome, load_copy, load_topology};
+use super::{Outcome, in_force};
 use crate::{
     args::key::{self, Create, KeyVerb},
     data::{Data, random_id},
@@ -25,29 +25,12 @@ const PREFIX: &str = "tg_key_";
 
 /// Makes, lists and revokes.
 pub(super) fn key(args: &key::Key, data: &Path) -> Outcome {
-    let tree = topology(args.config.as_deref(), &Data::at(data))?;
+    let tree = in_force(args.config.as_deref(), &Data::at(data))?;
     match &args.verb {
         KeyVerb::Create(wanted) => create(&tree, wanted, args.json),
         KeyVerb::List => list(&tree, args.json),
         KeyVerb::Revoke { name } => revoke(&tree, name, args.json),
     }
-}
-
-/// What is in force, so that half an edit of the file never stands in the way of a revocation.
-fn topology(config: Option<&Path>, data: &Data) -> Result<Topology, CliError> {
-    if let Some(config) = config {
-        return load_topology(config);
-    }
-    let (file, copy) = (data.topology_in_force()?, data.in_force());
-    if copy.exists() {
-        return load_copy(&copy, &file);
-    }
-    if !file.exists() {
-        let root = data.root.display();
-        return Err(CliError::failed(format!("no tree is known in {root}"))
-            .hint("start one with `tollgate up`, or name its topology file: --config FILE"));
-    }
-    load_topology(&file)
 }
 
 fn create(tree: &Topology, wanted: &Create, is_json: bool) -> Outcome {

@@ -3,6 +3,7 @@
 #![expect(clippy::print_stdout, reason = "what a tree says is of use when a test fails")]
 
 mod alerts;
+mod backup;
 mod bad_input;
 mod batch;
 mod bench;

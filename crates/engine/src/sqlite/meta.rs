@@ -12,7 +12,10 @@
 use crate::{
     engine::{Place, Settings},
     error::{EngineError, Kind},
-    sqlite::files::{Files, corrupt, disk, sql},
+    sqlite::{
+        backup::Purpose,
+        files::{Files, corrupt, disk, sql},
+    },
 };
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 use std::{fs, os::unix::fs::MetadataExt};
@@ -114,29 +117,68 @@ fn has_tables(connection: &Connection) -> rusqlite::Result<bool> {
     Ok(connection.query_row(sql, [], |_| Ok(())).optional()?.is_some())
 }
 
+/// Makes the tables of a copy of the journal that `of` describes.
+pub(crate) fn create_copy(
+    files: &Files,
+    connection: &Connection,
+    of: &Meta,
+    purpose: Purpose,
+) -> Result<(), EngineError> {
+    let path = files.journal();
+    let failed = |error| sql(&path, &error);
+    let transaction = connection.unchecked_transaction().map_err(failed)?;
+    let fresh = match purpose {
+        // It stays a copy of that very file, and no node opens it.
+        Purpose::Keep => of.clone(),
+        Purpose::GoOn(incarnation) => {
+            let (device, inode) = identity(files)?;
+            Meta { incarnation: format!("{incarnation:032x}"), device, inode, ..of.clone() }
+        }
+    };
+    let partitions = of.partitions(files)?;
+    tables(&transaction, &fresh, partitions).map_err(failed)?;
+    transaction.execute_batch(SCHEMA_PINS).map_err(failed)?;
+    transaction.commit().map_err(failed)
+}
+
 fn create(
     transaction: &Transaction<'_>,
     settings: &Settings,
     device: &str,
     inode: &str,
 ) -> rusqlite::Result<()> {
+    let meta = Meta {
+        format_version: FORMAT_VERSION,
+        service: settings.service.clone(),
+        partitions: settings.partitions.into(),
+        hash_version: HASH_VERSION,
+        place: settings.place.code().into(),
+        incarnation: format!("{:032x}", settings.incarnation),
+        device: device.to_owned(),
+        inode: inode.to_owned(),
+    };
+    tables(transaction, &meta, settings.partitions)
+}
+
+/// The tables of a journal that has no record yet.
+fn tables(transaction: &Transaction<'_>, meta: &Meta, partitions: u16) -> rusqlite::Result<()> {
     transaction.execute_batch(SCHEMA)?;
     transaction.execute_batch(SCHEMA_PLACES)?;
     transaction.execute(
         "INSERT INTO meta VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         params![
-            FORMAT_VERSION,
-            settings.service,
-            settings.partitions,
-            HASH_VERSION,
-            settings.place.code(),
-            format!("{:032x}", settings.incarnation),
-            device,
-            inode,
+            meta.format_version,
+            meta.service,
+            meta.partitions,
+            meta.hash_version,
+            meta.place,
+            meta.incarnation,
+            meta.device,
+            meta.inode,
         ],
     )?;
     let mut insert = transaction.prepare("INSERT INTO part VALUES (?, NULL, 0, 0, ?, 0)")?;
-    for partition in 0..settings.partitions {
+    for partition in 0..partitions {
         insert.execute(params![partition, [0_u8; 32]])?;
     }
     Ok(())

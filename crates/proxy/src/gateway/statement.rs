@@ -3,7 +3,7 @@
 //! three forms.
 
 mod camt;
-mod csv;
+pub(super) mod csv;
 mod json;
 
 use super::{

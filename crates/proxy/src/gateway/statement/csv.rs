@@ -5,6 +5,9 @@ use super::Sheet;
 use std::fmt::Display;
 use wire::{Kind, Posting, Timestamp};
 
+/// The head of lines of several accounts.
+pub(in crate::gateway) const EXPORT_HEAD: &str = "service,account,time,kind,transaction,amount,currency,posted_after,available_after,version,\
+     reference,hold,transfer,reverses,reversed_by,metadata";
 const HEAD: &str = "time,kind,transaction,amount,currency,posted_after,available_after,version,\
                     reference,hold,transfer,reverses,reversed_by,metadata\r\n";
 /// Columns that only an entry has, after the balance.
@@ -26,7 +29,8 @@ fn balance(out: &mut String, sheet: &Sheet<'_>, kind: &str, (at, balance): (Time
     out.push_str(&format!("{at},{kind},,,{currency},{balance}{EMPTY}\r\n"));
 }
 
-fn line(out: &mut String, entry: &Posting) {
+/// Writes one entry.
+pub(in crate::gateway) fn line(out: &mut String, entry: &Posting) {
     let kind = match entry.kind {
         Kind::Debit => "debit",
         Kind::Credit => "credit",
