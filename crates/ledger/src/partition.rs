@@ -330,7 +330,7 @@ impl Partition {
     }
 
     /// Drops accounts not used lately, and objects that have ended, that the views have as they are,
-    /// until at most `accounts_max` and [`object::ENDED_MAX`] are left; one call looks at a bounded number. Returns how many are still too
+    /// until at most `accounts_max` of each, and [`object::ENDED_MAX`] objects, are left; one call looks at a bounded number. Returns how many are still too
     /// many: then the projector is behind, and no more should be loaded.
     ///
     /// Never to be called while a batch is staged: an account of that batch, dropped, would be
@@ -339,7 +339,8 @@ impl Partition {
     ///
     /// What was known before may be unknown after: look again before staging.
     pub fn evict(&mut self, accounts_max: usize) -> usize {
-        let objects = self.books.objects.evict(object::ENDED_MAX, self.watermark);
+        let objects_max = accounts_max.min(object::ENDED_MAX);
+        let objects = self.books.objects.evict(objects_max, self.watermark);
         self.books.accounts.evict(accounts_max, self.watermark).saturating_add(objects)
     }
 

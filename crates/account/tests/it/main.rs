@@ -3,6 +3,7 @@
 
 mod away;
 mod batches;
+mod courier;
 mod duel;
 mod executor;
 mod lookup;

@@ -11,8 +11,8 @@ use ledger::{Chain, Hash, Header, Left, Object, ObjectKey, Partition, Record, Ve
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use stdx::Moment;
 use wire::{
-    AccountId, AccountState, Action, Amount, Batch, Call, Caller, Command, Currency, Done, Epoch,
-    Fingerprint, KeyHash, Kind, Outcome, PartitionId, Reply, Seq, ServiceTag, Timestamp,
+    AccountId, AccountState, Action, Amount, Batch, Call, Caller, Command, Contra, Currency, Done,
+    Epoch, Fingerprint, KeyHash, Kind, Outcome, PartitionId, Reply, Seq, ServiceTag, Timestamp,
     call::Failure,
     command::{KeyOrigin, Post},
     query::{Filter, History, Query},
@@ -31,6 +31,7 @@ pub(crate) struct World {
     unprojected: Vec<Arc<Record>>,
     accounts: BTreeMap<AccountId, AccountState>,
     objects: BTreeMap<(PartitionId, ObjectKey), Object>,
+    external: BTreeMap<(PartitionId, Contra), i128>,
     keys: BTreeMap<KeyHash, (PartitionId, Seq, u16)>,
     /// Every answer given, by caller.
     pub(crate) answers: BTreeMap<u32, Reply>,
@@ -57,6 +58,7 @@ impl World {
             unprojected: Vec::new(),
             accounts: BTreeMap::new(),
             objects: BTreeMap::new(),
+            external: BTreeMap::new(),
             keys: BTreeMap::new(),
             answers: BTreeMap::new(),
         }
@@ -204,6 +206,9 @@ impl World {
     }
 
     fn project_record(&mut self, record: &Record) {
+        for (contra, balance) in &record.external {
+            self.external.insert((record.header.partition, *contra), *balance);
+        }
         for (index, item) in (0_u16..).zip(&record.items) {
             if item.origin != KeyOrigin::Minted {
                 let place = (record.header.partition, record.header.seq, index);
@@ -306,6 +311,7 @@ impl World {
         self.accounts.extend(other.accounts.clone());
         self.keys.extend(other.keys.clone());
         self.objects.extend(other.objects.clone());
+        self.external.extend(other.external.clone());
         for (place, record) in &other.journal {
             self.journal.insert(*place, record.clone());
         }
@@ -328,12 +334,27 @@ impl World {
             let Header { seq, time, .. } = record.header;
             Chain { seq, hash: Hash::of(&bytes), time }
         });
-        let mut partition = Partition::new(service(), id, epoch, chain, Vec::new());
+        let its = self.external.iter().filter(|((of, _), _)| *of == id);
+        let external = its.map(|((_, contra), balance)| (*contra, *balance)).collect();
+        let mut partition = Partition::new(service(), id, epoch, chain, external);
         let open = self.objects.iter().filter(|((of, _), object)| *of == id && object.is_open());
         for ((_, key), object) in open {
             partition.admit_object(*key, Some(object.clone())).unwrap();
         }
         self.executor.own(partition, 0);
+    }
+
+    /// What the views have of a partition, in order.
+    pub(crate) fn projected_accounts(
+        &self,
+        id: PartitionId,
+    ) -> impl Iterator<Item = &AccountState> {
+        self.accounts.values().filter(move |it| it.id.partition(PARTITIONS) == id)
+    }
+
+    /// The same of its objects.
+    pub(crate) fn projected_objects(&self, id: PartitionId) -> impl Iterator<Item = &Object> {
+        self.objects.iter().filter(move |((of, _), _)| *of == id).map(|(_, object)| object)
     }
 
     /// Every record of the journal, in order.
