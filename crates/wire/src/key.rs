@@ -34,7 +34,7 @@ impl KeyHash {
         KeyHash(u128::from_le_bytes(first(hasher.finalize())))
     }
 
-    /// The key of what a ledger does by itself for the object of an id. It is none of a client's:
+    /// The key of what nodes do by themselves for the object of an id. It is none of a client's:
     /// in the scope of one no account's id is as long as this begins.
     pub fn own(purpose: &str, bits: u128) -> KeyHash {
         let mut hasher = blake3::Hasher::new();

@@ -124,13 +124,14 @@ impl Driver {
     }
 }
 
-/// A step that follows from the transfer alone, whoever takes it.
+/// A step of a transfer. What makes it happen once is the transfer's id, whoever takes it and when;
+/// each try has a key of its own, for a key that we mint is not used again once it is forgotten.
 fn step(purpose: &str, transfer: &Transfer, action: Action) -> Command {
-    let bits = transfer.id.bits();
+    let (bits, minted_at) = (transfer.id.bits(), clock::wall());
     Command {
-        key: KeyHash::own(purpose, bits),
+        key: KeyHash::own(&format!("{purpose} {}", minted_at.0), bits),
         origin: KeyOrigin::Minted,
-        minted_at: clock::wall(),
+        minted_at,
         fingerprint: Fingerprint::new(purpose, "", &bits.to_le_bytes()),
         request_id: Box::default(),
         action,
