@@ -72,6 +72,7 @@ impl<T> Desk<T> {
         assert!(self.in_commit.is_none());
         let time = self.time(wall);
         let room = self.ledger.room(time);
+        let has_due = std::mem::take(&mut self.has_due); // Or looked for again in a moment.
         if room == 0 {
             // The memory of keys is full until the projector or time have made room.
             let askers = self.ready.drain(..).flat_map(Ready::askers);
@@ -113,7 +114,7 @@ impl<T> Desk<T> {
                 }
             }
         }
-        if std::mem::take(&mut self.has_due) {
+        if has_due {
             self.let_go(time, room.saturating_sub(batch_size), &mut draft, out);
         }
         let Draft { callers, request_ids, commands, groups } = draft;
