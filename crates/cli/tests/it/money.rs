@@ -172,11 +172,14 @@ fn persist(edge: SocketAddr, key: &str, name: &str, body: &str) -> String {
     }
 }
 
-/// Fifty transfers at once, back and forth, while owners and gateways die: none is lost, none
-/// happens twice, none stays on its way.
 #[test]
 fn transfers_survive_killed_nodes() {
-    let tree = Tree::up("transfers-killed");
+    transfers_while_nodes_die(&Tree::up("transfers-killed"));
+}
+
+/// Fifty transfers at once, back and forth, while owners and gateways die: none is lost, none
+/// happens twice, none stays on its way.
+pub(crate) fn transfers_while_nodes_die(tree: &Tree) {
     let mut client = tree.client();
     for pair in 0..PAIRS {
         open(&mut client, "a", &format!("a{pair}"), START);
@@ -217,5 +220,5 @@ fn transfers_survive_killed_nodes() {
     // As many go as come: every even one is of a.
     let each = START * i64::try_from(PAIRS).unwrap();
     assert_eq!((sum("a"), sum("b")), (each, each));
-    balanced(&tree);
+    balanced(tree);
 }

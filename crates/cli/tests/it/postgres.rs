@@ -6,7 +6,7 @@ use crate::{
     failover::{all_are_at, homes, is_another, one_comes_and_all_restart, owners},
     history::judged,
     load::under_load,
-    mission,
+    mission, money,
     tree::{Tree, free_addr},
 };
 use std::fs;
@@ -46,6 +46,13 @@ fn the_mission_holds_on_an_empty_database_and_nobody_sees_its_password() {
         let path = tree.data.join(name);
         assert!(!fs::read_to_string(path).unwrap_or_default().contains("hidden"), "{name}");
     }
+}
+
+#[test]
+fn transfers_survive_killed_nodes() {
+    let Some(cluster) = cluster() else { return };
+    let url = database(cluster, "transfers");
+    money::transfers_while_nodes_die(&Tree::up_with("pg-transfers", &["--engine", &url]));
 }
 
 #[test]
