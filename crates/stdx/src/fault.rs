@@ -66,7 +66,8 @@ pub enum Mutant {
     /// The fence is looked at before the transaction, and what is written then is written whatever
     /// stands there.
     PlainFence,
-    /// A silent node is taken for dead when its time has run out, though its process lives on.
+    /// A silent node is taken for dead when its time has run out, though its process lives on; and
+    /// when it goes on nobody tells it.
     TakeOnTime,
     /// Taking a partition leaves its epoch as it was.
     KeepEpoch,
@@ -84,11 +85,13 @@ pub enum Mutant {
     TellOnSight,
     /// A database's COMMIT does not wait for its disk.
     LazyCommit,
+    /// Nobody looks whether a node of that name is there.
+    TwoOfAName,
 }
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Mutant; 11] = [
+    pub const ALL: [Mutant; 12] = [
         Mutant::AckBeforeCommit,
         Mutant::PlainFence,
         Mutant::TakeOnTime,
@@ -100,6 +103,7 @@ impl Mutant {
         Mutant::UnconfirmedReads,
         Mutant::TellOnSight,
         Mutant::LazyCommit,
+        Mutant::TwoOfAName,
     ];
 
     /// Its name in a control file.
@@ -117,6 +121,7 @@ impl Mutant {
             Mutant::UnconfirmedReads => "unconfirmed-reads",
             Mutant::TellOnSight => "tell-on-sight",
             Mutant::LazyCommit => "lazy-commit",
+            Mutant::TwoOfAName => "two-of-a-name",
         }
     }
 }

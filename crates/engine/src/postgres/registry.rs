@@ -19,6 +19,7 @@ use crate::{
 use lease::{Holding, Member, NodeId, Sign, Survey};
 use net::clock;
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
+use stdx::fault::{self, Mutant};
 use wire::{Epoch, PartitionId};
 
 /// Between two looks of whoever waits.
@@ -133,7 +134,7 @@ impl PostgresRegistry {
         let rows = self.link.query(&self.statements.members, &[])?;
         let (mut members, mut suspects) = (Vec::with_capacity(rows.len()), BTreeMap::new());
         let is_steady = self.shared.is_steady(clock::now());
-        let mut am_there = false;
+        let mut am_there = fault::has(Mutant::TakeOnTime); // Then nobody is to learn otherwise.
         for row in &rows {
             let node_id: i64 = self.link.get(row, 0)?;
             let (name, trunk): (String, String) = (self.link.get(row, 1)?, self.link.get(row, 2)?);

@@ -19,6 +19,7 @@ use std::{
     io,
     path::Path,
 };
+use stdx::fault::{self, Mutant};
 
 /// This process's membership: the lock ends with it.
 #[derive(Debug)]
@@ -87,7 +88,7 @@ fn enter(
     let mut forgotten = Vec::new();
     for node in nodes(&transaction).map_err(failed)? {
         if is_alive(files, &node)? {
-            if node.name == settings.node {
+            if node.name == settings.node && !fault::has(Mutant::TwoOfAName) {
                 let what = format!(
                     "node {:?} is running already, as process {}: two of one name would \
                      contend for the same partitions",

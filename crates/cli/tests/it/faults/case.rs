@@ -67,7 +67,7 @@ impl Case {
             let verdict = control.play.run(&name, seed + attempt);
             let is_it = |it: &&String| control.caught_by.iter().any(|word| it.contains(word));
             if let Some(found) = verdict.wrong.iter().find(is_it) {
-                let found = found.chars().take(80).collect::<String>();
+                let found = found.replace(['\n', '\t'], " ").chars().take(80).collect::<String>();
                 let orders = control.orders.replace("mutant ", "").replace('\n', " ");
                 println!("{} seed {seed}: control {orders}: {found}", self.id);
                 return Row { judged, control: format!("{}: caught: {found}", orders.trim()) };

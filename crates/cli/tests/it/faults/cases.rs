@@ -5,7 +5,13 @@ use super::{
     scene::{LONG, On, Scene, eventually},
 };
 use rustix::process::{Pid, Signal, kill_process};
-use std::{fs, path::Path, process::Command, thread, time::Duration};
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Stdio},
+    thread,
+    time::Duration,
+};
 use stdx::Rng;
 
 /// Answers between two blows.
@@ -362,15 +368,6 @@ pub(crate) fn a_clock_is_set(scene: &mut Scene, watch: &Watch, _: &mut Rng) -> R
 /// F25: the same node name twice, and a copied folder.
 pub(crate) fn a_second_one(scene: &mut Scene, watch: &Watch, _: &mut Rng) -> Result<(), String> {
     let config = scene.tree.config.clone().unwrap();
-    let refused = |config: &Path, why: &str| {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_tollgate"));
-        let output = command.args(["run", "a-1", "--config"]).arg(config).output().unwrap();
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        match !output.status.success() && said.contains(why) {
-            true => Ok(()),
-            false => Err(format!("a second a-1 was let in: {} {said}", output.status)),
-        }
-    };
     // Its address is in use, so the second one gets another.
     let text = fs::read_to_string(&config).unwrap();
     let (head, tail) = text.split_once("name = \"a-1\"").unwrap();
@@ -380,7 +377,7 @@ pub(crate) fn a_second_one(scene: &mut Scene, watch: &Watch, _: &mut Rng) -> Res
     let text = format!("{head}name = \"a-1\"{tail}trunk = \"{addr}\"{rest}");
     let twin = config.with_file_name("twin.toml");
     fs::write(&twin, &text).unwrap();
-    refused(&twin, "is running already")?;
+    is_refused(scene, &twin, "is running already")?;
     some(watch)?;
     if scene.on == On::Postgres {
         return Ok(()); // There is no folder to copy.
@@ -392,8 +389,31 @@ pub(crate) fn a_second_one(scene: &mut Scene, watch: &Watch, _: &mut Rng) -> Res
     assert!(copied.unwrap().success());
     let copy = config.with_file_name("copied.toml");
     fs::write(&copy, text.replace("sqlite:a", "sqlite:copy")).unwrap();
-    refused(&copy, "copy")?;
+    is_refused(scene, &copy, "copy")?;
     some(watch).map(drop)
+}
+
+/// How long a node may take until it is refused.
+const REFUSED_MAX: Duration = Duration::from_secs(20);
+
+/// Starts a second `a-1` by this file, which must be refused for this reason.
+fn is_refused(scene: &Scene, config: &Path, why: &str) -> Result<(), String> {
+    let mut twin = Command::new(env!("CARGO_BIN_EXE_tollgate"))
+        .args(["run", "a-1", "--config"])
+        .arg(config)
+        .env("TOLLGATE_FAULTS", &scene.faults)
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let has_ended = eventually(REFUSED_MAX, || twin.try_wait().unwrap().is_some()).is_ok();
+    drop(twin.kill()); // One that was let in.
+    let output = twin.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    match has_ended && !output.status.success() && said.contains(why) {
+        true => Ok(()),
+        false => Err(format!("a second a-1 was let in: {} {said}", output.status)),
+    }
 }
 
 /// F29: every node leaves and returns, one after the other.

@@ -181,10 +181,18 @@ impl Pair {
         self.standby.promote();
     }
 
+    /// Waits until each node has its half: whoever is being given something commits little.
+    fn are_home(&self) -> Result<(), String> {
+        let sql = "SELECT count(*) FROM tollgate_a.part p JOIN tollgate_a.node n
+                   ON n.node_id = p.owner AND n.name = 'a-2'";
+        eventually(LONG, || self.primary.psql(DATABASE, sql) == "4")
+            .map_err(|why| format!("a-2 has its half: {why}"))
+    }
+
     /// Waits until a session of this node that has this purpose waits for the standby.
-    fn waits(&self, node: &str, purpose: &str) -> Result<(), String> {
+    fn waits(&self, node: &str, purpose: &str, time_max: Duration) -> Result<(), String> {
         let sql = format!("SELECT count(*) {} AND n.name LIKE '{node}'", waiting(purpose));
-        eventually(LONG, || self.primary.psql(DATABASE, &sql) != "0")
+        eventually(time_max, || self.primary.psql(DATABASE, &sql) != "0")
             .map_err(|why| format!("{purpose} of {node} waits for the standby: {why}"))
     }
 
@@ -229,10 +237,11 @@ pub(crate) fn waiters_are_ended(name: &str, orders: &str, seed: u64) -> Option<V
     let engine = pair.url();
     let apart = Apart::start(name, orders, [&engine, &engine]);
     Some(apart.judged(seed, |_, watch| {
+        pair.are_home()?;
         watch.answers(SOME, LONG)?;
         pair.replication.set_both(Rule::Drop);
         for _ in 0..4 {
-            pair.waits("%", "commit")?;
+            pair.waits("%", "commit", LONG)?;
             pair.end_waiting();
         }
         // Without the guard somebody is answered now; whoever is not waits on.
@@ -249,11 +258,13 @@ pub(crate) fn owner_stops_in_commit(name: &str, seed: u64) -> Option<Verdict> {
     let engine = pair.url();
     let apart = Apart::start(name, "", [&engine, &engine]);
     Some(apart.judged(seed, |apart, watch| {
+        pair.are_home()?;
         watch.answers(SOME, LONG)?;
         pair.replication.set_both(Rule::Drop);
-        pair.waits("a-1", "commit")?;
+        pair.waits("a-1", "commit", LONG)?;
         apart.signal("a-1", Signal::STOP);
-        pair.waits("a-2", "lease")?;
+        // Where its own commit has waited for too long by then, it takes nothing before that ends.
+        drop(pair.waits("a-2", "lease", Duration::from_secs(8)));
         pair.replication.set_both(Rule::Pass);
         pair.replication.reset();
         watch.answers(SOME * 2, LONG)?;

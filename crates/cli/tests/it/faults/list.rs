@@ -129,7 +129,12 @@ pub(super) fn a_clock_is_set() -> Case {
 }
 
 pub(super) fn a_second_one() -> Case {
-    case("F25", "P4", "the same node name twice; a copied data folder", cases::a_second_one)
+    let said: &[&str] = &["a second a-1 was let in"];
+    let injected = "the same node name twice; a copied data folder";
+    Case {
+        control: control("mutant two-of-a-name\n", cases::a_second_one, said, 1),
+        ..case("F25", "P4", injected, cases::a_second_one)
+    }
 }
 
 pub(super) fn nodes_roll() -> Case {

@@ -32,7 +32,7 @@ pub(crate) enum On {
 pub(crate) struct Scene {
     pub(crate) tree: Tree,
     pub(crate) on: On,
-    faults: PathBuf,
+    pub(crate) faults: PathBuf,
 }
 
 /// What judges say of a run.
