@@ -27,7 +27,7 @@ use stdx::Moment;
 use wire::{
     Epoch, PartitionId, Reply, Seq, ServiceTag, Timestamp, TransactionId,
     call::Failure,
-    query::{History, Listing},
+    query::{History, Listing, Mark},
     reversal::Reversal,
 };
 
@@ -107,6 +107,12 @@ pub enum Question {
     },
     Accounts(Vec<PartitionId>, Listing),
     Trial(Vec<PartitionId>),
+    /// What a partition journaled from a place on.
+    Events {
+        partition: PartitionId,
+        from: Mark,
+        limit: u32,
+    },
 }
 
 /// A request to reverse that waits for the transaction.

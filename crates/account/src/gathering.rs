@@ -72,6 +72,7 @@ fn part(reply: Reply) -> Result<Outcome, Failure> {
         | Reply::Hold(_)
         | Reply::Transfer(_)
         | Reply::Pending(_)
+        | Reply::Events { .. }
         | Reply::Batch(_) => Err(Failure::OutcomeUnknown),
     }
 }

@@ -28,7 +28,8 @@ impl<C> Round<C> {
                 | Query::Transaction(_)
                 | Query::Transactions(_)
                 | Query::Hold(_)
-                | Query::Transfer(_),
+                | Query::Transfer(_)
+                | Query::Events { .. },
             )
             | Call::Execute(_)
             | Call::Reverse(_)
@@ -77,6 +78,7 @@ fn together(replies: Vec<Reply>, limit: u32) -> Reply {
             | Reply::Transactions { .. }
             | Reply::Hold(_)
             | Reply::Transfer(_)
+            | Reply::Events { .. }
             | Reply::Batch(_) => return Reply::Failed(Failure::Malformed),
         }
     }

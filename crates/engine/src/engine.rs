@@ -285,6 +285,10 @@ pub trait Reader: Send {
     /// One record; `None` when the journal has none of this number.
     fn record(&mut self, partition: PartitionId, seq: Seq) -> Result<Option<Record>, EngineError>;
 
+    /// The first records from this number on, in order: as many as a short read has, none at the
+    /// end of the journal.
+    fn journaled(&mut self, partition: PartitionId, from: Seq) -> Result<Vec<Record>, EngineError>;
+
     /// A page of an account's transactions, newest first, and whether older ones remain. At most
     /// `limit` rows and about [`PAGE_BYTES_MAX`], at least one row if there is one. An account
     /// that is not there has none.

@@ -13,6 +13,7 @@ mod board;
 mod body;
 mod cursor;
 mod describe;
+mod events;
 mod front;
 mod guests;
 mod headers;
@@ -157,7 +158,12 @@ async fn serve(
         .collect();
     let front = Rc::new(Front {
         node: Arc::clone(&config.node.name),
-        desk: Desk { guests: RefCell::new(guests), services: services.clone() },
+        desk: Desk {
+            guests: RefCell::new(guests),
+            services: services.clone(),
+            listening: Rc::default(),
+        },
+        is_ending: Cell::new(false),
         routes: RefCell::default(),
         deadline: Cell::new(config.deadline),
         board,
@@ -181,6 +187,7 @@ async fn serve(
         doors.serve(accepted);
     }
     control.ending();
+    front.is_ending.set(true);
     doors.drain().await;
     resuming.inspect(|it| it.abort());
     services.iter().for_each(|service| service.close());

@@ -7,7 +7,7 @@ use crate::{
     id::PartitionId,
     limits,
     outcome::{AccountState, Outcome, Posting},
-    query::{Books, Query},
+    query::{Books, Event, Mark, Query},
     reversal::Reversal,
     transfer::Transfer,
 };
@@ -53,6 +53,11 @@ pub enum Reply {
     Transfer(Transfer),
     /// In no order.
     Pending(Vec<Transfer>),
+    /// Of one partition, and from where to ask on.
+    Events {
+        rows: Vec<Event>,
+        next: Mark,
+    },
     /// What became of each command of a batch, in their order.
     Batch(Vec<Result<Outcome, Failure>>),
     Failed(Failure),
@@ -206,6 +211,11 @@ impl Reply {
                 out.u8(10);
                 transfer.encode(&mut out);
             }
+            Reply::Events { rows, next } => {
+                out.u8(12);
+                next.encode(&mut out);
+                list(&mut out, rows, Event::encode);
+            }
             Reply::Pending(rows) => {
                 out.u8(11);
                 list(&mut out, rows, Transfer::encode);
@@ -249,6 +259,10 @@ impl Reply {
             9 => Reply::Hold(Hold::decode(&mut from)?),
             10 => Reply::Transfer(Transfer::decode(&mut from)?),
             11 => Reply::Pending(read_list(&mut from, Transfer::decode)?),
+            12 => {
+                let next = Mark::decode(&mut from)?;
+                Reply::Events { rows: read_list(&mut from, Event::decode)?, next }
+            }
             _ => return Err(Flaw("no such reply")),
         };
         from.end()?;

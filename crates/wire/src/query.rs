@@ -6,6 +6,7 @@ use crate::{
     id::{AccountId, HoldId, PartitionId, Seq, TransactionId, TransferId},
     limits,
     money::Currency,
+    outcome::{Done, Outcome},
     time::Timestamp,
 };
 
@@ -29,6 +30,52 @@ pub enum Query {
     Accounts(Listing),
     /// The books of all partitions that the asked node owns.
     Trial,
+    /// What one partition journaled from a place on, oldest first.
+    Events { partition: PartitionId, from: Mark, limit: u32 },
+}
+
+/// A place in a partition's journal: everything before it is known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Mark {
+    pub seq: Seq,
+    /// Commands of that record that are known, too.
+    pub items: u16,
+}
+
+/// What came of one command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    pub at: Timestamp,
+    pub done: Done,
+}
+
+impl Mark {
+    /// Appends the mark's bytes.
+    pub fn encode(self, out: &mut Encoder<'_>) {
+        out.u64(self.seq.0);
+        out.u16(self.items);
+    }
+
+    /// Reads what [`Mark::encode`] wrote.
+    pub fn decode(from: &mut Decoder<'_>) -> Result<Mark, Flaw> {
+        Ok(Mark { seq: Seq(from.u64()?), items: from.u16()? })
+    }
+}
+
+impl Event {
+    /// Appends the event's bytes.
+    pub fn encode(&self, out: &mut Encoder<'_>) {
+        out.i64(self.at.0);
+        Outcome::Done(self.done.clone()).encode(out);
+    }
+
+    pub(crate) fn decode(from: &mut Decoder<'_>) -> Result<Event, Flaw> {
+        let at = Timestamp(from.i64()?);
+        match Outcome::decode(from)? {
+            Outcome::Done(done) => Ok(Event { at, done }),
+            Outcome::Refused(_) => Err(Flaw("a refusal is no event")),
+        }
+    }
 }
 
 /// A page of one account's transactions.
@@ -149,6 +196,12 @@ impl Query {
                 out.u32(listing.limit);
             }
             Query::Trial => out.u8(5),
+            Query::Events { partition, from, limit } => {
+                out.u8(9);
+                out.u16(partition.0);
+                from.encode(out);
+                out.u32(*limit);
+            }
             Query::Hold(id) => {
                 out.u8(6);
                 out.u128(id.bits());
@@ -184,6 +237,11 @@ impl Query {
                 limit: limit(from)?,
             }),
             5 => Query::Trial,
+            9 => Query::Events {
+                partition: PartitionId(from.u16()?),
+                from: Mark::decode(from)?,
+                limit: limit(from)?,
+            },
             6 => Query::Hold(HoldId::from_bits(from.u128()?)),
             7 => Query::Transfer(TransferId::from_bits(from.u128()?)),
             8 => Query::Pending,

@@ -158,6 +158,13 @@ impl<T> Executor<T> {
                 let question = Question::Accounts(owned(), listing);
                 self.question(caller, deadline, question);
             }
+            Query::Events { partition, from, limit } => {
+                if !self.desks.contains_key(&partition) || self.closing.contains(&partition) {
+                    return self.fail(caller, Failure::NotOwner);
+                }
+                let question = Question::Events { partition, from, limit };
+                self.question(caller, deadline, question);
+            }
             Query::Trial => {
                 let question = Question::Trial(owned());
                 self.question(caller, deadline, question);

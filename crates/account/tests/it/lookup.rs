@@ -31,6 +31,10 @@ impl Reader for Fake {
         unreachable!()
     }
 
+    fn journaled(&mut self, _: PartitionId, _: Seq) -> Result<Vec<Record>, EngineError> {
+        unreachable!()
+    }
+
     fn accounts(
         &mut self,
         ids: &[(PartitionId, AccountId)],

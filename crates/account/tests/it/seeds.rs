@@ -119,6 +119,7 @@ fn check(world: &World, sent: &BTreeMap<u32, (String, String)>, replay: &str) {
             | Reply::Hold(_)
             | Reply::Transfer(_)
             | Reply::Pending(_)
+            | Reply::Events { .. }
             | Reply::Accounts { .. }
             | Reply::Trial(_)
             | Reply::Batch(_)) => panic!("{other:?}: {replay}"),

@@ -13,6 +13,7 @@ mod check;
 mod cluster;
 mod crash;
 mod description;
+mod events;
 mod failover;
 mod faults;
 mod harness;

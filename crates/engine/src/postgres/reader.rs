@@ -13,7 +13,7 @@ use crate::{
         projector::PostgresProjector,
         reading::{Reading, Reads},
     },
-    records::Records,
+    records::{Range, Records, SEQ_MAX},
     tail,
     views::Views,
 };
@@ -109,6 +109,15 @@ impl Reader for PostgresReader {
     fn record(&mut self, partition: PartitionId, seq: Seq) -> Result<Option<Record>, EngineError> {
         let journal = Reading::plain(&self.link, &self.reads);
         Ok(journal.record(partition, seq)?.map(|(record, _)| record))
+    }
+
+    fn journaled(&mut self, partition: PartitionId, from: Seq) -> Result<Vec<Record>, EngineError> {
+        let records = Reading::plain(&self.link, &self.reads).chunk(Range {
+            partition,
+            first: from,
+            last: SEQ_MAX,
+        })?;
+        Ok(records.into_iter().map(|(record, _)| record).collect())
     }
 
     fn history(

@@ -7,7 +7,7 @@ use crate::{
     engine::{KeyMark, KeyPlace, KeyScan, LOAD_TAIL_RECORDS_MAX, Loaded, Reader},
     error::EngineError,
     history, listing, near,
-    records::Records,
+    records::{Range, Records, SEQ_MAX},
     sqlite::{
         files::{Files, Mode, corrupt, sql},
         journal::Journal,
@@ -133,6 +133,11 @@ impl Reader for SqliteReader {
 
     fn record(&mut self, partition: PartitionId, seq: Seq) -> Result<Option<Record>, EngineError> {
         Ok(self.journal.record(partition, seq)?.map(|(record, _)| record))
+    }
+
+    fn journaled(&mut self, partition: PartitionId, from: Seq) -> Result<Vec<Record>, EngineError> {
+        let records = self.journal.chunk(Range { partition, first: from, last: SEQ_MAX })?;
+        Ok(records.into_iter().map(|(record, _)| record).collect())
     }
 
     fn history(

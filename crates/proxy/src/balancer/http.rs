@@ -200,11 +200,13 @@ impl Service for HttpFront {
     }
 }
 
-/// Whether a long answer may go to the client as it comes. One of the account API is put together:
-/// it is not long, and one that breaks off is then told as such. So is one to HTTP/1.0, where
+/// Whether a long answer may go to the client as it comes. One of the account API is put together,
+/// but for its events: it is not long, and one that breaks off is then told as such. So is one to HTTP/1.0, where
 /// a body that broke off looks like one that ended.
 pub(super) fn may_stream(parts: &Parts) -> bool {
-    parts.version != Version::HTTP_10 && !parts.uri.path().starts_with("/v1/")
+    let path = parts.uri.path();
+    let is_put_together = path.starts_with("/v1/") && !path.ends_with("/events");
+    parts.version != Version::HTTP_10 && !is_put_together
 }
 
 /// A request for the trunk, without a deadline yet.

@@ -1,6 +1,7 @@
 //! What a client is told: the only place in the gateway where a status is written.
 
 use super::{
+    events,
     mistake::Mistake,
     render::{self, Page, TrialBalance},
     statement::Format,
@@ -157,6 +158,12 @@ impl Answer {
         };
         let header = file.map(|file| ("content-disposition", file));
         Answer { status: 200, content_type, header, body }
+    }
+
+    /// The head of an answer that goes on.
+    pub(super) fn stream() -> Answer {
+        let header = Some(("cache-control", "no-store"));
+        Answer { status: 200, content_type: events::CONTENT_TYPE, header, body: Vec::new() }
     }
 
     /// A page of ours that is the same for everybody.

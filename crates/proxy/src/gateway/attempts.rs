@@ -113,6 +113,7 @@ impl Attempts {
                 | Reply::Hold(_)
                 | Reply::Transfer(_)
                 | Reply::Pending(_)
+                | Reply::Events { .. }
                 | Reply::Batch(_),
             )
             | Attempt::Garbled

@@ -9,20 +9,25 @@
 
 use super::mistake::Mistake;
 use data_encoding::BASE64URL_NOPAD;
-use wire::{AccountId, Decoder, Encoder, Flaw, Timestamp, command, query::Filter};
+use wire::{
+    AccountId, Decoder, Encoder, Flaw, Timestamp, command,
+    query::{Filter, Mark},
+};
 
 const VERSION: u8 = 1;
 const LIST_ACCOUNTS: u8 = 1;
 const LIST_TRANSACTIONS: u8 = 2;
+const LIST_EVENTS: u8 = 3;
 const HASH_BYTES: usize = 8;
-/// Characters of a cursor: the longest has a reference of 256 bytes in it.
-const CURSOR_CHARS_MAX: usize = 512;
+/// Characters of a cursor: the longest has a place in each of 512 partitions in it.
+const CURSOR_CHARS_MAX: usize = 7_168;
 
 /// A list that pages belong to.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum List<'a> {
     Accounts { service: &'a str },
     Transactions { service: &'a str, account: &'a AccountId },
+    Events { service: &'a str },
 }
 
 /// The place after which the next page of accounts begins.
@@ -70,6 +75,23 @@ pub(super) fn open_transactions(
     })
 }
 
+/// The cursor at these places of a service's partitions.
+pub(super) fn seal_events(service: &str, marks: &[Mark]) -> String {
+    seal(List::Events { service }, |out| marks.iter().for_each(|mark| mark.encode(out)))
+}
+
+/// Reads what [`seal_events`] wrote for this very service.
+pub(super) fn open_events(
+    service: &str,
+    partitions: u16,
+    cursor: &str,
+) -> Result<Vec<Mark>, Mistake> {
+    let opened = open(List::Events { service }, cursor, |from| {
+        (0..partitions).map(|_| Mark::decode(from)).collect()
+    });
+    opened.map_err(|_| Mistake::in_field("after", "it is no id of an event of this service"))
+}
+
 fn seal(list: List<'_>, write: impl FnOnce(&mut Encoder<'_>)) -> String {
     let mut bytes = vec![VERSION, list.number()];
     write(&mut Encoder(&mut bytes));
@@ -109,12 +131,13 @@ impl List<'_> {
         match self {
             List::Accounts { .. } => LIST_ACCOUNTS,
             List::Transactions { .. } => LIST_TRANSACTIONS,
+            List::Events { .. } => LIST_EVENTS,
         }
     }
 
     fn hash(self, sealed: &[u8]) -> [u8; HASH_BYTES] {
         let (service, account) = match self {
-            List::Accounts { service } => (service, ""),
+            List::Accounts { service } | List::Events { service } => (service, ""),
             List::Transactions { service, account } => (service, account.as_str()),
         };
         let mut hasher = blake3::Hasher::new();

@@ -108,6 +108,14 @@ const CALLS: &[Call] = &[
         200,
         "Outcomes",
     ),
+    Call {
+        schemes: &["bearer"],
+        ..Call::read(
+            "/v1/{service}/events",
+            "Server-sent events of what is journaled, from the beginning, from a cursor or from now",
+            &["after"],
+        )
+    },
     read("/v1/{service}/trial-balance", "Sum the books", &[], "TrialBalance"),
 ];
 

@@ -3,6 +3,7 @@
 use super::{
     answer::Answer,
     board::WorkerBoard,
+    events::Events,
     load::{Load, Taken},
     request::{Desk, Request, Step},
     route::body_bytes_max,
@@ -18,20 +19,23 @@ use crate::{
 };
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header, request::Parts};
+use hyper::body::{Body as HttpBody, Frame};
 use net::{
     clock,
     control::EndpointView,
-    edge::{Asked, Body, BodyMode, BodyStream, OnUpgrade, Service},
+    edge::{Asked, Body, BodyError, BodyMode, BodyStream, OnUpgrade, Service},
     ids,
     trunk::{Handler, ReplyTo, StreamReader, put_together},
 };
 use std::{
     cell::{Cell, RefCell},
+    pin::Pin,
     rc::Rc,
     sync::Arc,
+    task::{Context, Poll},
     time::Duration,
 };
-use tokio::task::spawn_local;
+use tokio::{sync::mpsc, task::spawn_local};
 use wire::{
     Code, Reply,
     call::Failure,
@@ -49,6 +53,8 @@ pub(super) struct Front {
     pub(super) deadline: Cell<Duration>,
     pub(super) board: Arc<WorkerBoard>,
     pub(super) load: Rc<Load>,
+    /// Whoever listens for long is to go.
+    pub(super) is_ending: Cell<bool>,
 }
 
 /// Takes requests from the tier above.
@@ -94,6 +100,10 @@ impl Handler for TrunkFront {
             Step::Answer(answer) => {
                 taken.answered(answer.status);
                 front.send(answer, &front.node, reply);
+            }
+            Step::Listen(events) => {
+                taken.answered(200);
+                front.listen(events, reply);
             }
             Step::Work(work) => {
                 let front = Rc::clone(front);
@@ -150,6 +160,38 @@ impl TrunkFront {
 }
 
 impl Front {
+    /// Tells somebody in front what happens, for as long as he listens.
+    fn listen(self: &Rc<Front>, events: Events, reply: ReplyTo) {
+        let Some(aside) = self.load.take_aside(clock::now()) else {
+            return self.send(self.full(""), &self.node, reply);
+        };
+        let answer = Answer::stream();
+        self.board.count(answer.status);
+        let headers = headers_of(&answer);
+        let mut response = ResponseRef::new(answer.status, &self.node, &[]);
+        response.headers = headers.as_ref();
+        let Some(mut writer) = reply.begin(response) else { return };
+        let events = events.at(self);
+        drop(spawn_local(async move {
+            let _open = aside.begun();
+            events.run(async |bytes| writer.send(bytes).await).await;
+            writer.finish();
+        }));
+    }
+
+    /// As [`Front::listen`], to a client of its own.
+    fn listen_http(self: &Rc<Front>, events: Events) -> Option<Response<Body>> {
+        let aside = self.load.take_aside(clock::now())?;
+        let (sender, receiver) = mpsc::channel(1);
+        let events = events.at(self);
+        drop(spawn_local(async move {
+            let _open = aside.begun();
+            events.run(async |bytes| sender.send(bytes).await).await;
+        }));
+        let response = http_response(Answer::stream());
+        Some(response.map(|_| Body::streamed(Heard(receiver))))
+    }
+
     /// Passes a request of the tier above on to an HTTP service, if there is room for it.
     fn aside(
         &self,
@@ -182,14 +224,34 @@ impl Front {
     /// `decided_by` is this node, or whoever behind it is to blame.
     fn send(&self, answer: Answer, decided_by: &str, reply: ReplyTo) {
         self.board.count(answer.status);
-        let mut headers = HeaderList::new();
-        let content_type = Some(("content-type", answer.content_type));
-        for (name, value) in content_type.into_iter().chain(answer.header) {
-            headers.push(name, value.as_bytes()).expect("two short headers fit");
-        }
+        let headers = headers_of(&answer);
         let mut response = ResponseRef::new(answer.status, decided_by, &answer.body);
         response.headers = headers.as_ref();
         reply.send(response);
+    }
+}
+
+fn headers_of(answer: &Answer) -> HeaderList {
+    let mut headers = HeaderList::new();
+    let content_type = Some(("content-type", answer.content_type));
+    for (name, value) in content_type.into_iter().chain(answer.header) {
+        headers.push(name, value.as_bytes()).expect("two short headers fit");
+    }
+    headers
+}
+
+/// What a listener is told, as it comes.
+struct Heard(mpsc::Receiver<Bytes>);
+
+impl HttpBody for Heard {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        self.0.poll_recv(cx).map(|bytes| bytes.map(|bytes| Ok(Frame::data(bytes))))
     }
 }
 
@@ -255,22 +317,29 @@ impl Service for HttpFront {
                 return front::bad_key(flaw, request_id).map(Body::from);
             }
         };
-        let answer = match front.load.take(clock::now()) {
+        let full = || front.full(request_id.to_str().unwrap_or_default());
+        let told = match front.load.take(clock::now()) {
             Some(taken) => front.answer(&asked, &request_id, key.as_ref(), taken).await,
-            None => Some(front.full(request_id.to_str().unwrap_or_default())),
+            None => Some(Told::Answer(full())),
         };
-        let mut response = match answer {
-            Some(answer) => {
+        let mut response = match told {
+            Some(Told::Answer(answer)) => {
                 front.board.count(answer.status);
-                http_response(answer)
+                http_response(answer).map(Body::from)
+            }
+            Some(Told::Listen(events)) => {
+                let response = front.listen_http(events);
+                let response = response.unwrap_or_else(|| http_response(full()).map(Body::from));
+                front.board.count(response.status().as_u16());
+                response
             }
             None => {
                 let detail = "the headers are too many";
-                front::problem(Code::HeadersTooLarge, detail, None, &request_id)
+                front::problem(Code::HeadersTooLarge, detail, None, &request_id).map(Body::from)
             }
         };
         front::mark(&mut response, request_id, key);
-        response.map(Body::from)
+        response
     }
 
     fn refuse(&self, parts: &Parts, code: Code, detail: &str) -> Response<Bytes> {
@@ -380,7 +449,7 @@ impl Front {
         request_id: &HeaderValue,
         key: Option<&front::Key>,
         taken: Taken,
-    ) -> Option<Answer> {
+    ) -> Option<Told> {
         let headers = &asked.parts.headers;
         let list = front::forwarded_headers(headers, request_id).ok()?;
         let step = self.desk.take(&Request {
@@ -396,13 +465,23 @@ impl Front {
             trace: front::trace(headers),
         });
         let answer = match step {
+            Step::Listen(events) => {
+                taken.answered(200);
+                return Some(Told::Listen(events));
+            }
             Step::Answer(answer) => answer,
             Step::Ask(job) => taken.below(job.answer()).await,
             Step::Work(work) => taken.below(work).await,
         };
         taken.answered(answer.status);
-        Some(answer)
+        Some(Told::Answer(answer))
     }
+}
+
+/// What a client of ours is told.
+enum Told {
+    Answer(Answer),
+    Listen(Events),
 }
 
 fn http_response(answer: Answer) -> Response<Bytes> {

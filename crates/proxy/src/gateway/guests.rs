@@ -173,6 +173,30 @@ impl Guest {
     }
 }
 
+/// Lets somebody stay who came in with a key: for as long as the key is good and the worker goes on.
+pub(super) struct Pass {
+    front: Weak<Front>,
+    hash: [u8; 32],
+}
+
+impl Pass {
+    /// Nobody's, until it is given to a worker.
+    pub(super) fn of(guest: &Guest) -> Pass {
+        Pass { front: Weak::new(), hash: guest.hash }
+    }
+
+    /// It is good at this worker.
+    pub(super) fn at(&mut self, front: &Rc<Front>) {
+        self.front = Rc::downgrade(front);
+    }
+
+    pub(super) fn is_good(&self) -> bool {
+        let Some(front) = self.front.upgrade() else { return false };
+        let guests = front.desk.guests.borrow();
+        !front.is_ending.get() && guests.of_hash(self.hash).is_some()
+    }
+}
+
 impl Meters {
     /// The meter of a key, as full as it is.
     fn of(&self, hash: [u8; 32], rate: NonZeroU32) -> Arc<Meter> {

@@ -15,6 +15,10 @@ pub(super) const PARTITION_IN_FLIGHT_MAX: u32 = 512;
 pub(super) const STATEMENT_ENTRIES_MAX: usize = 10_000;
 /// Bytes of one statement: with its head it fits a message of the trunk.
 pub(super) const STATEMENT_BYTES_MAX: usize = 7 * 1024 * 1024;
+/// Events of one partition that one question asks for.
+pub(super) const EVENTS_ROWS_MAX: u32 = 500;
+/// Clients that listen to events at one worker.
+pub(super) const LISTENERS_MAX: usize = 64;
 /// Transfers of one service that a gateway resumes at a time.
 pub(super) const RESUMED_AT_ONCE_MAX: usize = 32;
 /// How long a gateway goes on with a transfer that it resumes, before it looks again.

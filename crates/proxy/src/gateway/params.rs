@@ -18,6 +18,8 @@ pub(super) struct Params {
     pub(super) filter: Filter,
     /// Of a statement.
     pub(super) format: Option<Format>,
+    /// Of events: a cursor, still sealed, or `now`.
+    pub(super) after: Option<Box<str>>,
 }
 
 /// Which parameters a request may have.
@@ -30,6 +32,8 @@ pub(super) enum Allowed {
     Transactions,
     /// `from`, `to` and `format`.
     Statement,
+    /// `after`.
+    Events,
 }
 
 /// Parameters of one request, repeated ones included: more are refused unread.
@@ -74,6 +78,7 @@ impl Params {
                 let slot = if name == "from" { &mut filter.from } else { &mut filter.to };
                 once(name, slot, time(name, &value)?)
             }
+            ("after", Allowed::Events) => once(name, &mut self.after, value.into()),
             ("format", Allowed::Statement) => once(name, &mut self.format, Format::parse(&value)?),
             ("kind", Allowed::Transactions) => once(name, &mut self.filter.kind, kind(&value)?),
             ("reference", Allowed::Transactions) => {
@@ -88,6 +93,7 @@ impl Params {
                         "not known here; known are limit, starting_after, from, to, kind, reference"
                     }
                     Allowed::Statement => "not known here; known are from, to, format",
+                    Allowed::Events => "not known here; known is after",
                 };
                 Err(Mistake::in_field(name, known))
             }

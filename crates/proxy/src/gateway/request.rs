@@ -4,9 +4,11 @@ use super::{
     answer::Answer,
     ask::Ask,
     batch, body, cursor, describe,
-    guests::{Guest, Guests},
+    events::{self, Events},
+    guests::{Guest, Guests, Pass},
     headers,
     job::{Job, Question},
+    limits::LISTENERS_MAX,
     mistake::{Mistake, clip},
     params::{Allowed, Params},
     route::{Asked, Between, Change, NotAsked, OfService, Read, Route, Transfers},
@@ -52,6 +54,8 @@ pub(super) struct Request<'a> {
 pub(super) enum Step {
     Answer(Answer),
     Ask(Job),
+    /// An answer that goes on for as long as somebody listens.
+    Listen(Events),
     /// Several questions, one answer.
     Work(Pin<Box<dyn Future<Output = Answer>>>),
 }
@@ -61,6 +65,8 @@ pub(super) struct Desk {
     /// Others after a reload, and when somebody made or revoked a key.
     pub(super) guests: RefCell<Guests>,
     pub(super) services: Vec<Rc<Service>>,
+    /// Held by everybody who listens to events.
+    pub(super) listening: Rc<()>,
 }
 
 impl Desk {
@@ -106,15 +112,17 @@ impl Desk {
         let asked = of.asked(request.method)?;
         match &asked {
             Asked::Change(_) | Asked::Batch => guest.may_change()?,
-            Asked::Read(_) | Asked::Statement(_) => (),
+            Asked::Read(_) | Asked::Statement(_) | Asked::Events => (),
         }
         // Only of a statement the query has a say in what is served.
         let accepts = |format: Format| headers::check_accept(request.headers, format.media_type());
-        let is_json = !matches!(asked, Asked::Statement(_));
+        let is_json = !matches!(asked, Asked::Statement(_) | Asked::Events);
         is_json.then(|| accepts(Format::Json)).transpose()?;
         let params = Params::read(query, allowed_in(&asked))?;
         let format = params.format.unwrap_or_default();
-        accepts(format)?;
+        if asked != Asked::Events {
+            accepts(format)?;
+        }
         let (question, call) = match asked {
             Asked::Batch => {
                 let sender = Sender::of(request, guest.caller, path)?;
@@ -133,12 +141,37 @@ impl Desk {
                 let (partition, call) = changing(service, &sender, change, request.body)?;
                 (Question::Command(partition), call)
             }
+            Asked::Events => return Ok(self.events(service, guest, request, params)?),
             Asked::Read(read) => {
                 let (question, query) = question(service, read, params)?;
                 (question, Call::Query(query))
             }
         };
         Ok(ask(service, question, &call, request))
+    }
+
+    fn events(
+        &self,
+        service: &Rc<Service>,
+        guest: &Guest,
+        request: &Request<'_>,
+        params: Params,
+    ) -> Result<Step, Mistake> {
+        headers::check_accept(request.headers, events::CONTENT_TYPE)?;
+        if LISTENERS_MAX < Rc::strong_count(&self.listening) {
+            return Ok(Step::Answer(Answer::overloaded(request.request_id)));
+        }
+        // What a client that was cut off heard last goes before what it asked for at first.
+        let heard = request.headers.get("last-event-id").map(|it| std::str::from_utf8(it));
+        let heard = heard.and_then(Result::ok).filter(|it| !it.is_empty());
+        let after = heard.or(params.after.as_deref());
+        let pass = Pass::of(guest);
+        let events = Events::new(service, after, pass, Rc::clone(&self.listening))?;
+        Ok(if request.method == "HEAD" {
+            Step::Answer(Answer::stream())
+        } else {
+            Step::Listen(events)
+        })
     }
 
     fn of_transfers(
@@ -385,6 +418,7 @@ pub(super) fn allowed_in(asked: &Asked) -> Allowed {
     match asked {
         Asked::Read(read) => allowed(read),
         Asked::Statement(_) => Allowed::Statement,
+        Asked::Events => Allowed::Events,
         Asked::Change(_) | Asked::Batch => Allowed::None,
     }
 }

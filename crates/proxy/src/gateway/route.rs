@@ -16,6 +16,8 @@ pub(super) enum Asked {
     Read(Read),
     /// What was booked in a period, between two balances.
     Statement(AccountId),
+    /// What is journaled, as it happens.
+    Events,
 }
 
 /// What a request asks that is of no single service.
@@ -89,6 +91,7 @@ enum Resource<'a> {
     Reverse(&'a str),
     Transaction(&'a str),
     Trial,
+    Events,
 }
 
 /// Longest body of a request to this path.
@@ -177,6 +180,7 @@ impl OfService<'_> {
                 Asked::Change(Change::Release(account_id(id)?, hold_id(hold)?))
             }
             (Resource::Reverse(id), "POST") => Asked::Change(Change::Reverse(transaction_id(id)?)),
+            (Resource::Events, "GET") => Asked::Events,
             (Resource::Trial, "GET") => Asked::Read(Read::Trial),
             (resource, _) => return Err(NotAsked::Method(resource.allow())),
         })
@@ -215,6 +219,7 @@ impl<'a> Resource<'a> {
             ("transactions", Some(id), None) => Resource::Transaction(id),
             ("transactions", Some(id), Some("reverse")) => Resource::Reverse(id),
             ("trial-balance", None, None) => Resource::Trial,
+            ("events", None, None) => Resource::Events,
             _ => return None,
         })
     }
@@ -234,6 +239,7 @@ impl<'a> Resource<'a> {
             | Resource::Transaction(_)
             | Resource::Statement(_)
             | Resource::Hold(..)
+            | Resource::Events
             | Resource::Trial => "GET, HEAD",
         }
     }
@@ -307,7 +313,9 @@ mod tests {
             Route::OfService(of) => of.asked(method).map(|asked| match asked {
                 Asked::Change(change) => format!("{} {change:?}", of.service),
                 Asked::Read(read) => format!("{} {read:?}", of.service),
-                Asked::Batch | Asked::Statement(_) => format!("{} {asked:?}", of.service),
+                Asked::Batch | Asked::Statement(_) | Asked::Events => {
+                    format!("{} {asked:?}", of.service)
+                }
             }),
             Route::Transfers(of) => of.asked(method).map(|asked| format!("{asked:?}")),
         };
@@ -341,6 +349,7 @@ mod tests {
         check("GET", "/v1/a/accounts/x/transactions", "a Transactions(AccountId(\"x\"))");
         check("GET", "/v1/a/accounts/x/statement", "a Statement(AccountId(\"x\"))");
         check("GET", "/v1/a/trial-balance", "a Trial");
+        check("GET", "/v1/a/events", "a Events");
         let hold = "hold_00000000000000000000000001";
         let at = format!("/v1/a/accounts/x/holds/{hold}");
         check("POST", "/v1/a/accounts/x/holds", "a Hold(AccountId(\"x\"))");

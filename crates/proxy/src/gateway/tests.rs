@@ -147,10 +147,18 @@ fn gateway(nodes: &[&Rc<Node>], deadline: Duration) -> Rc<Front> {
     let config = ServiceConfig { name: "a".to_owned(), partitions: PARTITIONS, nodes };
     let identity = identity("gateway-1");
     let service = Rc::new(Service::open(&config, &identity, Arc::default()));
-    let desk = Desk { guests: guests("secret"), services: vec![service] };
+    let desk = Desk { guests: guests("secret"), services: vec![service], listening: Rc::default() };
     let (deadline, board, load) = (Cell::new(deadline), Arc::default(), Rc::default());
     let routes = RefCell::default();
-    Rc::new(Front { node: "gateway-1".into(), desk, routes, deadline, board, load })
+    Rc::new(Front {
+        node: "gateway-1".into(),
+        desk,
+        routes,
+        deadline,
+        board,
+        load,
+        is_ending: Cell::new(false),
+    })
 }
 
 /// Status and body of the answer.
@@ -172,6 +180,7 @@ async fn ask(gateway: &Front, method: &str, path: &str, body: &str) -> (u16, Str
     let answer = match step {
         request::Step::Answer(answer) => answer,
         request::Step::Ask(job) => job.answer().await,
+        request::Step::Listen(_) => panic!("a stream"),
         request::Step::Work(work) => work.await,
     };
     (answer.status, String::from_utf8(answer.body).unwrap())
@@ -336,7 +345,8 @@ async fn holder(name: &'static str, partition: u16, held: Vec<AccountState>) -> 
             | Query::Transactions(_)
             | Query::Hold(_)
             | Query::Transfer(_)
-            | Query::Pending => return None,
+            | Query::Pending
+            | Query::Events { .. } => return None,
         })
     })
     .await

@@ -12,7 +12,7 @@ use wire::{
     call::Failure,
     command::KeyOrigin,
     limits,
-    query::{Books, CurrencyBooks, Filter, History, Listing, Query},
+    query::{Books, CurrencyBooks, Event, Filter, History, Listing, Mark, Query},
     reversal::Reversal,
 };
 
@@ -109,8 +109,20 @@ fn outcome() -> BoxedStrategy<Outcome> {
     .boxed()
 }
 
+fn mark() -> impl Strategy<Value = Mark> {
+    (any::<u64>(), any::<u16>()).prop_map(|(seq, items)| Mark { seq: Seq(seq), items })
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    (time(), outcome()).prop_filter_map("a refusal is no event", |(at, outcome)| match outcome {
+        Outcome::Done(done) => Some(Event { at, done }),
+        Outcome::Refused(_) => None,
+    })
+}
+
 fn query() -> impl Strategy<Value = Query> {
     let limit = 1..=limits::PAGE_ROWS_MAX;
+    let events_limit = limit.clone();
     let reference = option::of(text(limits::REFERENCE_BYTES_MAX));
     let filter = (option::of(time()), option::of(time()), option::of(kind()), reference)
         .prop_map(|(from, to, kind, reference)| Filter { from, to, kind, reference });
@@ -130,6 +142,11 @@ fn query() -> impl Strategy<Value = Query> {
         transfer_id().prop_map(Query::Transfer),
         Just(Query::Trial),
         Just(Query::Pending),
+        (any::<u16>(), mark(), events_limit).prop_map(|(partition, from, limit)| Query::Events {
+            partition: PartitionId(partition),
+            from,
+            limit,
+        }),
     ]
 }
 
@@ -182,6 +199,7 @@ fn reply() -> impl Strategy<Value = Reply> {
         hold().prop_map(Reply::Hold),
         transfer().prop_map(Reply::Transfer),
         vec(transfer(), 0..4).prop_map(Reply::Pending),
+        (vec(event(), 0..4), mark()).prop_map(|(rows, next)| Reply::Events { rows, next }),
         failure.prop_map(Reply::Failed),
     ]
 }

@@ -49,6 +49,7 @@ fn every_call_of_the_table_is_there() {
             ("kind", "debit"),
             ("reference", "x"),
             ("format", "csv"),
+            ("after", "now"),
         ];
         for (name, value) in values {
             let query = format!("{name}={value}");

@@ -25,6 +25,7 @@ fn desk() -> Desk {
     Desk {
         guests: RefCell::new(Guests::new(KEY, keys(), Meters::default())),
         services: vec![service("a", 16), service("b", 4)],
+        listening: Rc::default(),
     }
 }
 
@@ -91,7 +92,7 @@ impl<'a> Given<'a> {
     fn job(&self) -> Job {
         match self.take(&desk()) {
             Step::Ask(job) => job,
-            Step::Work(_) => panic!("more than one question"),
+            Step::Work(_) | Step::Listen(_) => panic!("more than one question"),
             Step::Answer(answer) => panic!("{}", String::from_utf8_lossy(&answer.body)),
         }
     }
@@ -102,6 +103,7 @@ impl<'a> Given<'a> {
 fn check(given: Given<'_>, expected: &str) {
     let got = match given.take(&desk()) {
         Step::Ask(_) => "asks".to_owned(),
+        Step::Listen(_) => "listens".to_owned(),
         Step::Work(_) => "asks several".to_owned(),
         Step::Answer(answer) => {
             assert_eq!(answer.content_type, "application/problem+json");
@@ -245,6 +247,14 @@ fn wrong_queries() {
         check(given("GET", path, ""), &format!("400 invalid_request {field}"));
     }
     check(given("POST", "/v1/a/accounts/x/debit?dry=1", DEBIT), "400 invalid_request dry");
+    check(given("GET", "/v1/a/events?after=xyz", ""), "400 invalid_request after");
+    check(given("GET", "/v1/a/events?limit=5", ""), "400 invalid_request limit");
+    check(given("GET", "/v1/a/events?after=now", ""), "listens");
+    let cursor = cursor::seal_events("a", &[wire::query::Mark::default(); 16]);
+    check(given("GET", &format!("/v1/a/events?after={cursor}"), ""), "listens");
+    check(given("GET", &format!("/v1/b/events?after={cursor}"), ""), "400 invalid_request after");
+    let heard = given("GET", "/v1/a/events?after=now", "").with("last-event-id", "xyz");
+    check(heard, "400 invalid_request after");
 }
 
 const TRANSFER: &str = r#"{"from":{"service":"a","account":"x"},"to":{"service":"b","account":"y"},"amount":1,"currency":"EUR"}"#;
