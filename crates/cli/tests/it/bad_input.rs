@@ -191,6 +191,53 @@ fn batches() -> Vec<Bad> {
     ]
 }
 
+fn moves() -> Vec<Bad> {
+    const HOLDS: &str = "/v1/a/accounts/alice/holds";
+    const TRANSFERS: &str = "/v1/transfers";
+    let hold = |text: &str| format!(r#"{{"amount":1,"currency":"EUR","expires_in":{text}}}"#);
+    let good = r#"{"from":{"service":"a","account":"alice"},"to":{"service":"b","account":"bob"},"amount":1,"currency":"EUR"}"#;
+    let with = |from: &str, to: &str| good.replacen(from, to, 1);
+    let nowhere = "hold_00000000000000000000000001";
+    vec![
+        Bad::new("a hold of nothing", HOLDS, r#"{"currency":"EUR"}"#).field("amount"),
+        Bad::new("a hold without a unit", HOLDS, hold(r#""7""#)).field("expires_in"),
+        Bad::new("a hold for ever", HOLDS, hold(r#""9999d""#)).field("expires_in"),
+        Bad::new("a hold's time as a number", HOLDS, hold("7")).field("expires_in"),
+        Bad::new("more than there is", HOLDS, r#"{"amount":7501,"currency":"EUR"}"#)
+            .answer(409, "insufficient_funds"),
+        Bad::new("another currency", HOLDS, r#"{"amount":1,"currency":"USD"}"#)
+            .answer(409, "currency_mismatch"),
+        Bad::new("no hold's id", &format!("{HOLDS}/17/capture"), "").answer(404, "no_such_hold"),
+        Bad::new("nobody's hold", &format!("{HOLDS}/{nowhere}/release"), "")
+            .answer(404, "no_such_hold"),
+        Bad::new("reading the holds", HOLDS, "").method("GET").answer(405, "method_not_allowed"),
+        Bad::new("no transaction's id", "/v1/a/transactions/17/reverse", "")
+            .answer(404, "no_such_transaction"),
+        Bad::new("a transfer of nothing", TRANSFERS, with(":1,", ":0,")).field("amount"),
+        Bad::new(
+            "a transfer from a text",
+            TRANSFERS,
+            with(r#"{"service":"a","account":"alice"}"#, r#""a""#),
+        )
+        .field("from"),
+        Bad::new("a transfer to no account", TRANSFERS, with(r#","account":"bob""#, ""))
+            .field("to.account"),
+        Bad::new("a transfer to no service", TRANSFERS, with(r#""b""#, r#""zz""#))
+            .answer(404, "no_such_service"),
+        Bad::new("a transfer from nobody", TRANSFERS, with("alice", "nobody"))
+            .answer(404, "no_such_account"),
+        Bad::new("a transfer of too much", TRANSFERS, with(":1,", ":7501,"))
+            .answer(409, "insufficient_funds"),
+        Bad::new("no transfer's id", "/v1/transfers/tr_17", "")
+            .method("GET")
+            .answer(404, "no_such_transfer"),
+        Bad::new("no cursor", "/v1/a/events?after=x", "").method("GET").field("after"),
+        Bad::new("no form", "/v1/a/accounts/alice/statement?format=pdf", "")
+            .method("GET")
+            .field("format"),
+    ]
+}
+
 #[test]
 fn each_mistake_has_its_own_answer_and_changes_nothing() {
     let tree = Tree::up("bad-input");
@@ -203,7 +250,7 @@ fn each_mistake_has_its_own_answer_and_changes_nothing() {
     let before = client.get("/v1/a/accounts/alice").unwrap().body;
 
     let mut wrong = String::new();
-    for bad in bodies().into_iter().chain(requests()).chain(batches()) {
+    for bad in bodies().into_iter().chain(requests()).chain(batches()).chain(moves()) {
         let mut client = tree.client();
         let answer = client.send(bad.method, &bad.path, &bad.headers, &bad.body).unwrap();
         if let Err(complaint) = check(&bad, &answer) {

@@ -120,7 +120,7 @@ impl Desk {
         is_json.then(|| accepts(Format::Json)).transpose()?;
         let params = Params::read(query, allowed_in(&asked))?;
         let format = params.format.unwrap_or_default();
-        if asked != Asked::Events {
+        if let Asked::Statement(_) = asked {
             accepts(format)?;
         }
         let (question, call) = match asked {
