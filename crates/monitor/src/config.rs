@@ -45,6 +45,8 @@ pub struct MonitorConfig {
     pub undelivered_max: Duration,
     /// Names of the monitors that tell people as long as one of them is there: this one stands by.
     pub before: Vec<String>,
+    /// Where the other monitors are.
+    pub peers: Vec<SocketAddr>,
     /// Who watches this monitor from outside the tree.
     pub beat_to: Option<Url>,
     /// What a person shows who changes something.

@@ -19,6 +19,7 @@ pub mod rollup;
 pub mod rule;
 pub mod schedule;
 pub mod severity;
+pub mod shared;
 pub mod silence;
 pub mod stamp;
 pub mod standby;

@@ -14,7 +14,7 @@ mod view;
 pub(crate) use page::Past;
 
 use crate::{
-    node::{Heard, Node},
+    node::{Heard, Node, now},
     store::StoreError,
 };
 use bytes::Bytes;
@@ -63,6 +63,7 @@ impl Front {
         match segments[..] {
             [] => page::dashboard(node, asked).await,
             ["page.js"] => page::script(asked),
+            ["shared"] => self.shared(),
             ["beats"] if path == BEATS_PATH => self.beats(asked).await,
             ["ping", ref rest @ ..] => ping::ping(node, asked, &query, rest).await,
             ["v1", ref rest @ ..] => api::answer(node, asked, &query, rest).await,
@@ -94,6 +95,16 @@ impl Front {
             }
             [..] => page::missing(asked),
         }
+    }
+
+    /// What the other monitors are to know of what people said to this one, after a line that proves
+    /// that whoever says it knows the cluster's key.
+    fn shared(&self) -> Answer {
+        let node = &self.0;
+        let shared = node.desk.borrow().shared(now());
+        let said = json!(shared).to_string();
+        let proof = beat::proof(&node.config().node.cluster_key, said.as_bytes());
+        text(200, &format!("{proof}\n{said}"))
     }
 
     /// Beats of a node, which must prove that it knows the cluster's key.

@@ -86,6 +86,8 @@ pub(crate) struct Node {
     beaten_at: Cell<Option<Moment>>,
     /// Incidents of which the fallback channel was told.
     fell_back: RefCell<BTreeSet<IncidentId>>,
+    /// Open incidents that this monitor told people of, while others may tell of others.
+    told_here: RefCell<BTreeSet<IncidentId>>,
     pub(crate) history: Archive,
     progress: roll::Progress,
     /// What was last shown of the past.
@@ -136,15 +138,17 @@ pub fn run(
 }
 
 async fn serve(node: &Rc<Node>, mut worker: Worker) {
-    let (ticking, rolling) =
-        (spawn_local(Rc::clone(node).tick()), spawn_local(Rc::clone(node).roll()));
+    let tasks = [
+        spawn_local(Rc::clone(node).tick()),
+        spawn_local(Rc::clone(node).roll()),
+        spawn_local(Rc::clone(node).listen_to_peers()),
+    ];
     let edge = Edge::new(Front(Rc::clone(node)));
     while let Some(accepted) = worker.accept().await {
         edge.serve(accepted.stream, accepted.peer, accepted.permit);
     }
     edge.drain(node.config().node.drain_max).await;
-    ticking.abort();
-    rolling.abort();
+    tasks.iter().for_each(tokio::task::JoinHandle::abort);
 }
 
 /// Applies orders to the monitor's one worker.

@@ -12,16 +12,16 @@ use std::{
 };
 
 /// A webhook receiver that takes everything.
-struct Receiver {
-    addr: SocketAddr,
-    letters: mpsc::Receiver<Value>,
+pub(crate) struct Receiver {
+    pub(crate) addr: SocketAddr,
+    pub(crate) letters: mpsc::Receiver<Value>,
 }
 
 /// Longer than a busy machine takes for any letter.
-const LETTER_MAX: Duration = Duration::from_secs(60);
+pub(crate) const LETTER_MAX: Duration = Duration::from_secs(60);
 
 impl Receiver {
-    fn listen() -> Receiver {
+    pub(crate) fn listen() -> Receiver {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let addr = listener.local_addr().unwrap();
         let (sender, letters) = mpsc::channel();
@@ -36,7 +36,7 @@ impl Receiver {
 
     /// The next letter: event and names.
     #[track_caller]
-    fn next(&self, tree: &Tree) -> (String, Vec<String>) {
+    pub(crate) fn next(&self, tree: &Tree) -> (String, Vec<String>) {
         let letter = self.letters.recv_timeout(LETTER_MAX);
         let letter = letter.unwrap_or_else(|_| panic!("no letter: {}", tree.logs()));
         let names = letter["nodes"].as_array().unwrap().iter();
@@ -45,7 +45,7 @@ impl Receiver {
     }
 }
 
-fn take(mut stream: TcpStream) -> Value {
+pub(crate) fn take(mut stream: TcpStream) -> Value {
     let mut reader = BufReader::new(stream.try_clone().unwrap());
     let mut length = 0;
     loop {

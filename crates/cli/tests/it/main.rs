@@ -25,6 +25,7 @@ mod load;
 mod metrics;
 mod mission;
 mod money;
+mod monitors;
 mod operations;
 mod postgres;
 mod reload;

@@ -169,6 +169,8 @@ pub struct Desk {
     /// Groups that have grown since they were told of, and when that is told.
     growing: BTreeMap<IncidentId, Moment>,
     silences: Vec<Silence>,
+    /// Those that were ended before their time.
+    ended: Vec<Silence>,
     calendar: Calendar,
     /// Checks within a maintenance window.
     away: BTreeMap<CheckId, Away>,
@@ -182,7 +184,8 @@ impl Desk {
     /// A desk whose next incident has this number.
     pub fn new(tree: Tree, next: u64, silences: Vec<Silence>) -> Desk {
         let next_silence = silences.iter().map(|it| it.id + 1).max().unwrap_or(1);
-        Desk { tree, next, next_silence, silences, ..Desk::default() }
+        let (ended, silences) = silences.into_iter().partition(|it| it.is_ended);
+        Desk { tree, next, next_silence, silences, ended, ..Desk::default() }
     }
 
     /// Who stands above whom has changed.
@@ -283,6 +286,7 @@ impl Desk {
     /// Somebody takes care of an incident. False when it is not open.
     pub fn ack(&mut self, id: IncidentId, ack: Ack, out: &mut Vec<Filed>) -> bool {
         let Some(incident) = self.open.get_mut(&id) else { return false };
+        incident.acked_at = Some(ack.at);
         incident.ack = Some(ack);
         self.file(id, out);
         true
@@ -322,6 +326,7 @@ impl Desk {
     /// Opens, tells, reminds and settles whatever has waited long enough.
     pub fn tick(&mut self, now: Now, out: &mut Vec<Filed>) {
         self.silences.retain(|it| now.wall < it.until);
+        self.ended.retain(|it| now.wall < it.until);
         self.keep_calendar(now, out);
         self.open_what_is_due(now, out);
         self.tell_what_was_held(now, out);

@@ -101,6 +101,9 @@ pub struct Incident {
     #[serde(with = "super::stamp::maybe")]
     pub reminded_at: Option<Timestamp>,
     pub ack: Option<Ack>,
+    /// When somebody last took care of it, whether that still holds or not.
+    #[serde(default, with = "super::stamp::maybe")]
+    pub acked_at: Option<Timestamp>,
     /// It keeps changing: told once, and again when it is steady.
     pub is_unstable: bool,
     /// Of a group: what they stand under, and how many there are.
@@ -140,6 +143,7 @@ impl Incident {
             told_at: None,
             reminded_at: None,
             ack: None,
+            acked_at: None,
             is_unstable: false,
             under: None,
             of: 0,

@@ -18,9 +18,17 @@ pub struct Silence {
     pub from: Timestamp,
     #[serde(with = "super::stamp")]
     pub until: Timestamp,
+    /// Somebody ended it before that.
+    #[serde(default)]
+    pub is_ended: bool,
 }
 
 impl Silence {
+    /// Whether it is the one that another monitor knows by another number.
+    pub fn is_same(&self, other: &Silence) -> bool {
+        (&self.pattern, &self.by, self.from) == (&other.pattern, &other.by, other.from)
+    }
+
     /// Whether it holds for a check of this name now.
     pub fn covers(&self, name: &str, now: Timestamp) -> bool {
         self.from <= now && now < self.until && matches(&self.pattern, name)

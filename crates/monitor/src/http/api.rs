@@ -276,6 +276,7 @@ fn silence(node: &Rc<Node>, body: &[u8]) -> Answer {
         reason: body.reason,
         from: now.wall,
         until: later(now.wall, length),
+        is_ended: false,
     };
     let Some(id) = node.desk.borrow_mut().silence(now, silence.clone()) else {
         return error(409, "there are too many silences");
@@ -288,9 +289,12 @@ fn silence(node: &Rc<Node>, body: &[u8]) -> Answer {
 }
 
 fn end_silence(node: &Rc<Node>, id: &str) -> Answer {
-    match id.parse().ok().filter(|id| node.desk.borrow_mut().end_silence(*id)) {
-        Some(id) => {
-            node.keep(vec![Row::SilenceEnded(id)]);
+    let id: Option<u64> = id.parse().ok();
+    let ended = id.and_then(|id| node.desk.borrow_mut().end_silence(id));
+    match ended {
+        Some(ended) => {
+            let id = ended.id;
+            node.keep(vec![Row::Silence(ended)]);
             json_answer(200, &json!({"id": id}))
         }
         None => error(404, "no such silence"),

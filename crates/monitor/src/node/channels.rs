@@ -58,6 +58,12 @@ impl Node {
     /// Puts a notice into the queue of everybody who is to hear it.
     pub(super) fn spread(&self, notice: Notice, rows: &mut Vec<Row>) {
         // Another monitor may be the one to tell.
+        let is_end_of_ours =
+            notice.event == Event::Resolved && self.told_here.borrow().contains(&notice.incident);
+        if is_end_of_ours {
+            // Whoever heard the beginning of this monitor hears the end, whoever tells people now.
+            return self.tell_all(&notice, rows);
+        }
         let to_tell = self.standby.borrow_mut().take(notice);
         if let Some(notice) = to_tell {
             self.tell_all(&notice, rows);
@@ -79,6 +85,9 @@ impl Node {
         }
         if notice.event == Event::Resolved {
             self.fell_back.borrow_mut().remove(&notice.incident);
+            self.told_here.borrow_mut().remove(&notice.incident);
+        } else if notice.event.tells_of_trouble() {
+            self.told_here.borrow_mut().insert(notice.incident);
         }
     }
 

@@ -77,6 +77,7 @@ impl Node {
                 config.every + config.grace,
             )),
             beaten_at: Cell::new(None),
+            told_here: RefCell::new(loaded.told.iter().map(|it| it.1).collect()),
             fell_back: RefCell::new(channels::fell_back(&config, &loaded.told)),
             book: RefCell::new(book),
             detector: RefCell::new(Detector::new(now.moment)),

@@ -3,23 +3,72 @@
 use super::Node;
 use crate::{
     channel::Url,
-    core::check::{Now, State},
+    core::{
+        check::{Now, State},
+        shared::Shared,
+    },
     store::Row,
 };
 use bytes::Bytes;
 use http::Request;
 use http_body_util::Full;
-use net::fetch::{Place, fetch};
-use std::{rc::Rc, time::Duration};
-use tokio::task::spawn_local;
+use net::{
+    agent::beat,
+    fetch::{Place, fetch},
+};
+use std::{net::SocketAddr, rc::Rc, time::Duration};
+use tokio::{task::spawn_local, time::MissedTickBehavior};
 use wire::Timestamp;
 
 /// How often somebody outside hears that this monitor lives.
 const OUTSIDE_EVERY: Duration = Duration::from_secs(30);
 const OUTSIDE_TIME_MAX: Duration = Duration::from_secs(10);
 const OUTSIDE_BYTES_MAX: usize = 64 * 1024;
+/// How often the other monitors are asked what people said to them.
+const LISTEN_EVERY: Duration = Duration::from_secs(1);
+const LISTEN_TIME_MAX: Duration = Duration::from_secs(2);
+const SHARED_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 impl Node {
+    /// Learns from the other monitors what people said to them, for as long as the node lives.
+    pub(super) async fn listen_to_peers(self: Rc<Node>) {
+        let mut interval = tokio::time::interval(LISTEN_EVERY);
+        interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            interval.tick().await;
+            for peer in self.config().peers.clone() {
+                match self.said_by(peer).await {
+                    Ok(shared) => self.learn(&shared),
+                    // Whether it is there at all is seen by its beats.
+                    Err(why) => tracing::debug!(%peer, %why, "says nothing of use"),
+                }
+            }
+        }
+    }
+
+    async fn said_by(&self, peer: SocketAddr) -> Result<Shared, String> {
+        let request = Request::get("/shared").header("host", peer.to_string());
+        let request = request.body(Full::<Bytes>::default()).map_err(|err| err.to_string())?;
+        let host = peer.ip().to_string();
+        let place = Place::plain(&host, peer.port());
+        let answer = fetch(place, request, LISTEN_TIME_MAX, SHARED_BYTES_MAX).await;
+        let answer = answer.map_err(|err| err.to_string())?;
+        let mut parts = answer.body.splitn(2, |it| *it == b'\n');
+        let (proof, said) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+        if !beat::is_proof(&self.config().node.cluster_key, said, proof) {
+            return Err("no proof of the cluster's key".to_owned());
+        }
+        serde_json::from_slice(said).map_err(|err| err.to_string())
+    }
+
+    fn learn(&self, shared: &Shared) {
+        let (mut filed, mut rows) = (Vec::new(), Vec::new());
+        let learnt = self.desk.borrow_mut().learn(super::now(), shared, &mut filed);
+        rows.extend(learnt.into_iter().map(Row::Silence));
+        self.file(filed, &mut rows);
+        self.keep(rows);
+    }
+
     /// Looks whether a monitor before this one is there; if not, says what it may not have said.
     pub(super) fn look_for_peers(&self, now: Now, rows: &mut Vec<Row>) {
         let config = self.config();

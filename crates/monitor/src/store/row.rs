@@ -140,7 +140,6 @@ pub enum Row {
     /// What a rule knows of a check.
     Tracker(CheckId, Box<KeptTracker>),
     Silence(Silence),
-    SilenceEnded(u64),
     /// A check is in a maintenance window.
     Maintenance(CheckId, String, Span),
     /// And not until the end that was planned.
@@ -203,9 +202,6 @@ impl Row {
                  SET until = excluded.until, silence = excluded.silence",
                 values![number(it.id), it.until.0, &json(it)?],
             ),
-            Row::SilenceEnded(id) => {
-                db.put("DELETE FROM silences WHERE id = ?1", values![number(*id)])
-            }
             Row::Maintenance(id, window, span) => maintenance(db, *id, window, *span),
             Row::MaintenanceEnded(id, at) => {
                 db.put(

@@ -88,6 +88,7 @@ impl Monitor {
             mail_tls: None,
             fallback: None,
             before: Vec::new(),
+            peers: Vec::new(),
             beat_to: None,
             undelivered_max: Duration::from_millis(500),
             node: NodeConfig {

@@ -125,6 +125,7 @@ pub(super) fn monitor(
         Some(url) => Site::Database { url, monitor: node.name.to_string() },
         None => Site::Folder(role.folder.clone()),
     };
+    let peers = monitors(tree).filter(|it| it.http != role.http);
     Ok(MonitorConfig {
         node,
         http: role.http,
@@ -143,6 +144,7 @@ pub(super) fn monitor(
         fallback,
         undelivered_max: role.fallback_after,
         before: before(tree, role),
+        peers: peers.map(|it| reachable(it.http)).collect(),
         beat_to,
         api_key: read_key(&tree.api_key)?,
         ping_key: read_key(&tree.ping_key)?,

@@ -56,11 +56,20 @@ impl Desk {
         Some(id)
     }
 
-    /// Ends a silence. False when there is none of this id.
-    pub fn end_silence(&mut self, id: u64) -> bool {
-        let before = self.silences.len();
-        self.silences.retain(|it| it.id != id);
-        self.silences.len() != before
+    /// Ends a silence; as it is to be stored. `None` when there is none of this id.
+    pub fn end_silence(&mut self, id: u64) -> Option<Silence> {
+        let at = self.silences.iter().position(|it| it.id == id)?;
+        let ended = Silence { is_ended: true, ..self.silences.remove(at) };
+        if self.ended.len() == SILENCES_MAX {
+            self.ended.remove(0);
+        }
+        self.ended.push(ended.clone());
+        Some(ended)
+    }
+
+    /// Silences that somebody has ended, and that would hold still.
+    pub fn ended_silences(&self) -> &[Silence] {
+        &self.ended
     }
 
     /// Goes by these maintenance windows from now on.

@@ -291,6 +291,7 @@ fn silence_keeps_quiet_and_ends() {
         reason: "upgrade".to_owned(),
         from: now(from).wall,
         until: now(until).wall,
+        is_ended: false,
     };
     let mut world = World::new();
     world.desk.silence(now(0), silence(0, 60_000)).unwrap();
@@ -301,8 +302,8 @@ fn silence_keeps_quiet_and_ends() {
     // Whoever was told of the beginning is told of the end.
     world.desk.silence(now(61_000), silence(61_000, 120_000)).unwrap();
     world.up(ACCOUNTS[1]).told(&["resolved a-2"]);
-    assert!(world.desk.end_silence(2));
-    assert!(!world.desk.end_silence(2));
+    assert!(world.desk.end_silence(2).is_some());
+    assert!(world.desk.end_silence(2).is_none());
 }
 
 #[test]
@@ -485,4 +486,51 @@ fn a_preview_says_what_would_be_quiet_now() {
     assert_eq!(preview.incidents.iter().map(|it| it.id.0).collect::<Vec<_>>(), [1]);
     assert_eq!(world.desk.preview("*").incidents.len(), 2);
     assert!(world.desk.preview("x").matches.is_empty());
+}
+
+#[test]
+fn what_is_said_to_one_monitor_is_known_to_the_other() {
+    let (mut one, mut other) = (World::new(), World::new());
+    // The numbers of one are not those of the other.
+    other.down(GATEWAYS[0]).until(900).up(GATEWAYS[0]);
+    one.until(1_000).down(ACCOUNTS[0]).until(3_000);
+    other.until(1_400).down(ACCOUNTS[0]).until(3_000);
+    let ours = |world: &World| world.desk.open().next().unwrap().clone();
+    let ack = |ms| Ack { by: "kim".to_owned(), note: String::new(), at: now(ms).wall, until: None };
+    let tell = |from: &World, to: &mut World, ms: u64| {
+        let shared = from.desk.shared(now(ms));
+        to.desk.learn(now(ms), &shared, &mut to.out)
+    };
+    assert!(one.desk.ack(ours(&one).id, ack(3_000), &mut Vec::new()));
+    assert_eq!(tell(&one, &mut other, 3_100), []);
+    assert_eq!(ours(&other).ack, Some(ack(3_000)));
+    // It got worse there, and nobody has taken care of that; what was said before is no news.
+    other.desk.open.values_mut().for_each(|it| it.ack = None);
+    tell(&one, &mut other, 3_200);
+    assert_eq!(ours(&other).ack, None);
+    // Of a trouble that began later nobody has taken care.
+    other.up(ACCOUNTS[0]).until(9_000).down(ACCOUNTS[0]).until(12_000);
+    tell(&one, &mut other, 12_000);
+    assert_eq!(ours(&other).ack, None);
+
+    let silence = Silence {
+        id: 0,
+        pattern: "job-*".to_owned(),
+        by: "kim".to_owned(),
+        reason: "upgrade".to_owned(),
+        from: now(4_000).wall,
+        until: now(60_000).wall,
+        is_ended: false,
+    };
+    one.desk.silence(now(4_000), silence).unwrap();
+    assert_eq!(tell(&one, &mut other, 4_100).len(), 1);
+    assert_eq!(tell(&one, &mut other, 4_200), [], "known already");
+    assert_eq!(tell(&other, &mut one, 4_300), [], "known already");
+    let id = other.desk.silences()[0].id;
+    assert!(other.desk.end_silence(id).is_some());
+    // Whoever has it still does not bring it back.
+    assert_eq!(tell(&one, &mut other, 4_400), []);
+    assert!(tell(&other, &mut one, 4_500)[0].is_ended);
+    assert_eq!((one.desk.silences().len(), other.desk.silences().len()), (0, 0));
+    assert_eq!(tell(&one, &mut other, 4_600), []);
 }

@@ -76,8 +76,8 @@ pub(in crate::http) fn silence(node: &Rc<Node>, asked: &Asked, id: &str) -> Answ
         Method::GET | Method::HEAD => json_answer(200, &found),
         Method::DELETE if has_key(node, &asked.parts.headers) != Some(true) => unauthorized(),
         Method::DELETE => {
-            node.desk.borrow_mut().end_silence(id);
-            node.keep(vec![Row::SilenceEnded(id)]);
+            let ended = node.desk.borrow_mut().end_silence(id);
+            node.keep(ended.into_iter().map(Row::Silence).collect());
             json_answer(200, &json!({}))
         }
         _ => error(405, "only GET and DELETE"),
@@ -111,12 +111,13 @@ fn add(node: &Rc<Node>, wanted: Wanted) -> Answer {
     if words.iter().any(|it| it.is_empty()) || api::WORDS_BYTES_MAX < length {
         return error(400, "createdBy and comment: want a few words each");
     }
-    let silence =
-        Silence { id: 0, pattern, by: wanted.created_by, reason: wanted.comment, from, until };
+    let (by, reason) = (wanted.created_by, wanted.comment);
+    let silence = Silence { id: 0, pattern, by, reason, from, until, is_ended: false };
     if let Some(before) = wanted.id.as_deref().filter(|it| !it.is_empty()) {
         let before = parse_uuid(before).and_then(|it| u64::try_from(it).ok());
-        match before.filter(|id| node.desk.borrow_mut().end_silence(*id)) {
-            Some(id) => drop(node.keep(vec![Row::SilenceEnded(id)])),
+        let ended = before.and_then(|id| node.desk.borrow_mut().end_silence(id));
+        match ended {
+            Some(ended) => drop(node.keep(vec![Row::Silence(ended)])),
             None => return error(404, "no such silence"),
         }
     }
