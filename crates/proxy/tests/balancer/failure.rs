@@ -124,8 +124,11 @@ fn the_second_attempt_waits_for_an_endpoint_to_come_back() {
 fn nobody_there_is_a_definite_refusal() {
     for layers in [1, 2] {
         let mut tree = Tree::new(layers, PATIENCE);
-        tree.kill("leaf-1");
-        tree.kill("leaf-2");
+        for leaf in ["leaf-1", "leaf-2"] {
+            tree.kill(leaf);
+            // What is sent before its death is known may have been executed: that is no refusal.
+            tree.layers[0].ask_until("GET /x", leaf, |it| it["state"] != "up");
+        }
         let answer = ask(tree.front(), "POST /x");
         assert_eq!((answer.status, answer.code().as_str()), (503, "overloaded"), "{answer:?}");
         assert_eq!(answer.header("retry-after"), "1");
