@@ -101,10 +101,7 @@ impl Handler for TrunkFront {
                 taken.answered(answer.status);
                 front.send(answer, &front.node, reply);
             }
-            Step::Listen(events) => {
-                taken.answered(200);
-                front.listen(events, reply);
-            }
+            Step::Listen(events) => front.listen(events, taken, reply),
             Step::Work(work) => {
                 let front = Rc::clone(front);
                 drop(spawn_local(async move {
@@ -161,7 +158,8 @@ impl TrunkFront {
 
 impl Front {
     /// Tells somebody in front what happens, for as long as he listens.
-    fn listen(self: &Rc<Front>, events: Events, reply: ReplyTo) {
+    fn listen(self: &Rc<Front>, events: Events, taken: Taken, reply: ReplyTo) {
+        taken.answered(200);
         let Some(aside) = self.load.take_aside(clock::now()) else {
             return self.send(self.full(""), &self.node, reply);
         };
