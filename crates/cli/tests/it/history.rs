@@ -99,8 +99,8 @@ fn judge_statement(done: &[&Done], entries: &[Entry]) -> Result<(), String> {
             What::Refused { .. } => (),
             What::Read { version, posted } => {
                 let at = usize::try_from(*version).unwrap();
-                let expected = at.checked_sub(1).map_or(0, |at| entries[at].posted_after);
-                if expected != *posted {
+                let posted_at = |at: usize| entries.get(at).map(|entry| entry.posted_after);
+                if at.checked_sub(1).map_or(Some(0), posted_at) != Some(*posted) {
                     return Err(format!("{it:?} shows a balance that never was"));
                 }
             }
