@@ -8,7 +8,10 @@ use std::{
     net::{SocketAddr, TcpListener},
     path::PathBuf,
     process::{Child, Command, Output, Stdio},
-    sync::mpsc,
+    sync::{
+        atomic::{AtomicU16, Ordering},
+        mpsc,
+    },
     thread,
     time::Duration,
 };
@@ -300,9 +303,22 @@ fn is_gone(pid: &str) -> bool {
     is_over && threads <= 1
 }
 
-/// A loopback address that was free a moment ago.
+/// An address that nobody listens at, nor will before it is used: each is given once, and from where
+/// neither the kernel takes the ports of clients nor `up` those of its nodes.
 pub(crate) fn free_addr() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+    const FIRST: u16 = 10_000;
+    const COUNT: u16 = 10_000;
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    // Runs side by side begin at different ones.
+    let begin = std::process::id().wrapping_mul(61) % u32::from(COUNT);
+    let begin = u16::try_from(begin).unwrap();
+    loop {
+        let port = FIRST + (begin + NEXT.fetch_add(1, Ordering::Relaxed) % COUNT) % COUNT;
+        let addr = SocketAddr::from(([127, 0, 0, 1], port));
+        if TcpListener::bind(addr).is_ok() {
+            return addr;
+        }
+    }
 }
 
 /// Service and id of the account of this number: every other one in `b`.
