@@ -262,7 +262,7 @@ fn who_hangs_or_refuses_delays_nobody_and_gets_everything() {
     assert!(late.try_recv().is_err());
     late.recv_timeout(LETTER_MAX).unwrap();
     tree.until("the log of attempts is whole", |_| attempts("webhook-1").len() == 2);
-    assert_eq!(attempts("webhook-1"), ["failed: no answer within 10 s", "accepted"]);
+    assert_eq!(attempts("webhook-1"), ["failed: no answer within 10s", "accepted"]);
     let of_mail = attempts("mail-2");
     assert!(of_mail.len() == 2 && of_mail[0].starts_with("failed: 451"), "{of_mail:?}");
     assert_eq!(
