@@ -252,7 +252,7 @@ pub async fn deliver(target: &Target, message: &Message, config: &MonitorConfig)
             Target::Command(program) => post::command(program, message).await,
         }
     };
-    let late = |_| Sent::Failed(format!("no answer within {} s", ATTEMPT_TIME_MAX.as_secs()));
+    let late = |_| Sent::Failed(format!("no answer within {ATTEMPT_TIME_MAX:?}"));
     tokio::time::timeout(ATTEMPT_TIME_MAX, attempt).await.unwrap_or_else(late)
 }
 
