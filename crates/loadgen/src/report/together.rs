@@ -23,21 +23,22 @@ pub fn together(parts: Vec<Report>) -> Option<Report> {
         whole.counts.add(&part.counts);
         whole.unsent += part.unsent;
         whole.answers = answers(whole.answers, part.answers);
-        for (all, its) in [
-            (&mut whole.spread.due, part.spread.due),
-            (&mut whole.spread.sent, part.spread.sent),
-            (&mut whole.spread.errors, part.spread.errors),
-        ] {
-            all.extend(its);
-        }
-        let due = Latencies::of(&whole.spread.due);
+        let due = join(&mut whole.spread.due, &part.spread.due);
         (whole.latency, whole.curve) = (due.quantiles(), curve(&due));
-        whole.latency_sent = Latencies::of(&whole.spread.sent).quantiles();
-        whole.latency_errors = Latencies::of(&whole.spread.errors).quantiles();
+        whole.latency_sent = join(&mut whole.spread.sent, &part.spread.sent).quantiles();
+        whole.latency_errors = join(&mut whole.spread.errors, &part.spread.errors).quantiles();
         whole.series = series(whole.series, part.series);
         whole.audit = whole.audit.zip(part.audit).map(|(a, b)| audits(a, b));
         whole
     })
+}
+
+/// Adds latencies to others: all of them, each once with its count.
+fn join(all: &mut Vec<(u64, u64)>, its: &[(u64, u64)]) -> Latencies {
+    let mut latencies = Latencies::of(all);
+    latencies.add(&Latencies::of(its));
+    *all = latencies.spread();
+    latencies
 }
 
 /// Processor time per request of both.
@@ -107,6 +108,8 @@ mod tests {
         assert_eq!(whole.latency.p50, one.latency.p50);
         assert_eq!(whole.latency.max, one.latency.max);
         assert_eq!(whole.curve, one.curve);
+        let threefold = one.spread.due.iter().map(|(value, count)| (*value, 3 * count));
+        assert_eq!(whole.spread.due, threefold.collect::<Vec<_>>());
         assert_eq!(whole.series.len(), one.series.len());
         assert_eq!(whole.series[1].counts.ok, 3 * one.series[1].counts.ok);
         assert_eq!(whole.series[2].p99, 70_000);

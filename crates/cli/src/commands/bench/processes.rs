@@ -65,9 +65,8 @@ fn arguments(args: &Bench, part: Part, data: &Path) -> Vec<OsString> {
     let mut flag = |name: &str, value: String| {
         list.extend([OsString::from(name), OsString::from(value)]);
     };
-    match args.closed {
-        true => (),
-        false => flag("--rate", part.rate.to_string()),
+    if !args.closed {
+        flag("--rate", part.rate.to_string());
     }
     flag("--connections", part.connections.to_string());
     flag("--accounts", part.accounts.to_string());
