@@ -61,14 +61,14 @@ impl Sqlite {
             return Err(EngineError::new(Kind::Mismatch, folder.display(), what));
         }
         let files = Files::create(folder)?;
-        let turnstile = Turnstile::open(folder, "journal")?;
+        let turnstile = Turnstile::open(folder, turnstile::JOURNAL)?;
         let turn = turnstile.enter()?;
         let mut journal = files.open_journal(Mode::Write)?;
         let meta = meta::create_or_check(&files, &mut journal, settings)?;
         let member = member::join(&files, &mut journal, settings)?;
         drop(journal);
         drop(turn);
-        let turnstile = Turnstile::open(folder, "views")?;
+        let turnstile = Turnstile::open(folder, turnstile::VIEWS)?;
         let turn = turnstile.enter()?;
         let mut views = files.open_views(Mode::Write)?;
         views::create_or_check(&files, &mut views, &meta.incarnation)?;

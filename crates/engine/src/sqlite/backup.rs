@@ -11,7 +11,7 @@ use crate::{
         journal::Journal,
         meta::{self, Meta},
         take,
-        turnstile::Turnstile,
+        turnstile::{self, Turnstile},
     },
     verify::check_service,
 };
@@ -64,7 +64,11 @@ pub struct Copied {
 pub fn cut(engines: &[(&Path, &str)]) -> Result<Vec<Cut>, EngineError> {
     let mut sources = Vec::with_capacity(engines.len());
     for (place, (folder, service)) in engines.iter().enumerate() {
-        sources.push((Source::open(folder, service)?, Turnstile::open(folder, "journal")?, place));
+        sources.push((
+            Source::open(folder, service)?,
+            Turnstile::open(folder, turnstile::JOURNAL)?,
+            place,
+        ));
     }
     // In one order, so that two backups at once do not wait for each other.
     sources.sort_by(|a, b| a.0.files.folder.cmp(&b.0.files.folder));

@@ -24,7 +24,7 @@ use crate::{
         member::Member,
         meta::{PLACE_SPAN, record_id},
         pulse::Pulse,
-        turnstile::{Turn, Turnstile},
+        turnstile::{self, Turn, Turnstile},
         wal::Wal,
     },
 };
@@ -60,7 +60,7 @@ impl SqliteCommitter {
         let path = files.journal();
         let mut connection = files.open_journal(Mode::Write)?;
         let wal = Wal::watch(&mut connection, WAL_PAGES_MAX).map_err(|error| sql(&path, &error))?;
-        let turnstile = Turnstile::open(&files.folder, "journal")?;
+        let turnstile = Turnstile::open(&files.folder, turnstile::JOURNAL)?;
         let (node_id, pulse) = (member.node_id, member.pulse.handle());
         let (turn, places, dead) = (None, BTreeMap::new(), None);
         Ok(SqliteCommitter { path, connection, turnstile, turn, wal, node_id, places, pulse, dead })

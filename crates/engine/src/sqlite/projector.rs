@@ -26,7 +26,7 @@ use crate::{
         committer::is_failing_disk,
         files::{Files, Mode, corrupt, sql},
         meta::record_id,
-        turnstile::Turnstile,
+        turnstile::{self, Turnstile},
         views,
         wal::Wal,
     },
@@ -66,7 +66,7 @@ impl SqliteProjector {
         let failed = |error| sql(&path, &error);
         connection.pragma_update(None, "cache_size", -CACHE_KIBIBYTES).map_err(failed)?;
         let wal = Wal::watch(&mut connection, WAL_PAGES_MAX).map_err(failed)?;
-        let turnstile = Turnstile::open(&files.folder, "views")?;
+        let turnstile = Turnstile::open(&files.folder, turnstile::VIEWS)?;
         let files = files.clone();
         let (keys_from, dead) = (i64::MIN, None);
         Ok(SqliteProjector { files, path, connection, turnstile, wal, service, keys_from, dead })

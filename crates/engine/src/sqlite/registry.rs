@@ -11,7 +11,7 @@ use crate::{
         member::{self, Member},
         pulse::{self, Card, Pulse},
         take,
-        turnstile::Turnstile,
+        turnstile::{self, Turnstile},
     },
 };
 use lease::{Holding, NodeId, Sign, Survey};
@@ -59,7 +59,7 @@ impl SqliteRegistry {
             files: files.clone(),
             path: files.journal(),
             connection: files.open_journal(Mode::Write)?,
-            turnstile: Turnstile::open(&files.folder, "journal")?,
+            turnstile: Turnstile::open(&files.folder, turnstile::JOURNAL)?,
             node_id: member.node_id,
             pulse: member.pulse.handle(),
             bell: bell.ok(),

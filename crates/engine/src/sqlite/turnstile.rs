@@ -15,6 +15,12 @@ use std::{
     sync::Arc,
 };
 
+/// The name of the turnstile of those who write the journal. Two names for one file would let two
+/// in at once.
+pub(crate) const JOURNAL: &str = "journal";
+/// Of those who write the views.
+pub(crate) const VIEWS: &str = "views";
+
 /// One writer's place at a turnstile. Each has its own: a lock belongs to the opened file, so two
 /// threads of one process queue like two processes.
 #[derive(Debug)]
