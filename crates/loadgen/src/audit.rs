@@ -8,6 +8,7 @@
 
 #[cfg(test)]
 mod tests;
+pub mod transfers;
 
 use crate::work::Deed;
 use std::collections::{BTreeMap, btree_map::Entry as Slot};
@@ -105,6 +106,10 @@ pub enum Fault {
     NeverSo { shown: Position },
     /// A read of what was only asked for after the read had been answered.
     Foreseen { shown: u64, version: u64 },
+    /// One of the two entries of an acknowledged transfer is not in the history.
+    LegLost { deed: Deed, amount: i64 },
+    /// A transfer took from one account other than it gave to another, or more than once.
+    Unpaired { entries: usize, taken: i128, given: i128 },
 }
 
 impl std::fmt::Display for Fault {
@@ -148,6 +153,13 @@ impl std::fmt::Display for Fault {
                 f,
                 "a read showed version {shown} before version {version} had been asked for"
             ),
+            Fault::LegLost { deed, amount } => {
+                let deed = if *deed == Deed::Debit { "debit" } else { "credit" };
+                write!(f, "lost: the {deed} of a transfer of {amount} was acknowledged")
+            }
+            Fault::Unpaired { entries, taken, given } => {
+                write!(f, "a transfer in {entries} entries took {taken} and gave {given}")
+            }
         }
     }
 }

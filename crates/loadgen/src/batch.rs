@@ -38,7 +38,7 @@ mod tests {
 
     #[test]
     fn an_item_is_judged_like_a_request_alone() {
-        let op = Op { account: 0, deed: Deed::Debit, amount: 5 };
+        let op = Op { account: 0, deed: Deed::Debit, amount: 5, to: None };
         let after = Position { posted: 1, version: 1 };
         let entry = |amount| Entry { id: Identity(1), deed: Deed::Debit, amount, after };
         let judge = |status, amount: Option<i64>, code| {

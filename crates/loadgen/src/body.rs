@@ -19,6 +19,33 @@ struct TransactionBody<'a> {
     amount: i64,
     posted_after: i64,
     version: u64,
+    #[serde(borrow, default)]
+    transfer: Option<Cow<'a, str>>,
+}
+
+#[derive(Deserialize)]
+struct PartyBody<'a> {
+    #[serde(borrow)]
+    service: Cow<'a, str>,
+    #[serde(borrow)]
+    account: Cow<'a, str>,
+}
+
+#[derive(Deserialize)]
+struct TransferBody<'a> {
+    #[serde(borrow)]
+    id: Cow<'a, str>,
+    #[serde(borrow)]
+    from: PartyBody<'a>,
+    #[serde(borrow)]
+    to: PartyBody<'a>,
+    amount: i64,
+    #[serde(borrow)]
+    status: Cow<'a, str>,
+    #[serde(borrow)]
+    debit: Cow<'a, str>,
+    #[serde(borrow)]
+    credit: Option<Cow<'a, str>>,
 }
 
 #[derive(Deserialize)]
@@ -81,6 +108,24 @@ struct ProblemBody<'a> {
     code: Cow<'a, str>,
 }
 
+/// How a transfer ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TransferEnd {
+    /// By this transaction of the target.
+    Completed(Identity),
+    /// The source has it back.
+    Returned,
+}
+
+/// What an answer says of a transfer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Transferred<'a> {
+    pub(crate) id: Cow<'a, str>,
+    pub(crate) debit: Identity,
+    /// `None` while it is on its way.
+    pub(crate) end: Option<TransferEnd>,
+}
+
 /// Who a transaction is: its id, hashed, for ids of other makers may be of any form.
 pub(crate) fn identity(id: &str) -> Identity {
     let hash = blake3::hash(id.as_bytes());
@@ -91,6 +136,29 @@ pub(crate) fn identity(id: &str) -> Identity {
 /// A transaction of `account`; `None` when the body is none or of another account.
 pub(crate) fn transaction(body: &[u8], account: &str) -> Option<Entry> {
     entry(&serde_json::from_slice(body).ok()?, account)
+}
+
+/// A transfer between these two, each a service and an account; `None` when the body is none or of
+/// other accounts or another amount.
+pub(crate) fn transfer<'a>(
+    body: &'a [u8],
+    parties: [(&str, String); 2],
+    amount: u32,
+) -> Option<Transferred<'a>> {
+    let body: TransferBody<'a> = serde_json::from_slice(body).ok()?;
+    let is = |it: &PartyBody<'_>, (service, account): &(&str, String)| {
+        it.service == *service && it.account == *account
+    };
+    let is_asked = is(&body.from, &parties[0])
+        && is(&body.to, &parties[1])
+        && body.amount == i64::from(amount);
+    let end = match (&*body.status, &body.credit) {
+        ("pending", None) => None,
+        ("completed", Some(credit)) => Some(TransferEnd::Completed(identity(credit))),
+        ("returned", None) => Some(TransferEnd::Returned),
+        _ => return None,
+    };
+    is_asked.then(|| Transferred { id: body.id, debit: identity(&body.debit), end })
 }
 
 /// The outcomes of a batch of items on `accounts`, in their order; `None` when they are not as many.
@@ -132,10 +200,16 @@ pub(crate) fn balance(body: &[u8], account: &str) -> Option<Position> {
     (body.account == account).then_some(Position { posted: body.posted, version: body.version })
 }
 
+/// An entry of a history, and the transfer that it is part of.
+pub(crate) type Row = (Entry, Option<Identity>);
+
 /// A page of the history of `account`, and the cursor of the next.
-pub(crate) fn page(body: &[u8], account: &str) -> Option<(Vec<Entry>, Option<String>)> {
+pub(crate) fn page(body: &[u8], account: &str) -> Option<(Vec<Row>, Option<String>)> {
     let page: PageBody<'_> = serde_json::from_slice(body).ok()?;
-    let rows = page.data.iter().map(|row| entry(row, account)).collect::<Option<Vec<_>>>()?;
+    let row = |it: &TransactionBody<'_>| {
+        Some((entry(it, account)?, it.transfer.as_deref().map(identity)))
+    };
+    let rows = page.data.iter().map(row).collect::<Option<Vec<_>>>()?;
     match (page.has_more, page.next_cursor) {
         (true, Some(cursor)) if !cursor.is_empty() => Some((rows, Some(cursor))),
         (false, None) => Some((rows, None)),
@@ -180,9 +254,9 @@ mod tests {
         let position = Position { posted: 9, version: 2 };
         assert_eq!(balance(text.as_bytes(), "x"), Some(position));
         let last = format!(r#"{{"data":[{ROW}],"has_more":false,"next_cursor":null}}"#);
-        assert_eq!(page(last.as_bytes(), "x"), Some((vec![row()], None)));
+        assert_eq!(page(last.as_bytes(), "x"), Some((vec![(row(), None)], None)));
         let more = format!(r#"{{"data":[{ROW}],"has_more":true,"next_cursor":"c"}}"#);
-        assert_eq!(page(more.as_bytes(), "x"), Some((vec![row()], Some("c".to_owned()))));
+        assert_eq!(page(more.as_bytes(), "x"), Some((vec![(row(), None)], Some("c".to_owned()))));
         assert_eq!(code(br#"{"type":"x","code":"overloaded"}"#), Some(Code::Overloaded));
     }
 
@@ -208,6 +282,33 @@ mod tests {
         let lost = format!(r#"{{"data":[{ROW}],"has_more":true,"next_cursor":null}}"#);
         assert_eq!(page(lost.as_bytes(), "x"), None, "more of what cannot be asked for");
         assert_eq!(code(br#"{"code":"new"}"#), None);
+    }
+
+    #[test]
+    fn a_transfer_is_read_with_its_end() {
+        let body = |status: &str, credit: &str| {
+            format!(
+                r#"{{"id":"tr_1","from":{{"service":"a","account":"x"}},"to":{{"service":"b","account":"y"}},"amount":5,"currency":"EUR","status":"{status}","reason":null,"debit":"tx_1","credit":{credit}}}"#
+            )
+        };
+        let read = |status: &str, credit: &str, to: &str, amount: u32| {
+            let body = body(status, credit);
+            let parties = [("a", "x".to_owned()), ("b", to.to_owned())];
+            transfer(body.as_bytes(), parties, amount).map(|it| it.end)
+        };
+        let completed = Some(TransferEnd::Completed(identity("tx_2")));
+        assert_eq!(read("completed", r#""tx_2""#, "y", 5), Some(completed));
+        assert_eq!(read("returned", "null", "y", 5), Some(Some(TransferEnd::Returned)));
+        assert_eq!(read("pending", "null", "y", 5), Some(None));
+        for (status, to, amount) in
+            [("completed", "y", 5), ("pending", "z", 5), ("pending", "y", 6)]
+        {
+            assert_eq!(read(status, "null", to, amount), None, "{status}");
+        }
+        let row = ROW.replace("\"version\":3", "\"version\":3,\"transfer\":\"tr_1\"");
+        let body = format!(r#"{{"data":[{row}],"has_more":false,"next_cursor":null}}"#);
+        let (rows, _) = page(body.as_bytes(), "x").unwrap();
+        assert_eq!(rows[0].1, Some(identity("tr_1")));
     }
 
     #[test]

@@ -2,9 +2,10 @@
 
 use crate::{
     audit::{
-        Case, Entry, Fault, Position, Read, Unknown, Write, audit, audit_balance, audit_trial,
+        Case, Entry, Fault, Position, Read, Unknown, audit, audit_balance, audit_trial,
+        transfers::{self, Leg, audit_pairs, audit_sum},
     },
-    body,
+    body::{self, Row},
     errand::{After, Errands},
     letter::{Key, Letters},
     limits::{FAULTS_LISTED_MAX, PAGE_ROWS},
@@ -33,6 +34,12 @@ pub struct AuditReport {
     pub settled_executed: u64,
     /// Those that turned out to be refused.
     pub settled_refused: u64,
+    /// Transfers that were acknowledged on their way, and were seen to end later.
+    #[serde(default)]
+    pub ended_later: u64,
+    /// Acknowledged transfers of which both entries were looked for.
+    #[serde(default)]
+    pub transfers: u64,
     /// Those of which nobody knows.
     pub unknown: u64,
     /// Services whose trial balance was looked at.
@@ -65,7 +72,7 @@ pub(crate) enum Ask {
     Page {
         account: u32,
         balance: Position,
-        entries: Vec<Entry>,
+        rows: Vec<Row>,
         cursor: String,
     },
     Trial(String),
@@ -77,6 +84,12 @@ pub(crate) struct Books<'a> {
     log: &'a Log,
     openings: &'a [Position],
     unknown: Vec<Unknown>,
+    /// Account and place of each end of an acknowledged transfer, in the order of accounts.
+    ends: Vec<(u32, usize)>,
+    /// The entries of transfers that all histories show.
+    legs: Vec<Leg>,
+    /// What all accounts have together.
+    sum: i128,
     services: Vec<String>,
     begun: u32,
     count: u32,
@@ -97,10 +110,8 @@ impl<'a> Books<'a> {
         log.reads.sort_unstable_by_key(|it| it.account);
         let mut unknown = log.unknown();
         unknown.sort_unstable_by_key(|it| it.account);
-        let mut report = AuditReport {
-            unknown: u64::try_from(unknown.len()).unwrap_or(u64::MAX) + log.forgotten,
-            ..AuditReport::default()
-        };
+        let mut report =
+            AuditReport { unknown: log.doubted() + log.forgotten, ..AuditReport::default() };
         match log.every {
             0 => report.gaps.push("too many writes to one account: no history was read".to_owned()),
             1 => (),
@@ -112,11 +123,21 @@ impl<'a> Books<'a> {
         if 0 < log.forgotten {
             report.gaps.push(format!("{} unknown writes were not remembered", log.forgotten));
         }
+        for transfer in &log.on_the_way {
+            let from = letters.account(transfer.op.account);
+            report.fault(format!("{from}: transfer {} is still on its way", transfer.id));
+        }
+        let places = log.transfers.iter().enumerate();
+        let mut ends: Vec<_> = places.flat_map(|(at, it)| [(it.from, at), (it.to, at)]).collect();
+        ends.sort_unstable();
         Books {
             letters,
             log,
             openings,
             unknown,
+            ends,
+            legs: Vec::new(),
+            sum: 0,
             services: services.to_vec(),
             begun: 0,
             count: u32::try_from(openings.len()).expect("a number of accounts"),
@@ -135,6 +156,7 @@ impl<'a> Books<'a> {
 
     fn balance(&mut self, account: u32, balance: Position) -> After<Ask> {
         self.report.balances += 1;
+        self.sum += i128::from(balance.posted);
         let total = self.log.totals[usize::try_from(account).expect("accounts fit memory")];
         let unknown = self.unknown_of(account);
         if let Some(fault) = audit_balance(self.opening(account), total, unknown, balance) {
@@ -142,20 +164,32 @@ impl<'a> Books<'a> {
         }
         match self.log.keeps(account) {
             true => {
-                let (entries, cursor) = (Vec::new(), String::new());
-                After::Then(Ask::Page { account, balance, entries, cursor })
+                let (rows, cursor) = (Vec::new(), String::new());
+                After::Then(Ask::Page { account, balance, rows, cursor })
             }
             false => After::Done,
         }
     }
 
-    fn history(&mut self, account: u32, balance: Position, history: &[Entry]) {
-        let writes: &[Write] = &self.log.writes[range(&self.log.writes, account, |it| it.account)];
+    fn history(&mut self, account: u32, balance: Position, rows: &[Row]) {
+        let history: Vec<Entry> = rows.iter().map(|(entry, _)| *entry).collect();
+        let legs: Vec<Leg> = rows
+            .iter()
+            .filter_map(|(entry, transfer)| {
+                Some(Leg { transfer: (*transfer)?, account, entry: *entry })
+            })
+            .collect();
+        let ends = &self.ends[range(&self.ends, account, |it| it.0)];
+        let moved = ends.iter().map(|(_, at)| &self.log.transfers[*at]);
+        let (mut writes, mut faults) = transfers::writes(account, moved, &legs);
+        self.legs.extend(legs);
+        writes
+            .extend_from_slice(&self.log.writes[range(&self.log.writes, account, |it| it.account)]);
         let reads: &[Read] = &self.log.reads[range(&self.log.reads, account, |it| it.account)];
         let opening = self.opening(account);
         let unknown = self.unknown_of(account);
-        let case = Case { opening, writes, unknown, reads, balance, history };
-        let faults = audit(&case);
+        let case = Case { opening, writes: &writes, unknown, reads, balance, history: &history };
+        faults.extend(audit(&case));
         let count = |length: usize| u64::try_from(length).unwrap_or(u64::MAX);
         self.report.histories += 1;
         self.report.entries += count(history.len());
@@ -163,6 +197,33 @@ impl<'a> Books<'a> {
         self.report.reads += count(reads.len());
         for fault in faults {
             self.fault(account, &fault);
+        }
+    }
+
+    /// What only all accounts together show, once they have been read.
+    pub(crate) fn close(mut self) -> AuditReport {
+        self.report.transfers = u64::try_from(self.log.transfers.len()).unwrap_or(u64::MAX);
+        // Where not every history was read, an entry's counterpart may be in another.
+        if self.log.every == 1 {
+            for (account, fault) in audit_pairs(&mut self.legs) {
+                self.fault(account, &fault);
+            }
+        }
+        if !self.legs.is_empty() || !self.log.transfers.is_empty() {
+            self.sum();
+        }
+        self.report
+    }
+
+    /// Nothing but transfers was asked for, so the accounts have together what they had.
+    fn sum(&mut self) {
+        let opened = self.openings.iter().map(|it| i128::from(it.posted)).sum();
+        let debits = self.unknown.iter().filter(|it| it.deed == Deed::Debit);
+        let unknown = debits.map(|it| i128::from(it.amount)).sum();
+        if self.log.forgotten == 0
+            && let Some(fault) = audit_sum(opened, self.sum, unknown)
+        {
+            self.report.fault(fault);
         }
     }
 
@@ -192,7 +253,7 @@ impl Errands for Books<'_> {
     fn write(&self, ask: &Ask, out: &mut Vec<u8>) {
         match ask {
             Ask::Balance(account) => {
-                let op = Op { account: *account, deed: Deed::Read, amount: 0 };
+                let op = Op { account: *account, deed: Deed::Read, amount: 0, to: None };
                 self.letters.op(out, op, &Key::None);
             }
             Ask::Page { account, cursor, .. } => {
@@ -215,15 +276,15 @@ impl Errands for Books<'_> {
                 Some(balance) => self.balance(account, balance),
                 None => unread(),
             },
-            Ask::Page { account, balance, mut entries, .. } => {
-                let Some((rows, next)) = body::page(body, &self.letters.account(account)) else {
+            Ask::Page { account, balance, mut rows, .. } => {
+                let Some((more, next)) = body::page(body, &self.letters.account(account)) else {
                     return unread();
                 };
-                entries.extend(rows);
+                rows.extend(more);
                 match next {
-                    Some(cursor) => After::Then(Ask::Page { account, balance, entries, cursor }),
+                    Some(cursor) => After::Then(Ask::Page { account, balance, rows, cursor }),
                     None => {
-                        self.history(account, balance, &entries);
+                        self.history(account, balance, &rows);
                         After::Done
                     }
                 }

@@ -59,8 +59,17 @@ impl Letters {
         format!("bench-{}-{account}", self.run)
     }
 
-    /// A debit, a credit or a balance.
+    /// A transfer's source and target: service and account.
+    pub(crate) fn parties(&self, op: Op) -> [(&str, String); 2] {
+        let party = |account| (self.service(account), self.account(account));
+        [party(op.account), party(op.to.unwrap_or(op.account))]
+    }
+
+    /// A debit, a credit, a balance or a transfer.
     pub(crate) fn op(&self, out: &mut Vec<u8>, op: Op, key: &Key) {
+        if let Some(to) = op.to {
+            return self.transfer(out, op, to, key);
+        }
         let verb = match op.deed {
             Deed::Debit => "debit",
             Deed::Credit => "credit",
@@ -85,6 +94,22 @@ impl Letters {
         }
     }
 
+    fn transfer(&self, out: &mut Vec<u8>, op: Op, to: u32, key: &Key) {
+        let (run, Op { account, amount, .. }) = (&self.run, op);
+        let (source, target) = (self.service(account), self.service(to));
+        let body = format!(
+            "{{\"from\":{{\"service\":\"{source}\",\"account\":\"bench-{run}-{account}\"}},\
+             \"to\":{{\"service\":\"{target}\",\"account\":\"bench-{run}-{to}\"}},\
+             \"amount\":{amount},\"currency\":\"EUR\"}}"
+        );
+        self.post(out, format_args!("/v1/transfers"), key, body.as_bytes());
+    }
+
+    /// A transfer by its id.
+    pub(crate) fn find_transfer(&self, out: &mut Vec<u8>, id: &str) {
+        self.get(out, format_args!("/v1/transfers/{}", escaped(id)));
+    }
+
     /// Debits and credits of accounts of one service.
     pub(crate) fn batch(&self, out: &mut Vec<u8>, ops: &[Op], key: &Key) {
         let Some(first) = ops.first() else { return };
@@ -104,7 +129,11 @@ impl Letters {
             );
         }
         body.extend_from_slice(b"]}");
-        put(out, format_args!("POST /v1/{service}/batch"));
+        self.post(out, format_args!("/v1/{service}/batch"), key, &body);
+    }
+
+    fn post(&self, out: &mut Vec<u8>, path: std::fmt::Arguments<'_>, key: &Key, body: &[u8]) {
+        put(out, format_args!("POST {path}"));
         out.extend_from_slice(&self.head);
         self.key_header(out, key);
         let length = body.len();
@@ -112,7 +141,7 @@ impl Letters {
             out,
             format_args!("Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n"),
         );
-        out.extend_from_slice(&body);
+        out.extend_from_slice(body);
     }
 
     fn key_header(&self, out: &mut Vec<u8>, key: &Key) {
@@ -201,7 +230,7 @@ mod tests {
     #[test]
     fn a_debit_says_how_long_its_body_is() {
         for (amount, length) in [(1, 29), (10, 30), (99, 30), (1_000, 32)] {
-            let op = Op { account: 3, deed: Deed::Debit, amount };
+            let op = Op { account: 3, deed: Deed::Debit, amount, to: None };
             assert_eq!(
                 written(|letters, out| letters.op(out, op, &Key::Ours(1, 22))),
                 format!(
@@ -216,7 +245,7 @@ mod tests {
 
     #[test]
     fn a_batch_goes_to_the_service_of_its_accounts() {
-        let op = |account| Op { account, deed: Deed::Debit, amount: 5 };
+        let op = |account| Op { account, deed: Deed::Debit, amount: 5, to: None };
         let text = written(|letters, out| letters.batch(out, &[op(1), op(3)], &Key::Ours(0, 7)));
         let (head, body) = text.split_once("\r\n\r\n").unwrap();
         assert!(head.starts_with("POST /v1/b/batch HTTP/1.1\r\n"), "{head}");
@@ -228,8 +257,22 @@ mod tests {
     }
 
     #[test]
+    fn a_transfer_names_both_ends() {
+        let op = Op { account: 1, deed: Deed::Debit, amount: 5, to: Some(2) };
+        let text = written(|letters, out| letters.op(out, op, &Key::Ours(0, 7)));
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with("POST /v1/transfers HTTP/1.1\r\n"), "{head}");
+        assert!(head.contains("\r\nIdempotency-Key: r-0-7\r\n"), "{head}");
+        assert!(head.ends_with(&format!("Content-Length: {}", body.len())), "{head}");
+        assert_eq!(
+            body,
+            r#"{"from":{"service":"b","account":"bench-r-1"},"to":{"service":"a","account":"bench-r-2"},"amount":5,"currency":"EUR"}"#
+        );
+    }
+
+    #[test]
     fn reads_have_no_body_and_no_key() {
-        let op = Op { account: 0, deed: Deed::Read, amount: 0 };
+        let op = Op { account: 0, deed: Deed::Read, amount: 0, to: None };
         assert_eq!(
             written(|letters, out| letters.op(out, op, &Key::None)),
             "GET /v1/a/accounts/bench-r-0/balance HTTP/1.1\r\nHost: tree\r\n\
@@ -242,7 +285,7 @@ mod tests {
 
     #[test]
     fn a_repeat_bears_the_key_that_the_tree_told() {
-        let op = Op { account: 0, deed: Deed::Credit, amount: 5 };
+        let op = Op { account: 0, deed: Deed::Credit, amount: 5, to: None };
         let told = written(|letters, out| letters.op(out, op, &Key::Told("tgk_1".into())));
         assert!(told.contains("\r\nIdempotency-Key: tgk_1\r\n"), "{told}");
         let fresh = written(|letters, out| letters.op(out, op, &Key::None));

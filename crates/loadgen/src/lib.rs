@@ -11,6 +11,7 @@ mod batch;
 mod body;
 mod books;
 mod driver;
+mod ending;
 mod errand;
 mod error;
 pub mod history;

@@ -5,7 +5,7 @@ use crate::{
     answer::Answer,
     audit::{Read, Write},
     batch::Judged,
-    body,
+    body::{self, TransferEnd},
     job::{End, Job, Next},
     letter::{Key, Letters},
     limits::{ATTEMPTS_MAX, LATE_MAX, REPEAT_PAUSE, REPEAT_PAUSE_MAX, REPEATS_WAITING_MAX},
@@ -138,6 +138,24 @@ impl<'a> Load<'a> {
         }
     }
 
+    /// The next operation, and the whole of it where it is a batch.
+    fn choose(&mut self) -> (Op, Box<[Op]>) {
+        let services = self.plan.services.len();
+        match self.plan.workload {
+            Workload::Batch => {
+                let batch = self.chooser.batch(self.plan.batch, services);
+                (batch[0], batch)
+            }
+            Workload::Transfers => (self.chooser.transfer(services), Box::default()),
+            Workload::Debits
+            | Workload::Credits
+            | Workload::Hot
+            | Workload::Reads
+            | Workload::Mixed
+            | Workload::Zipf => (self.chooser.next(), Box::default()),
+        }
+    }
+
     fn send(&mut self, lane: usize, now: Moment, mut flight: Flight, out: &mut Vec<u8>) -> Next {
         flight.last = now;
         flight.attempts += 1;
@@ -170,10 +188,8 @@ impl<'a> Load<'a> {
             if !flight.batch.is_empty() {
                 return self.hear_batch(flight, answer);
             }
-            return match self.take_down(flight, now, answer) {
-                Some(()) => Said::Done,
-                None => self.silence(Label::Garbled, Said::Unsure),
-            };
+            let said = self.take_down(flight, now, answer);
+            return said.unwrap_or_else(|| self.silence(Label::Garbled, Said::Unsure));
         }
         let code = body::code(&answer.body);
         self.window.attempt(Label::Answered(answer.status, code));
@@ -211,8 +227,14 @@ impl<'a> Load<'a> {
     }
 
     /// `None` when the answer is not one to this operation.
-    fn take_down(&mut self, flight: &Flight, now: Moment, answer: &Answer<'_>) -> Option<()> {
+    fn take_down(&mut self, flight: &Flight, now: Moment, answer: &Answer<'_>) -> Option<Said> {
         let Flight { op, first, last, .. } = flight;
+        if op.to.is_some() {
+            let told = body::transfer(&answer.body, self.letters.parties(*op), op.amount)?;
+            self.log.transferred(*op, &told, *first, now);
+            let is_returned = told.end == Some(TransferEnd::Returned);
+            return Some(if is_returned { Said::Refused } else { Said::Done });
+        }
         let account = self.letters.account(op.account);
         match op.deed {
             Deed::Read => {
@@ -230,7 +252,7 @@ impl<'a> Load<'a> {
                 self.log.wrote(Write { account, entry, sent, answered });
             }
         }
-        Some(())
+        Some(Said::Done)
     }
 
     /// Parks the operation for a repeat if it may be repeated; else it is at its end.
@@ -363,16 +385,7 @@ impl Job for Load<'_> {
         let is_due = due <= now && due < self.times.end;
         // A backlog is not worked off for long: the load is over when its time is.
         if is_due && now < self.times.late {
-            let batch = match self.plan.workload {
-                Workload::Batch => self.chooser.batch(self.plan.batch, self.plan.services.len()),
-                Workload::Debits
-                | Workload::Credits
-                | Workload::Hot
-                | Workload::Reads
-                | Workload::Mixed
-                | Workload::Zipf => Box::default(),
-            };
-            let op = batch.first().copied().unwrap_or_else(|| self.chooser.next());
+            let (op, batch) = self.choose();
             let key = self.letters.key(self.thread, self.begun);
             self.begun += 1;
             let (first, last) = (now, now);
@@ -394,7 +407,8 @@ impl Job for Load<'_> {
         self.turn_window(now);
         let mut said = self.hear(&mut flight, now, &end);
         // Of a write that may have been executed before, only the ledger's own word counts.
-        let is_ledgers = matches!(&end, End::Answer(it) if matches!(it.status, 404 | 409 | 422));
+        let is_ledgers =
+            matches!(&end, End::Answer(it) if matches!(it.status, ..300 | 404 | 409 | 422));
         if said == Said::Refused && flight.is_unsure && !is_ledgers {
             said = Said::Unsure;
         }

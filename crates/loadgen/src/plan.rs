@@ -83,6 +83,9 @@ impl Plan {
         if !(1..=ACCOUNTS_MAX).contains(&self.accounts) {
             return Some(format!("accounts: want 1 to {ACCOUNTS_MAX}"));
         }
+        if self.workload == Workload::Transfers && self.accounts < 2 {
+            return Some("accounts: transfers want two or more".to_owned());
+        }
         if !(1..=BATCH_MAX).contains(&self.batch) {
             return Some(format!("batch: want 1 to {BATCH_MAX}"));
         }

@@ -4,6 +4,7 @@ use crate::{
     audit::Position,
     books::{AuditReport, Books},
     driver::{Bounds, Driver},
+    ending::Ending,
     errand,
     error::RunError,
     letter::Letters,
@@ -43,10 +44,14 @@ pub fn run(plan: &Plan, news: &mut dyn FnMut(News<'_>)) -> Result<Report, RunErr
     let mut settling = Settling::new(&letters, &mut log, news);
     errand::run(plan, &mut settling)?;
     let (executed, refused) = (settling.executed, settling.refused);
+    let mut ending = Ending::new(&letters, &mut log, news);
+    errand::run(plan, &mut ending)?;
+    let ended_later = ending.ended;
     measured.audit = match plan.audit {
         true => {
             let report = audit(plan, &letters, &mut log, &openings, news)?;
-            Some(AuditReport { settled_executed: executed, settled_refused: refused, ..report })
+            let (settled_executed, settled_refused) = (executed, refused);
+            Some(AuditReport { settled_executed, settled_refused, ended_later, ..report })
         }
         false => None,
     };
@@ -62,7 +67,7 @@ fn audit(
 ) -> Result<AuditReport, RunError> {
     let mut books = Books::new(letters, log, openings, &plan.services, news);
     errand::run(plan, &mut books)?;
-    Ok(books.report)
+    Ok(books.close())
 }
 
 /// Puts the load on, and puts together what the threads measured.

@@ -83,6 +83,13 @@ impl Errands for Settling<'_> {
         if status < 300 && !doubt.batch.is_empty() {
             return self.batch(doubt, now, body);
         }
+        if status < 300 && op.to.is_some() {
+            let told = body::transfer(body, self.letters.parties(*op), op.amount);
+            let Some(told) = told else { return After::Again(doubt) };
+            self.log.transferred(*op, &told, *sent, now);
+            self.executed += 1;
+            return After::Done;
+        }
         if status < 300 {
             let id = self.letters.account(op.account);
             let entry = body::transaction(body, &id)

@@ -28,11 +28,13 @@ pub enum Workload {
     Zipf,
     /// As `Debits`, many in one request to one service.
     Batch,
+    /// From one account to another, of another service where there are several.
+    Transfers,
 }
 
 impl Workload {
     /// All of them.
-    pub const ALL: [Workload; 7] = [
+    pub const ALL: [Workload; 8] = [
         Workload::Debits,
         Workload::Credits,
         Workload::Hot,
@@ -40,6 +42,7 @@ impl Workload {
         Workload::Mixed,
         Workload::Zipf,
         Workload::Batch,
+        Workload::Transfers,
     ];
 
     /// As it is written on the command line.
@@ -52,6 +55,7 @@ impl Workload {
             Workload::Mixed => "mixed",
             Workload::Zipf => "zipf",
             Workload::Batch => "batch",
+            Workload::Transfers => "transfers",
         }
     }
 }
@@ -83,6 +87,8 @@ pub(crate) struct Op {
     pub(crate) deed: Deed,
     /// Minor units; 0 of a read.
     pub(crate) amount: u32,
+    /// Of a transfer: who is to receive what the debit takes.
+    pub(crate) to: Option<u32>,
 }
 
 /// Chooses one operation after the other; the same seed, the same sequence.
@@ -104,7 +110,8 @@ impl Chooser {
             | Workload::Hot
             | Workload::Reads
             | Workload::Mixed
-            | Workload::Batch => Arc::default(),
+            | Workload::Batch
+            | Workload::Transfers => Arc::default(),
         };
         let accounts = usize::try_from(accounts).expect("accounts fit memory");
         Chooser { rng: Rng::new(seed), workload, accounts, ranks }
@@ -123,10 +130,15 @@ impl Chooser {
             | Workload::Credits
             | Workload::Reads
             | Workload::Mixed
-            | Workload::Batch => self.rng.below(self.accounts),
+            | Workload::Batch
+            | Workload::Transfers => self.rng.below(self.accounts),
         };
         let deed = match self.workload {
-            Workload::Debits | Workload::Hot | Workload::Zipf | Workload::Batch => Deed::Debit,
+            Workload::Debits
+            | Workload::Hot
+            | Workload::Zipf
+            | Workload::Batch
+            | Workload::Transfers => Deed::Debit,
             Workload::Credits => Deed::Credit,
             Workload::Reads => Deed::Read,
             Workload::Mixed if self.rng.below(MIXED_WRITE_EVERY) == 0 => Deed::Debit,
@@ -140,6 +152,7 @@ impl Chooser {
             account: u32::try_from(account).expect("one of at most 2^32 accounts"),
             deed,
             amount: u32::try_from(amount).expect("a small number"),
+            to: None,
         }
     }
 
@@ -156,6 +169,24 @@ impl Chooser {
             Op { account: if accounts <= account { service } else { account }, ..op }
         };
         (0..count).map(|_| of_service()).collect()
+    }
+
+    /// A transfer from one account to another, of another service where there are several.
+    pub(crate) fn transfer(&mut self, services: usize) -> Op {
+        let op = self.next();
+        let services = u32::try_from(services).expect("a handful of services");
+        let accounts = u32::try_from(self.accounts).expect("at most 2^32 accounts");
+        let step = u32::try_from(1 + self.rng.below(self.accounts - 1)).expect("one of them");
+        let after = |account: u32, step: u32| match accounts - account {
+            left if left <= step => step - left,
+            _ => account + step,
+        };
+        let mut to = after(op.account, step);
+        // The last account and the first may be of one service.
+        while to == op.account || (1 < services && to % services == op.account % services) {
+            to = after(to, 1);
+        }
+        Op { to: Some(to), ..op }
     }
 
     fn ranked(&mut self) -> usize {
@@ -230,11 +261,28 @@ mod tests {
     }
 
     #[test]
+    fn a_transfer_is_to_another_service() {
+        for (accounts, services) in [(2, 2), (5, 2), (7, 3), (9, 1), (2, 1), (2, 3)] {
+            let mut chooser = Chooser::new(Workload::Transfers, accounts, 7);
+            let ops: Vec<Op> = (0..500).map(|_| chooser.transfer(services)).collect();
+            for op in &ops {
+                let (from, to) = (op.account, op.to.unwrap());
+                let count = u32::try_from(services).unwrap();
+                assert!(to < accounts && to != from, "{op:?}");
+                assert!(services == 1 || from % count != to % count, "{op:?}");
+            }
+            let reached = |account| ops.iter().any(|it| it.to == Some(account));
+            assert!((0..accounts).all(reached), "{accounts} of {services}");
+        }
+    }
+
+    #[test]
     fn workloads_are_read_as_they_are_written() {
         for workload in Workload::ALL {
             assert_eq!(workload.text().parse(), Ok(workload));
         }
         let complaint = "other".parse::<Workload>().unwrap_err();
-        assert_eq!(complaint, "want one of debits, credits, hot, reads, mixed, zipf, batch");
+        let all = "want one of debits, credits, hot, reads, mixed, zipf, batch, transfers";
+        assert_eq!(complaint, all);
     }
 }

@@ -35,7 +35,7 @@ pub(crate) struct Bench {
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = duration::parse)]
     pub(crate) window: Duration,
     /// debits, credits, hot (one account), reads, mixed (4 reads for a debit), zipf (skewed debits),
-    /// batch (many debits in a request)
+    /// batch (many debits in a request), transfers (from one account to another)
     #[arg(long, value_name = "NAME", default_value = "debits", value_parser = Workload::from_str)]
     pub(crate) workload: Workload,
     /// Debits in one request of the workload batch, each of them an operation
@@ -44,8 +44,8 @@ pub(crate) struct Bench {
     /// Accounts over all services; each run opens its own
     #[arg(long, value_name = "N", default_value_t = 1_000)]
     pub(crate) accounts: u32,
-    /// Services that the accounts are spread over
-    #[arg(long, value_name = "NAME,…", default_value = "a", value_delimiter = ',')]
+    /// Services that the accounts are spread over [default: a; of transfers a,b]
+    #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
     pub(crate) service: Vec<String>,
     /// Who makes the idempotency keys
     #[arg(long, value_name = "WHO", default_value = "client")]
@@ -83,6 +83,26 @@ pub(crate) struct Bench {
     /// File with the API key alone on one line [default: that of the data folder]
     #[arg(long, value_name = "FILE")]
     pub(crate) key_file: Option<PathBuf>,
+}
+
+impl Bench {
+    /// The services that the accounts are spread over.
+    pub(crate) fn services(&self) -> Vec<String> {
+        if !self.service.is_empty() {
+            return self.service.clone();
+        }
+        let usual: &[&str] = match self.workload {
+            Workload::Transfers => &["a", "b"],
+            Workload::Debits
+            | Workload::Credits
+            | Workload::Hot
+            | Workload::Reads
+            | Workload::Mixed
+            | Workload::Zipf
+            | Workload::Batch => &["a"],
+        };
+        usual.iter().map(|it| (*it).to_owned()).collect()
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]

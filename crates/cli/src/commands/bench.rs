@@ -78,7 +78,7 @@ fn plan(args: &Bench, data: &Path) -> Result<Plan, CliError> {
         window: args.window,
         workload: args.workload,
         batch: args.batch,
-        services: args.service.clone(),
+        services: args.services(),
         accounts: args.accounts,
         keys: match args.keys {
             Keys::Client => loadgen::Keys::Client,

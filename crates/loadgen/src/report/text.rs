@@ -121,6 +121,16 @@ fn audit(out: &mut String, report: &Report) {
             ),
         );
     }
+    if audit.transfers != 0 {
+        put(
+            out,
+            format_args!(
+                "           {} transfers with both entries, {} of them seen to end after their answer\n",
+                grouped(audit.transfers),
+                grouped(audit.ended_later)
+            ),
+        );
+    }
     for gap in &audit.gaps {
         put(out, format_args!("           not whole: {gap}\n"));
     }

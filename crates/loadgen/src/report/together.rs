@@ -80,6 +80,8 @@ fn audits(one: AuditReport, other: AuditReport) -> AuditReport {
         reads: one.reads + other.reads,
         settled_executed: one.settled_executed + other.settled_executed,
         settled_refused: one.settled_refused + other.settled_refused,
+        ended_later: one.ended_later + other.ended_later,
+        transfers: one.transfers + other.transfers,
         unknown: one.unknown + other.unknown,
         trials: one.trials + other.trials,
         faults: join(one.faults, other.faults),

@@ -6,7 +6,7 @@ mod service;
 
 use crate::service::{Manner, Service};
 use loadgen::{Keys, News, Pace, Plan, Report, Target, Workload, run};
-use std::time::Duration;
+use std::{thread, time::Duration};
 
 /// 300 operations, as fast as they are answered or at a pace that is soon over.
 fn plan(service: &Service) -> Plan {
@@ -102,24 +102,82 @@ fn a_write_without_a_key_may_stay_unknown_and_is_excused_once() {
     assert!(audit.is_clean(), "{audit:?}");
 }
 
-#[test]
-fn liars_are_convicted() {
-    for (manner, word) in [
-        (Manner::AcknowledgesWithoutBooking, "lost"),
-        (Manner::BooksTwice, "nobody may have asked for"),
-        (Manner::BooksWhatItRefuses, "nobody may have asked for"),
-        (Manner::ForgetsKeys, "nobody may have asked for"),
-        (Manner::ShowsAnotherBalance, "the balance is"),
-        (Manner::TrialIsOdd, "trial balance of a"),
-    ] {
-        let (report, _) = report(manner, |plan| plan.workload = Workload::Debits);
-        let audit = report.audit.unwrap();
-        assert!(
-            audit.faults.iter().any(|it| it.contains(word)),
-            "{manner:?}: {word} is not in {:?}",
-            audit.faults
-        );
+/// Writes that the audit must see through, whatever the mixture.
+const WRITES: [Workload; 6] = [
+    Workload::Debits,
+    Workload::Credits,
+    Workload::Hot,
+    Workload::Zipf,
+    Workload::Batch,
+    Workload::Transfers,
+];
+
+/// That many operations of this workload, in requests that are soon done.
+fn some_of(plan: &mut Plan, workload: Workload) {
+    plan.workload = workload;
+    if workload == Workload::Batch {
+        (plan.batch, plan.pace) = (5, Pace::Open(200));
     }
+}
+
+#[test]
+fn an_honest_service_is_acquitted_of_every_workload() {
+    side_by_side(&Workload::ALL, |workload| {
+        for manner in [Manner::Honest, Manner::HangsUpAfterExecuting, Manner::EndsTransfersLater] {
+            let (report, _) = report(manner, |plan| some_of(plan, workload));
+            let audit = report.audit.clone().unwrap();
+            assert!(audit.is_clean(), "{workload:?}, {manner:?}: {audit:?}");
+            assert_eq!(report.counts.errors() + report.counts.refused, 0, "{report:?}");
+            let is_later = workload == Workload::Transfers && manner == Manner::EndsTransfersLater;
+            assert_eq!(is_later, 0 < audit.ended_later, "{workload:?}, {manner:?}");
+            let transfers = if workload == Workload::Transfers { report.counts.ok } else { 0 };
+            assert_eq!(audit.transfers, transfers);
+        }
+    });
+}
+
+/// A run mostly waits until operations are due.
+fn side_by_side(workloads: &[Workload], test: impl Fn(Workload) + Sync) {
+    thread::scope(|scope| {
+        for &workload in workloads {
+            let test = &test;
+            scope.spawn(move || test(workload));
+        }
+    });
+}
+
+#[track_caller]
+fn convicts(manner: Manner, workload: Workload, word: &str) {
+    let (report, _) = report(manner, |plan| some_of(plan, workload));
+    let faults = report.audit.unwrap().faults;
+    let is_found = faults.iter().any(|it| it.contains(word));
+    assert!(is_found, "{workload:?}, {manner:?}: {word} is not in {faults:?}");
+}
+
+#[test]
+fn liars_are_convicted_whatever_is_asked_of_them() {
+    side_by_side(&WRITES, |workload| {
+        convicts(Manner::AcknowledgesWithoutBooking, workload, "lost");
+        convicts(Manner::BooksWhatItRefuses, workload, "nobody may have asked for");
+        convicts(Manner::ForgetsKeys, workload, "nobody may have asked for");
+        convicts(Manner::TrialIsOdd, workload, "trial balance of a");
+        if workload != Workload::Transfers {
+            convicts(Manner::BooksTwice, workload, "nobody may have asked for");
+        }
+    });
+    side_by_side(&Workload::ALL, |workload| {
+        convicts(Manner::ShowsAnotherBalance, workload, "the balance is");
+    });
+    convicts(Manner::ShowsAnotherBalance, Workload::Reads, "a read showed");
+}
+
+#[test]
+fn transfers_that_are_not_what_was_acknowledged_are_found() {
+    let convicts = |manner, word| convicts(manner, Workload::Transfers, word);
+    convicts(Manner::TakesWithoutGiving, "the credit of a transfer");
+    convicts(Manner::TakesWithoutGiving, "all accounts together");
+    convicts(Manner::GivesTwice, "a transfer in 3 entries");
+    convicts(Manner::GivesBack, "nobody may have asked for");
 }
 
 #[test]

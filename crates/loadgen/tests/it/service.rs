@@ -24,6 +24,14 @@ pub(crate) enum Manner {
     ShowsAnotherBalance,
     TrialIsOdd,
     KnowsNobody,
+    /// Transfers are on their way when they are answered, and end when they are looked for.
+    EndsTransfersLater,
+    /// Of some transfers only the debit is booked, and they are acknowledged as completed.
+    TakesWithoutGiving,
+    /// Some transfers are credited twice.
+    GivesTwice,
+    /// Some transfers are acknowledged as completed, and the source has the money back.
+    GivesBack,
 }
 
 #[derive(Default)]
@@ -39,6 +47,8 @@ struct Books {
     accounts: BTreeMap<String, Account>,
     /// Answers by account and key.
     keys: BTreeMap<(String, String), Value>,
+    /// Transfers on their way.
+    on_the_way: BTreeMap<String, Value>,
     writes: u64,
 }
 
@@ -114,6 +124,12 @@ impl Books {
         if manner == Manner::KnowsNobody {
             return Some((401, json!({"code": "unauthenticated"})));
         }
+        if let Some(id) = request.path.strip_prefix("/v1/transfers/") {
+            return Some((200, self.end(id)));
+        }
+        if request.path == "/v1/transfers" {
+            return self.transfer(manner, request);
+        }
         let path = request.path.split('?').next()?;
         let mut parts = path.trim_start_matches("/v1/").split('/');
         let (_service, what, id, verb) = (parts.next()?, parts.next()?, parts.next(), parts.next());
@@ -138,6 +154,7 @@ impl Books {
                 Some((200, self.page(id, &request.path)))
             }
             ("POST", "accounts", Some(id), Some(kind)) => self.write(manner, id, kind, request),
+            ("POST", "batch", None, None) => self.batch(manner, request),
             _ => Some((404, json!({"code": "no_such_route"}))),
         }
     }
@@ -178,7 +195,7 @@ impl Books {
                 entry("tx_none", id, kind, amount, account.posted, account.version),
             ));
         }
-        let answer = self.book(id, kind, amount);
+        let answer = self.book(id, kind, amount, None);
         if let Some(key) = key {
             self.keys.insert(key, answer.clone());
         }
@@ -187,7 +204,7 @@ impl Books {
             return None;
         }
         if is_some && manner == Manner::BooksTwice {
-            self.book(id, kind, amount);
+            self.book(id, kind, amount, None);
         }
         match is_some && manner == Manner::BooksWhatItRefuses {
             true => Some((409, json!({"code": "insufficient_funds"}))),
@@ -195,13 +212,91 @@ impl Books {
         }
     }
 
-    fn book(&mut self, id: &str, kind: &str, amount: i64) -> Value {
+    /// Each item as if it came alone.
+    fn batch(&mut self, manner: Manner, request: &Request) -> Option<(u16, Value)> {
+        let mut outcomes = Some(Vec::new());
+        for (at, item) in request.body["transactions"].as_array()?.iter().enumerate() {
+            let key = request.key.as_ref().map(|key| format!("{key}/{at}"));
+            let (method, path) = (String::new(), String::new());
+            let alone = Request { method, path, key, body: item.clone() };
+            let (id, kind) = (item["account"].as_str()?, item["kind"].as_str()?);
+            // Whoever hangs up has executed the others all the same.
+            let told = self.write(manner, id, kind, &alone);
+            outcomes = outcomes.zip(told).map(|(mut outcomes, (status, body))| {
+                outcomes.push(match status {
+                    201 => json!({"status": status, "transaction": body}),
+                    _ => json!({"status": status, "code": body["code"]}),
+                });
+                outcomes
+            });
+        }
+        Some((200, json!({"outcomes": outcomes?})))
+    }
+
+    fn transfer(&mut self, manner: Manner, request: &Request) -> Option<(u16, Value)> {
+        let body = &request.body;
+        let account = |end: &str| body[end]["account"].as_str().map(str::to_owned);
+        let (from, to, amount) = (account("from")?, account("to")?, body["amount"].as_i64()?);
+        let key = request.key.as_ref().map(|key| (from.clone(), key.clone()));
+        let known = key.as_ref().and_then(|key| self.keys.get(key));
+        let is_first = known.is_none();
+        if let Some(answer) = known.filter(|_| manner != Manner::ForgetsKeys) {
+            return Some((201, answer.clone()));
+        }
+        self.writes += 1;
+        let is_some = self.writes.is_multiple_of(16);
+        let lies = |its| is_some && manner == its;
+        if lies(Manner::BooksWhatItRefuses) {
+            self.move_money(&from, &to, amount);
+            return Some((409, json!({"code": "insufficient_funds"})));
+        }
+        let id = format!("tr_{}", self.writes);
+        let (mut debit, mut credit) = (json!("tx_none"), json!("tx_neither"));
+        if !lies(Manner::AcknowledgesWithoutBooking) {
+            debit = self.book(&from, "debit", amount, Some(&id))["id"].clone();
+            let target = if lies(Manner::GivesBack) { &from } else { &to };
+            if !lies(Manner::TakesWithoutGiving) {
+                credit = self.book(target, "credit", amount, Some(&id))["id"].clone();
+            }
+            if lies(Manner::GivesTwice) {
+                self.book(&to, "credit", amount, Some(&id));
+            }
+        }
+        let mut answer = json!({
+            "id": id, "from": body["from"], "to": body["to"], "amount": amount,
+            "status": "completed", "reason": null, "debit": debit, "credit": credit,
+        });
+        if lies(Manner::EndsTransfersLater) {
+            self.on_the_way.insert(id, answer.clone());
+            (answer["status"], answer["credit"]) = (json!("pending"), Value::Null);
+        }
+        if let Some(key) = key {
+            self.keys.insert(key, answer.clone());
+        }
+        let hangs_up = matches!(manner, Manner::HangsUpAfterExecuting | Manner::ForgetsKeys);
+        (!(hangs_up && is_some && is_first)).then_some((201, answer))
+    }
+
+    /// A transfer of which nobody is told.
+    fn move_money(&mut self, from: &str, to: &str, amount: i64) {
+        let id = format!("tr_{}", self.writes);
+        self.book(from, "debit", amount, Some(&id));
+        self.book(to, "credit", amount, Some(&id));
+    }
+
+    /// The transfer as it ended.
+    fn end(&mut self, id: &str) -> Value {
+        self.on_the_way.remove(id).unwrap_or_else(|| json!({"code": "no_such_transfer"}))
+    }
+
+    fn book(&mut self, id: &str, kind: &str, amount: i64, transfer: Option<&str>) -> Value {
         let number: usize = self.accounts.values().map(|it| it.history.len()).sum();
         let account = self.accounts.get_mut(id).unwrap();
         account.posted += if kind == "debit" { -amount } else { amount };
         account.version += 1;
         let id_of = format!("tx_{number}");
-        let entry = entry(&id_of, id, kind, amount, account.posted, account.version);
+        let mut entry = entry(&id_of, id, kind, amount, account.posted, account.version);
+        entry["transfer"] = transfer.into();
         account.history.push(entry.clone());
         entry
     }

@@ -77,7 +77,7 @@ fn arguments(args: &Bench, part: Part, data: &Path) -> Vec<OsString> {
     flag("--timeout", time(args.timeout));
     flag("--workload", args.workload.text().to_owned());
     flag("--batch", args.batch.to_string());
-    flag("--service", args.service.join(","));
+    flag("--service", args.services().join(","));
     flag("--keys", keys.to_owned());
     if let Some(requests) = args.connection_requests {
         flag("--connection-requests", requests.to_string());
