@@ -9,6 +9,7 @@ pub(crate) use account::{Account, AccountVerb, Target};
 pub(crate) use bench::Bench;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use monitor::core::reading::Number;
 use std::{net::SocketAddr, path::PathBuf};
 
 /// An account API that is scaled by adding nodes: balancers and gateways in front of accounts.
@@ -199,6 +200,14 @@ pub(crate) enum Verb {
     Start,
 }
 
+/// A number as `--metric` takes it.
+pub(crate) fn parse_metric(text: &str) -> Result<Number, String> {
+    let parts = text.split_once('=');
+    parts
+        .and_then(|(name, value)| Number::parse(name.trim(), value))
+        .ok_or_else(|| "want NAME=NUMBER, the name of letters, digits and . _ -".to_owned())
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct Beat {
     /// Where beats go: http(s)://HOST:PORT/ping/…, or a slug at the monitor of the data folder, where
@@ -207,6 +216,10 @@ pub(crate) struct Beat {
     /// For https: trust the authorities of this PEM file instead of the system's
     #[arg(long, value_name = "FILE")]
     pub(crate) ca: Option<PathBuf>,
+    /// Report a number with the end, for rules; the command may write more of them, NAME=NUMBER a line,
+    /// to the file that TOLLGATE_METRICS names
+    #[arg(long, value_name = "NAME=NUMBER", value_parser = parse_metric)]
+    pub(crate) metric: Vec<Number>,
     /// The command and its arguments, after `--`
     #[arg(last = true, required = true, value_name = "CMD")]
     pub(crate) command: Vec<std::ffi::OsString>,

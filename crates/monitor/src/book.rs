@@ -3,6 +3,7 @@
 use crate::core::{
     check::{CheckId, Terms},
     contract::{Contract, Pace},
+    reading::Number,
     rollup::Tally,
     schedule::Schedule,
 };
@@ -133,6 +134,8 @@ pub struct Check {
     pub last_duration: Option<Duration>,
     /// Of a node: its last beat, as it sent it.
     pub said: Option<net::agent::beat::Beat>,
+    /// Of a job: the numbers that it told last.
+    pub numbers: Vec<Number>,
     /// Beats that may come now: a bucket of tokens and when it was filled last.
     pub tokens: (u32, Timestamp),
     /// The beats of the minute that is under way.
@@ -230,6 +233,7 @@ impl Book {
             beats: 0,
             last_duration: None,
             said: None,
+            numbers: Vec::new(),
             tokens,
             tally: Tally::default(),
         });

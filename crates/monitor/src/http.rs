@@ -18,15 +18,14 @@ use crate::{
     store::StoreError,
 };
 use bytes::Bytes;
-use http::{HeaderMap, Method, Response, header, request::Parts};
+use http::{HeaderMap, Method, Response, header};
 use input::Query;
 use net::{
     agent::beat::{self, BEATS_BYTES_MAX, BEATS_MAX, BEATS_PATH, PROOF_HEADER},
-    edge::{Asked, Body, BodyMode, Service},
+    edge::{Asked, BodyMode},
 };
 use serde_json::{Value, json};
 use std::rc::Rc;
-use wire::Code;
 
 /// Longest body of any request here.
 const BODY_BYTES_MAX: usize = BEATS_BYTES_MAX;
@@ -37,22 +36,17 @@ pub(crate) struct Front(pub(crate) Rc<Node>);
 /// An answer, whole.
 pub(crate) type Answer = Response<Bytes>;
 
-impl Service for Front {
-    fn body_mode(&self, _parts: &Parts) -> BodyMode {
-        BodyMode::Whole { bytes_max: BODY_BYTES_MAX }
-    }
-
-    async fn respond(&self, asked: Asked) -> Response<Body> {
-        self.answer(&asked).await.map(Body::from)
-    }
-
-    fn refuse(&self, _parts: &Parts, code: Code, detail: &str) -> Answer {
-        text(code.status(), detail)
-    }
-}
-
 impl Front {
-    async fn answer(&self, asked: &Asked) -> Answer {
+    /// How bodies are wanted.
+    pub(crate) const BODY_MODE: BodyMode = BodyMode::Whole { bytes_max: BODY_BYTES_MAX };
+
+    /// An answer before anything was looked at.
+    pub(crate) fn refusal(status: u16, words: &str) -> Answer {
+        text(status, words)
+    }
+
+    /// The answer to a request.
+    pub(crate) async fn answer(&self, asked: &Asked) -> Answer {
         let uri = &asked.parts.uri;
         let path = uri.path();
         let query = Query::parse(uri.query().unwrap_or(""));

@@ -3,6 +3,7 @@
 
 mod channels;
 mod enter;
+mod gate;
 mod hear;
 mod judge;
 mod open;
@@ -16,7 +17,10 @@ pub(crate) use self::{
     open::random,
 };
 
-use self::status::Status;
+use self::{
+    gate::{Gate, Keeper},
+    status::Status,
+};
 use crate::{
     book::Book,
     channel::Message,
@@ -33,13 +37,13 @@ use crate::{
         standby::Standby,
         window::Window,
     },
-    http::{Front, Past},
-    store::{Archive, Row, Store},
+    http::Past,
+    store::{Archive, Known, Row, Store},
 };
 use net::{
     admin::Admin,
     announce, clock,
-    control::{self, Control, Order, Reload, View},
+    control::{Control, Reload},
     edge::Edge,
     shutdown::Shutdown,
     worker::{self, Door, Listening, Worker},
@@ -123,49 +127,29 @@ pub fn run(
     let details = announce::details(&listening, admin.addr())?;
     let http = listening[0].local_addr()?;
     worker::run(listening, 1, &shutdown, async |worker| {
-        let url = format!("http://{http}");
-        let node =
-            Node::open(config.clone(), url, Arc::clone(&status)).map_err(io::Error::other)?;
+        let (url, status) = (format!("http://{http}"), Arc::clone(&status));
+        let gate = Rc::new(Gate::new(config.clone(), url, Arc::clone(&status)));
+        gate.open().await?;
         announce::ready(&config.node.name, &details)?;
-        status.set_ready(true);
-        let post = Post(Rc::clone(&node));
+        let post = Keeper(Rc::clone(&gate));
         drop(spawn_local(control.orders(worker.index).obey(post)));
-        serve(&node, worker).await;
+        serve(&gate, worker, config.node.drain_max).await;
         status.set_ready(false);
-        node.close().await;
+        if let Some(node) = gate.node() {
+            node.close().await;
+        }
         Ok(())
     })
 }
 
-async fn serve(node: &Rc<Node>, mut worker: Worker) {
-    let tasks = [
-        spawn_local(Rc::clone(node).tick()),
-        spawn_local(Rc::clone(node).roll()),
-        spawn_local(Rc::clone(node).listen_to_peers()),
-    ];
-    let edge = Edge::new(Front(Rc::clone(node)));
+async fn serve(gate: &Rc<Gate>, mut worker: Worker, drain_max: Duration) {
+    let life = spawn_local(Rc::clone(gate).live());
+    let edge = Edge::new(Keeper(Rc::clone(gate)));
     while let Some(accepted) = worker.accept().await {
         edge.serve(accepted.stream, accepted.peer, accepted.permit);
     }
-    edge.drain(node.config().node.drain_max).await;
-    tasks.iter().for_each(tokio::task::JoinHandle::abort);
-}
-
-/// Applies orders to the monitor's one worker.
-struct Post(Rc<Node>);
-
-impl control::Post<MonitorConfig> for Post {
-    fn apply(&self, order: &Order<MonitorConfig>) {
-        match order {
-            Order::Config(config) => self.0.reconfigure(config),
-            // It takes beats as long as it lives, and has no endpoints.
-            Order::Draining(_) | Order::Endpoint(_) | Order::Look => (),
-        }
-    }
-
-    fn view(&self) -> View {
-        View::default()
-    }
+    edge.drain(gate.node().map_or(drain_max, |it| it.config().node.drain_max)).await;
+    life.abort();
 }
 
 impl Node {
@@ -238,12 +222,16 @@ impl Node {
         self.file(filed, rows);
     }
 
-    /// What a check is like now, to be kept.
-    pub(crate) fn heard_row(&self, now: Now, id: CheckId) -> Option<Row> {
+    /// What is known of a check now.
+    pub(crate) fn known(&self, now: Now, id: CheckId) -> Option<Box<Known>> {
         let kept = self.detector.borrow().kept(now, id)?;
         let book = self.book.borrow();
-        let check = book.get(id)?;
-        Some(Row::Heard(id, kept, check.last_at, check.beats, check.last_duration))
+        Some(Box::new(Known::of(book.get(id)?, kept)))
+    }
+
+    /// A check that has changed without a beat, to be kept.
+    pub(crate) fn heard_row(&self, now: Now, id: CheckId) -> Option<Row> {
+        self.known(now, id).map(Row::Heard)
     }
 
     /// What the desk has decided, as rows to be kept and letters to be sent.

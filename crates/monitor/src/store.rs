@@ -7,6 +7,7 @@
 
 mod history;
 mod load;
+mod log;
 mod postgres;
 mod reader;
 mod rolling;
@@ -19,6 +20,7 @@ mod writer;
 pub use self::{
     history::{History, Letters},
     load::Loaded,
+    log::Known,
     reader::Archive,
     row::{Bucket, Old, Ping, Rolled, Row, Tallied},
     sql::StoreError,

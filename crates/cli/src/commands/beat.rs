@@ -12,6 +12,7 @@ use crate::{
 };
 use http_body_util::Full;
 use hyper::{Request, body::Bytes};
+use monitor::core::reading::{METRICS_MAX, Number};
 use net::tls::ClientTls;
 use std::{
     collections::VecDeque,
@@ -30,6 +31,8 @@ const OUTPUT_BYTES_MAX: usize = 10_000;
 const BEAT_TIME_MAX: Duration = Duration::from_secs(5);
 /// Attempts at the last beat.
 const ATTEMPTS_MAX: u32 = 3;
+/// How much is read of the numbers that a command writes down.
+const METRICS_BYTES_MAX: u64 = 8 * 1024;
 /// What a shell adds to the number of the signal that ended a command.
 const SIGNAL_BASE: i32 = 128;
 /// What a shell says of a command that cannot be run.
@@ -41,17 +44,21 @@ pub(super) fn beat(args: &args::Beat, data: &Path) -> Outcome {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| CliError::io("cannot send beats", &error))?;
     let run = run_id()?;
-    let send = |action: &str, body: Vec<u8>| runtime.block_on(place.send(action, &run, body));
-    report(send("/start", Vec::new()));
-    let (status, output) = match run_command(&args.command) {
+    let send = |action: &str, query: &str, body: Vec<u8>| {
+        runtime.block_on(place.send(action, &format!("{query}rid={run}"), body))
+    };
+    report(send("/start", "", Vec::new()));
+    let told = std::env::temp_dir().join(format!("tollgate-beat-{run}"));
+    let (status, output) = match run_command(&args.command, &told) {
         Ok((status, output)) => (code(status), output),
         Err(error) => {
             tell!("cannot run {}: {error}", args.command[0].to_string_lossy());
             (NOT_RUN, error.to_string().into_bytes())
         }
     };
+    let metrics = metrics(&args.metric, &told);
     for attempt in 1..=ATTEMPTS_MAX {
-        let sent = send(&format!("/{status}"), output.clone());
+        let sent = send(&format!("/{status}"), &metrics, output.clone());
         let is_sent = sent.is_ok();
         if is_sent || attempt == ATTEMPTS_MAX {
             report(sent);
@@ -61,6 +68,29 @@ pub(super) fn beat(args: &args::Beat, data: &Path) -> Outcome {
         }
     }
     Ok(ExitCode::from(status))
+}
+
+/// The numbers of the arguments and those that the command has written down, as part of a query. The
+/// file goes.
+fn metrics(given: &[Number], told: &Path) -> String {
+    let mut text = String::new();
+    if let Ok(file) = std::fs::File::open(told) {
+        // What is no text was written by nobody who meant a number.
+        drop(file.take(METRICS_BYTES_MAX).read_to_string(&mut text));
+        drop(std::fs::remove_file(told));
+    }
+    let mut numbers = given.to_vec();
+    for line in text.lines().filter(|it| !it.trim().is_empty()) {
+        match args::parse_metric(line) {
+            Ok(number) => numbers.push(number),
+            Err(why) => tell!("{line:?} in $TOLLGATE_METRICS: {why}"),
+        }
+    }
+    if METRICS_MAX < numbers.len() {
+        tell!("{} numbers: only the first {METRICS_MAX} are sent", numbers.len());
+    }
+    let some = numbers.iter().take(METRICS_MAX);
+    some.map(|it| format!("metric={}:{}&", it.name, it.value)).collect()
 }
 
 fn report(sent: Result<(), String>) {
@@ -106,8 +136,8 @@ impl Place {
         is_clean.then_some(Place { url, path, query: "", tls: None })
     }
 
-    async fn send(&self, action: &str, run: &str, body: Vec<u8>) -> Result<(), String> {
-        let request = Request::post(format!("{}{action}?{}rid={run}", self.path, self.query))
+    async fn send(&self, action: &str, query: &str, body: Vec<u8>) -> Result<(), String> {
+        let request = Request::post(format!("{}{action}?{}{query}", self.path, self.query))
             .header("host", format!("{}:{}", self.url.host, self.url.port))
             .header("content-type", "text/plain")
             .body(Full::new(Bytes::from(body)))
@@ -128,9 +158,10 @@ fn run_id() -> Result<String, CliError> {
 }
 
 /// Runs a command whose output goes where ours goes; its end is kept.
-fn run_command(command: &[std::ffi::OsString]) -> io::Result<(ExitStatus, Vec<u8>)> {
+fn run_command(command: &[std::ffi::OsString], told: &Path) -> io::Result<(ExitStatus, Vec<u8>)> {
     let mut child = Command::new(&command[0])
         .args(&command[1..])
+        .env("TOLLGATE_METRICS", told)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()?;

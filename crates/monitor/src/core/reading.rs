@@ -2,7 +2,8 @@
 //!
 //! What its admin page tells is flattened: `requests`; of a table within it `services.requests`;
 //! a list of tables counts as the sum over its members, a list of anything else as its length.
-//! The numbers of its self checks are `check.disk`, `check.commit` and so on.
+//! The numbers of its self checks are `check.disk`, `check.commit` and so on. What a job tells with a
+//! beat bears the name that it gives it.
 
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -11,6 +12,28 @@ use std::collections::BTreeMap;
 const NUMBERS_MAX: usize = 512;
 /// How deep tables may lie within each other.
 const DEPTH_MAX: usize = 4;
+
+/// Numbers of one beat of a job; more are left out.
+pub const METRICS_MAX: usize = 32;
+/// Longest name of one.
+const NAME_BYTES_MAX: usize = 64;
+
+/// A number that a job tells.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Number {
+    pub name: String,
+    pub value: f64,
+}
+
+impl Number {
+    /// Reads a name of letters, digits and `._-`, and a finite number.
+    pub fn parse(name: &str, value: &str) -> Option<Number> {
+        let is_char = |it: u8| it.is_ascii_alphanumeric() || b"._-".contains(&it);
+        let is_name = (1..=NAME_BYTES_MAX).contains(&name.len()) && name.bytes().all(is_char);
+        let value: f64 = value.trim().parse().ok()?;
+        (is_name && value.is_finite()).then(|| Number { name: name.to_owned(), value })
+    }
+}
 
 /// The numbers of one beat.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -117,6 +140,18 @@ mod tests {
         let names = |names: &[&str]| names.iter().map(|it| (*it).to_owned()).collect::<Vec<_>>();
         assert_eq!(reading.sum(&names(&["requests", "ready", "other"])), Some(8.0));
         assert_eq!(reading.sum(&names(&["other"])), None);
+    }
+
+    #[test]
+    fn a_number_has_a_plain_name_and_an_end() {
+        let value = |name: &str, value: &str| Number::parse(name, value).map(|it| it.value);
+        assert_eq!(value("rows.total", "-1.5e3"), Some(-1500.0));
+        for (name, text) in
+            [("", "1"), ("a b", "1"), ("a", ""), ("a", "inf"), ("a", "NaN"), ("a", "1s")]
+        {
+            assert_eq!(value(name, text), None, "{name}={text}");
+        }
+        assert_eq!(value(&"n".repeat(65), "1"), None);
     }
 
     #[test]

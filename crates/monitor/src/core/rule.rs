@@ -40,12 +40,21 @@ pub struct Rule {
     pub consequence: bool,
 }
 
-/// Which nodes a rule is for. What is `None` is not asked.
+impl Rule {
+    /// Whether it is about this check. A rule that names nobody is for all nodes, and for no job: jobs
+    /// are named.
+    pub fn is_about(&self, it: &Subject) -> bool {
+        let is_node = !it.role.is_empty();
+        (is_node || self.scope != Scope::default()) && self.scope.covers(it)
+    }
+}
+
+/// Which checks a rule is for. What is `None` is not asked.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Scope {
     pub role: Option<String>,
     pub service: Option<String>,
-    /// A pattern as of silences.
+    /// A pattern as of silences; it finds jobs, too.
     pub node: Option<String>,
 }
 
@@ -53,6 +62,7 @@ pub struct Scope {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Subject {
     pub name: String,
+    /// Empty where it is no node.
     pub role: String,
     pub service: String,
 }
@@ -218,6 +228,25 @@ mod tests {
             (scope("", "", "b-*"), false),
         ] {
             assert_eq!(it.covers(&a1), want, "{it:?}");
+        }
+    }
+
+    #[test]
+    fn a_rule_that_names_nobody_is_for_nodes() {
+        let subject = |name: &str, role: &str| Subject {
+            name: name.to_owned(),
+            role: role.to_owned(),
+            ..Subject::default()
+        };
+        let rule = |node: Option<&str>| Rule {
+            scope: Scope { node: node.map(str::to_owned), ..Scope::default() },
+            ..defaults::defaults().remove(0)
+        };
+        for (node, of_node, of_job) in
+            [(None, true, false), (Some("night*"), false, true), (Some("*"), true, true)]
+        {
+            assert_eq!(rule(node).is_about(&subject("a-1", "account")), of_node, "{node:?}");
+            assert_eq!(rule(node).is_about(&subject("nightly", "")), of_job, "{node:?}");
         }
     }
 

@@ -87,6 +87,7 @@ pub(super) async fn alerts(
             signal,
             kind,
             run: None,
+            metrics: Vec::new(),
             remote: asked.peer.ip().to_string(),
             method: "POST".to_owned(),
             agent: TAG.to_owned(),

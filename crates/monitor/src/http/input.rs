@@ -1,5 +1,6 @@
 //! What stands in addresses and bodies, read.
 
+use crate::core::reading::Number;
 use std::borrow::Cow;
 
 /// Parameters that are read; more are ignored.
@@ -25,6 +26,13 @@ impl Query {
     /// The first value of this name.
     pub(super) fn get(&self, name: &str) -> Option<&str> {
         self.pairs.iter().find(|(it, _)| it == name).map(|(_, value)| value.as_str())
+    }
+
+    /// The numbers of a beat: `metric=NAME:NUMBER`, as often as there are some. A beat is not lost for
+    /// one that cannot be read; that one is.
+    pub(super) fn metrics(&self) -> Vec<Number> {
+        let metric = |it: &str| it.rsplit_once(':').and_then(|it| Number::parse(it.0, it.1));
+        self.all("metric").filter_map(metric).collect()
     }
 
     /// Every value of this name.
@@ -90,6 +98,14 @@ mod tests {
             (Some(""), Some("%zz%"), None)
         );
         assert_eq!(decoded("%ff%C3%A9"), "\u{fffd}é");
+    }
+
+    #[test]
+    fn metrics_are_named_numbers() {
+        let query = Query::parse("metric=rows:1200&metric=took:0.5&metric=bad&metric=x:&metric=:1");
+        let metrics: Vec<(String, f64)> =
+            query.metrics().into_iter().map(|it| (it.name, it.value)).collect();
+        assert_eq!(metrics, [("rows".to_owned(), 1200.0), ("took".to_owned(), 0.5)]);
     }
 
     #[test]

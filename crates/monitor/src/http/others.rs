@@ -4,7 +4,10 @@
 use super::{Answer, input::Query, json_answer, kept, ping, text};
 use crate::{
     book::{Found, slugify},
-    core::check::{CheckId, Signal},
+    core::{
+        check::{CheckId, Signal},
+        reading::Number,
+    },
     node::Node,
 };
 use http::{Method, header};
@@ -28,8 +31,8 @@ pub(super) async fn kuma(node: &Rc<Node>, asked: &Asked, query: &Query, token: &
         return json_answer(404, &json!({"ok": false, "msg": words}));
     };
     let answer = match query.get("status").unwrap_or("up") {
-        "down" => fail(node, asked, id, query.get("msg").unwrap_or("reported down")).await,
-        _ => hear(node, asked, id, Signal::Success, "success").await,
+        "down" => fail(node, asked, query, id, query.get("msg").unwrap_or("reported down")).await,
+        _ => hear(node, asked, query, id, Signal::Success, "success").await,
     };
     match answer.status().as_u16() {
         200 => json_answer(200, &json!({"ok": true})),
@@ -51,9 +54,9 @@ pub(super) async fn gatus(node: &Rc<Node>, asked: &Asked, query: &Query, key: &s
     }
     let Some(id) = by_slug(node, &key.to_ascii_lowercase()) else { return text(404, "not found") };
     match query.get("success") {
-        Some("true") => hear(node, asked, id, Signal::Success, "success").await,
+        Some("true") => hear(node, asked, query, id, Signal::Success, "success").await,
         Some("false") => {
-            fail(node, asked, id, query.get("error").unwrap_or("reported a failure")).await
+            fail(node, asked, query, id, query.get("error").unwrap_or("reported a failure")).await
         }
         Some(_) | None => text(400, "invalid success value"),
     }
@@ -85,26 +88,58 @@ pub(super) async fn cronitor(
     };
     let Some(id) = id else { return text(404, "not found") };
     match state.or_else(|| query.get("state")).unwrap_or("complete") {
-        "run" => hear(node, asked, id, Signal::Start, "start").await,
-        "complete" | "ok" => hear(node, asked, id, Signal::Success, "success").await,
-        "fail" => fail(node, asked, id, query.get("msg").unwrap_or("reported a failure")).await,
+        "run" => hear(node, asked, query, id, Signal::Start, "start").await,
+        "complete" | "ok" => hear(node, asked, query, id, Signal::Success, "success").await,
+        "fail" => {
+            fail(node, asked, query, id, query.get("msg").unwrap_or("reported a failure")).await
+        }
         _ => text(400, "state is run, complete, fail or ok"),
     }
 }
 
-async fn fail(node: &Rc<Node>, asked: &Asked, id: CheckId, words: &str) -> Answer {
+async fn fail(node: &Rc<Node>, asked: &Asked, query: &Query, id: CheckId, words: &str) -> Answer {
     let words = words.chars().take(WORDS_CHARS_MAX).collect();
-    hear(node, asked, id, Signal::Fail(words), "fail").await
+    hear(node, asked, query, id, Signal::Fail(words), "fail").await
 }
 
 async fn hear(
     node: &Rc<Node>,
     asked: &Asked,
+    query: &Query,
     id: CheckId,
     signal: Signal,
     kind: &'static str,
 ) -> Answer {
-    kept(node.hear_job(id, ping::job_beat(asked, signal, kind))).await
+    let mut beat = ping::job_beat(asked, query, signal, kind);
+    // What Uptime Kuma and Gatus tell of a request's time.
+    let ping = query.get("ping").and_then(|it| Number::parse("ping", it));
+    let took = query.get("duration").and_then(seconds);
+    let took = took.map(|value| Number { name: "duration".to_owned(), value });
+    beat.metrics.extend(ping.into_iter().chain(took));
+    kept(node.hear_job(id, beat)).await
+}
+
+/// A length of time as Go writes it, as in `1m30.5s`, in seconds.
+fn seconds(text: &str) -> Option<f64> {
+    let mut rest = text;
+    let mut sum = 0.0;
+    while !rest.is_empty() {
+        let digits = rest.find(|it: char| !it.is_ascii_digit() && it != '.')?;
+        let (number, tail) = rest.split_at(digits);
+        let unit = tail.find(|it: char| it.is_ascii_digit()).unwrap_or(tail.len());
+        let factor = match &tail[..unit] {
+            "h" => 3_600.0,
+            "m" => 60.0,
+            "s" => 1.0,
+            "ms" => 1e-3,
+            "us" | "µs" => 1e-6,
+            "ns" => 1e-9,
+            _ => return None,
+        };
+        sum += number.parse::<f64>().ok()? * factor;
+        rest = &tail[unit..];
+    }
+    (!text.is_empty()).then_some(sum)
 }
 
 fn by_slug(node: &Node, slug: &str) -> Option<CheckId> {
@@ -117,4 +152,26 @@ fn by_slug(node: &Node, slug: &str) -> Option<CheckId> {
 /// Whether this is the key for beats. Hashes compare in constant time.
 pub(super) fn is_ping_key(node: &Node, key: &str) -> bool {
     blake3::hash(key.as_bytes()) == blake3::hash(node.config().ping_key.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::seconds;
+
+    #[test]
+    fn times_are_read_as_go_writes_them() {
+        for (text, want) in [
+            ("10s", Some(10.0)),
+            ("1m30.5s", Some(90.5)),
+            ("2h", Some(7_200.0)),
+            ("250ms", Some(0.25)),
+            ("", None),
+            ("10", None),
+            ("s", None),
+            ("1x", None),
+            ("1..2s", None),
+        ] {
+            assert_eq!(seconds(text), want, "{text}");
+        }
+    }
 }

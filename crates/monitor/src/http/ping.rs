@@ -69,7 +69,7 @@ async fn answer(node: &Rc<Node>, asked: &Asked, query: &Query, rest: &[&str]) ->
         Some(None) => return text(400, "invalid uuid format"),
     };
     let Some(id) = found.filter(|it| node.is_job(*it)) else { return text(404, "not found") };
-    let mut beat = job_beat(asked, signal, kind);
+    let mut beat = job_beat(asked, query, signal, kind);
     beat.run = run;
     if *method != Method::POST && node.book.borrow().get(id).is_some_and(|it| it.plan.post_only) {
         beat.kind = "ign";
@@ -104,7 +104,12 @@ pub(super) fn create(node: &Node, slug: &str) -> Option<CheckId> {
 }
 
 /// A beat with what the request tells of its sender.
-pub(super) fn job_beat(asked: &Asked, signal: Signal, kind: &'static str) -> JobBeat {
+pub(super) fn job_beat(
+    asked: &Asked,
+    query: &Query,
+    signal: Signal,
+    kind: &'static str,
+) -> JobBeat {
     let agent = asked.parts.headers.get(header::USER_AGENT);
     let agent =
         agent.map_or(String::new(), |it| String::from_utf8_lossy(it.as_bytes()).into_owned());
@@ -112,6 +117,7 @@ pub(super) fn job_beat(asked: &Asked, signal: Signal, kind: &'static str) -> Job
         signal,
         kind,
         run: None,
+        metrics: query.metrics(),
         remote: asked.peer.ip().to_string(),
         method: asked.parts.method.as_str().to_owned(),
         agent: agent.chars().take(AGENT_CHARS_MAX).collect(),

@@ -58,6 +58,8 @@ pub(super) fn check(node: &Node, check: &Check) -> Value {
             out["slug"] = json!(check.plan.slug);
             out["tags"] = json!(check.plan.tags);
             out["schedule"] = json!(check.plan.schedule);
+            let numbers = check.numbers.iter().map(|it| (it.name.clone(), json!(it.value)));
+            out["metrics"] = numbers.collect::<serde_json::Map<_, _>>().into();
             out["last_duration_ms"] = json!(check.last_duration.map(millis));
         }
         Kind::Channel => {}

@@ -3,11 +3,14 @@
 use super::{Node, now};
 use crate::{
     book::Kind,
-    core::check::{Beat, CheckId, Now, Origin, Signal, State, between},
+    core::{
+        check::{Beat, CheckId, Now, Origin, Signal, State, between},
+        reading::Number,
+    },
     store::{Ping, Row},
 };
 use net::agent::beat::{self, Phase, SelfCheck, Verdict};
-use std::rc::Rc;
+use std::{rc::Rc, time::Duration};
 use tokio::sync::oneshot;
 use wire::Timestamp;
 
@@ -23,6 +26,8 @@ pub(crate) struct JobBeat {
     /// The word for it in the record.
     pub(crate) kind: &'static str,
     pub(crate) run: Option<u128>,
+    /// What it tells of its work.
+    pub(crate) metrics: Vec<Number>,
     pub(crate) remote: String,
     pub(crate) method: String,
     pub(crate) agent: String,
@@ -65,7 +70,9 @@ impl Node {
             check.said = Some(said);
         }
         self.take_in(now, noticed, &mut rows);
-        rows.extend(self.heard_row(now, id));
+        if is_news {
+            rows.extend(self.known(now, id).map(|it| Row::Beat(it, None)));
+        }
         self.status.beats.add(1);
         Heard::Kept(self.keep(rows))
     }
@@ -80,17 +87,18 @@ impl Node {
         }
         let runs = self.detector.borrow().kept(now, id).map_or(Vec::new(), |it| it.runs);
         let (mut noticed, mut rows) = (Vec::new(), Vec::new());
-        let Some((n, duration)) = self.count_job(now, id, &it, &runs, &mut rows) else {
+        let Some(duration) = self.count_job(now, id, &it, &runs, &mut rows) else {
             return Heard::TooMany;
         };
+        if it.kind != "ign" {
+            self.judge_job(now, id, &it, duration, &mut rows);
+        }
         let beat = Beat { signal: it.signal, run: it.run, origin: None };
         if it.kind != "ign" {
             self.detector.borrow_mut().hear(now, id, &beat, &mut noticed);
         }
         self.take_in(now, noticed, &mut rows);
-        rows.extend(self.heard_row(now, id));
         let ping = Ping {
-            n,
             at: now.wall,
             kind: it.kind,
             remote: it.remote,
@@ -100,7 +108,7 @@ impl Node {
             duration,
             body: it.body,
         };
-        rows.push(Row::Ping(id, Box::new(ping)));
+        rows.extend(self.known(now, id).map(|known| Row::Beat(known, Some(Box::new(ping)))));
         self.status.beats.add(1);
         Heard::Kept(self.keep(rows))
     }
@@ -113,7 +121,7 @@ impl Node {
         it: &JobBeat,
         runs: &[(Timestamp, Option<u128>)],
         rows: &mut Vec<Row>,
-    ) -> Option<(u64, Option<std::time::Duration>)> {
+    ) -> Option<Option<Duration>> {
         let mut book = self.book.borrow_mut();
         let check = book.get_mut(id)?;
         let (left, filled) = check.tokens;
@@ -131,7 +139,7 @@ impl Node {
             check.last_at = Some(now.wall);
             check.last_duration = duration.or(check.last_duration);
         }
-        Some((check.beats, duration))
+        Some(duration)
     }
 }
 

@@ -1,18 +1,21 @@
 //! Holds what is heard against the rules.
 
-use super::Node;
+use super::{JobBeat, Node};
 use crate::{
     book::Plan,
     core::{
         availability::Mark,
-        check::{CheckId, Now, State},
-        reading::Reading,
+        check::{CheckId, Now, Signal, State},
+        reading::{METRICS_MAX, Number, Reading},
         rule::Subject,
     },
     store::Row,
 };
 use net::agent::beat::{Beat, Phase};
-use std::rc::Rc;
+use std::{rc::Rc, time::Duration};
+
+/// How the length of a run is called among a job's numbers; in seconds.
+const TOOK: &str = "run.seconds";
 
 impl Node {
     /// The numbers of a node's beat, before the beat itself is heard.
@@ -35,6 +38,37 @@ impl Node {
             &reading(boot, said),
         );
         if changed {
+            self.rule_over(now, id, rows);
+        }
+    }
+
+    /// The numbers of a job's beat, before the beat itself is heard: what it tells, and how long its run
+    /// took. A beat that neither ends anything nor tells something is not looked at.
+    pub(super) fn judge_job(
+        self: &Rc<Node>,
+        now: Now,
+        id: CheckId,
+        it: &JobBeat,
+        took: Option<Duration>,
+        rows: &mut Vec<Row>,
+    ) {
+        let ends = matches!(it.signal, Signal::Success | Signal::Fail(_));
+        if !ends && it.metrics.is_empty() {
+            return;
+        }
+        let mut reading = Reading::new(0);
+        let gap_max = {
+            let mut book = self.book.borrow_mut();
+            let Some(check) = book.get_mut(id) else { return };
+            check.numbers = it.metrics.iter().take(METRICS_MAX).cloned().collect();
+            if let Some(took) = took {
+                let (name, value) = (TOOK.to_owned(), took.as_secs_f64());
+                check.numbers.push(Number { name, value });
+            }
+            check.numbers.iter().for_each(|it| reading.set(&it.name, it.value));
+            Duration::from_millis(check.plan.every_ms) + check.plan.grace()
+        };
+        if self.referee.borrow_mut().observe(now.moment, id, gap_max, &reading) {
             self.rule_over(now, id, rows);
         }
     }

@@ -15,7 +15,7 @@ use crate::{
         tree::Tree,
         window::{Window, WindowSpec},
     },
-    store::{Archive, Loaded, Row, Store, StoreError},
+    store::{Archive, Loaded, Row, Store},
 };
 use net::ids;
 use std::{
@@ -32,14 +32,13 @@ pub(crate) fn random() -> u128 {
 }
 
 impl Node {
-    /// Reads what was kept and enters the nodes of the topology.
+    /// Takes up what was kept and enters the nodes of the topology.
     pub(super) fn open(
         config: MonitorConfig,
         url: String,
         status: Arc<Status>,
-    ) -> Result<Rc<Node>, StoreError> {
-        let (store, loaded) = Store::open(&config.store)?;
-        let history = Archive::open(&config.store)?;
+        (store, loaded, history): (Store, Loaded, Archive),
+    ) -> Rc<Node> {
         status.set_store(store.trouble());
         let now = now();
         let mut rows = Vec::new();
@@ -102,7 +101,7 @@ impl Node {
         node.restore_rules(now, &trackers, &mut rows);
         rows.push(Row::Alive(now.wall));
         node.keep(rows);
-        Ok(node)
+        node
     }
 
     /// Goes by a changed file: nodes that are new are watched, and those that are gone are not.

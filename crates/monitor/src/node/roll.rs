@@ -114,7 +114,9 @@ impl Node {
 
     /// Throws away what is too old, a few rows at a time.
     async fn throw_away(&self, now: Now) -> Result<(), StoreError> {
-        let before = self.config().retention.changes_from(now);
+        let keep = self.config().retention;
+        self.stored(vec![Row::BeatsFrom(keep.beats_from(now))]).await?;
+        let before = keep.changes_from(now);
         if self.history.ask(move |it| it.has_unrolled(before)).await? {
             return Ok(()); // What is to be summed up of it comes first.
         }

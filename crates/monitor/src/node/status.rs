@@ -7,7 +7,7 @@ use net::{
     agent::beat::{SelfCheck, Verdict},
     counters::Counter,
 };
-use std::sync::OnceLock;
+use std::sync::{Mutex, PoisonError};
 use stdx::Moment;
 
 /// Written by the monitor's thread, read by the admin thread.
@@ -21,18 +21,18 @@ pub(crate) struct Status {
     incidents: Counter,
     waiting: Counter,
     sick_channels: Counter,
-    store: OnceLock<Trouble>,
+    store: Mutex<Trouble>,
 }
 
 impl Status {
     /// Where to look for what the store says.
     pub(super) fn set_store(&self, trouble: Trouble) {
-        self.store.get_or_init(|| trouble);
+        *self.store.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
     }
 
     /// Why nothing can be stored; `None` as long as it can.
     pub(crate) fn store_trouble(&self) -> Option<String> {
-        self.store.get().and_then(Trouble::words)
+        self.store.lock().unwrap_or_else(PoisonError::into_inner).words()
     }
 
     pub(super) fn set_ready(&self, ready: bool) {
@@ -71,7 +71,10 @@ impl Source for Status {
     fn readiness(&self) -> Result<(), String> {
         match self.ready.get() {
             1 => Ok(()),
-            _ => Err("it reads what was kept, or drains".to_owned()),
+            _ => Err(match self.store_trouble() {
+                Some(why) => format!("waits for its store: {why}"),
+                None => "it reads what was kept, or drains".to_owned(),
+            }),
         }
     }
 

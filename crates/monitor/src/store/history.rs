@@ -2,6 +2,7 @@
 
 use super::{
     load::meta,
+    log::{PINGS_MAX, length},
     row::{Bucket, Old},
     sql::{Database, Fields, StoreError, number, values},
 };
@@ -218,12 +219,32 @@ impl History {
         self.db.rows(sql, values![letter])?.iter().map(attempt).collect()
     }
 
+    /// Columns of the last beats of a job, newest first.
+    fn beats(&self, id: CheckId, columns: &str, limit: u32) -> Read<Vec<Fields>> {
+        // What the check's row does not know yet is at the end of the log.
+        let folded = meta(&*self.db, "folded")?.map_or(0, |it| it.0);
+        let newest = "SELECT MAX(id) FROM beats WHERE ?2 < id AND check_id = ?1 AND kind <> ''";
+        let newest = self.db.row(newest, values![id.0, folded])?;
+        let newest = newest.map(|row| row.maybe_int(0)).transpose()?.flatten();
+        let tail = match newest {
+            Some(it) => it,
+            None => {
+                let row = self.db.row("SELECT tail FROM checks WHERE id = ?1", values![id.0])?;
+                row.map_or(Ok(0), |row| row.int(0))?
+            }
+        };
+        let sql = format!(
+            "WITH RECURSIVE chain (place, depth) AS (SELECT ?1, 1 UNION ALL SELECT prev, depth + 1 \
+             FROM chain, beats WHERE id = place AND depth < ?2) \
+             SELECT {columns} FROM chain, beats WHERE id = place ORDER BY n DESC"
+        );
+        self.db.rows(&sql, values![tail, i64::from(limit)])
+    }
+
     /// The last beats of a job, newest first.
     pub fn pings(&self, id: CheckId, limit: u32) -> Read<Vec<Value>> {
-        let sql = "SELECT n, at, kind, remote, method, agent, run, duration, length(body) \
-                   FROM pings WHERE check_id = ?1 ORDER BY n DESC LIMIT ?2";
+        let columns = "n, at, kind, remote, method, agent, run, duration, length(body)";
         let ping = |row: &Fields| {
-            let duration = row.maybe_int(7)?;
             Ok(json!({
                 "type": row.text(2)?,
                 "date": row.time(1)?.to_string(),
@@ -233,18 +254,21 @@ impl History {
                 "method": row.text(4)?,
                 "ua": row.text(5)?,
                 "rid": row.maybe_text(6)?,
-                "duration": duration.map(|it| Duration::from_micros(it.unsigned_abs()).as_secs_f64()),
+                "duration": row.maybe_int(7)?.map(|it| length(it).as_secs_f64()),
                 "has_body": row.int(8)? != 0,
             }))
         };
-        self.db.rows(sql, values![id.0, i64::from(limit)])?.iter().map(ping).collect()
+        self.beats(id, columns, limit)?.iter().map(ping).collect()
     }
 
     /// The body of one beat; `None` when there is no such beat or it has none.
     pub fn body(&self, id: CheckId, n: i64) -> Read<Option<Vec<u8>>> {
-        let sql = "SELECT body FROM pings WHERE check_id = ?1 AND n = ?2 AND length(body) <> 0";
-        let row = self.db.row(sql, values![id.0, n])?;
-        row.map(|row| row.bytes(0).map(<[u8]>::to_vec)).transpose()
+        for row in self.beats(id, "n, body", PINGS_MAX)? {
+            if row.int(0)? == n {
+                return Ok(Some(row.bytes(1)?.to_vec()).filter(|it| !it.is_empty()));
+            }
+        }
+        Ok(None)
     }
 
     /// Whether there is something to throw away.

@@ -1,10 +1,13 @@
 //! What was kept, read back by a process that begins.
 
-use super::sql::{Database, Fields, StoreError};
+use super::{
+    log::{Log, length, read_kept},
+    sql::{Database, Fields, StoreError},
+};
 use crate::{
     book::{Check, parse_uuid},
     core::{
-        check::{CheckId, Kept, Origin, State},
+        check::{CheckId, Kept},
         incident::{Incident, IncidentId},
         outbox::Letter,
         rollup::{Count, Grain, Tally},
@@ -14,7 +17,7 @@ use crate::{
     },
 };
 use serde::de::DeserializeOwned;
-use std::time::Duration;
+use std::collections::BTreeMap;
 use wire::Timestamp;
 
 /// Everything that a new process begins with.
@@ -38,15 +41,23 @@ pub struct Loaded {
 }
 
 impl Loaded {
-    pub(super) fn read(db: &dyn Database) -> Result<Loaded, StoreError> {
+    pub(super) fn read(db: &dyn Database) -> Result<(Loaded, Log), StoreError> {
+        let (mut checks, mut tails) = (Vec::new(), BTreeMap::new());
+        for (check, kept, tail) in self::checks(db)? {
+            tails.insert(check.id, tail);
+            checks.push((check, kept));
+        }
+        tails.retain(|_, tail| *tail != 0);
+        let log = Log::read(db, &mut checks, tails)?;
+
         let letters = "SELECT channel, letter FROM letters WHERE state = 'waiting' ORDER BY id";
         let told = "SELECT DISTINCT channel, incident FROM letters \
                     WHERE incident IN (SELECT id FROM incidents WHERE resolved_at IS NULL)";
         let trackers = "SELECT check_id, tracker FROM trackers";
         let open = "SELECT about FROM incidents WHERE resolved_at IS NULL ORDER BY id";
-        Ok(Loaded {
+        let loaded = Loaded {
             told: each(db, told, |row| Ok((row.text(0)?.to_owned(), IncidentId(row.count(1)?))))?,
-            checks: checks(db)?,
+            checks,
             open: list(db, open)?,
             letters: each(db, letters, |row| Ok((row.text(0)?.to_owned(), row.json(1)?)))?,
             silences: list(db, "SELECT silence FROM silences ORDER BY id")?,
@@ -55,7 +66,8 @@ impl Loaded {
             next_incident: next(db, "incidents")?,
             next_letter: next(db, "letters")?,
             alive: meta(db, "alive")?,
-        })
+        };
+        Ok((loaded, log))
     }
 }
 
@@ -63,13 +75,6 @@ impl Loaded {
 pub(super) fn meta(db: &dyn Database, name: &str) -> Result<Option<Timestamp>, StoreError> {
     let row = db.row("SELECT value FROM meta WHERE name = ?1", super::sql::values![name])?;
     row.map(|row| row.time(0)).transpose()
-}
-
-/// Runs that had not ended: what cannot be read was of another version, and is over by now.
-fn runs(text: &str) -> Vec<(Timestamp, Option<u128>)> {
-    let runs: Vec<(i64, Option<String>)> = serde_json::from_str(text).unwrap_or_default();
-    let run = |(at, id): (i64, Option<String>)| (Timestamp(at), id.as_deref().and_then(parse_uuid));
-    runs.into_iter().map(run).collect()
 }
 
 fn next(db: &dyn Database, table: &str) -> Result<u64, StoreError> {
@@ -89,38 +94,27 @@ fn each<T>(
     db.rows(sql, &[])?.iter().map(read).collect()
 }
 
-fn checks(db: &dyn Database) -> Result<Vec<(Check, Kept)>, StoreError> {
-    let sql = "SELECT id, uuid, plan, state, since, heard, started, run, boot, seq, last_at, \
-               beats, duration, tallied FROM checks ORDER BY id";
+/// Every check as its row has it, with where its last beat stands.
+fn checks(db: &dyn Database) -> Result<Vec<(Check, Kept, i64)>, StoreError> {
+    let sql = "SELECT id, uuid, plan, state, since, heard, run, boot, seq, last_at, beats, \
+               duration, tallied, tail FROM checks ORDER BY id";
     each(db, sql, |row| {
-        let time = |at| Ok::<_, StoreError>(row.maybe_int(at)?.map(Timestamp));
-        let origin = row.maybe_int(8)?.zip(row.maybe_int(9)?).map(|(boot, seq)| Origin {
-            boot: boot.cast_unsigned(),
-            seq: u64::try_from(seq).unwrap_or(0),
-        });
-        let (beats, last_at) = (row.count(11)?, time(10)?);
+        let (beats, last_at) = (row.count(10)?, row.maybe_int(9)?.map(Timestamp));
         // What was heard and is in no roll-up yet: of the minute of the last beat.
-        let untold = Count { beats: beats.saturating_sub(row.count(13)?), ..Count::default() };
+        let untold = Count { beats: beats.saturating_sub(row.count(12)?), ..Count::default() };
         let minute = last_at.map_or(Timestamp(0), |at| Grain::Minute.floor(at));
-        let duration = row.maybe_int(12)?.and_then(|it| u64::try_from(it).ok());
         let check = Check {
             id: CheckId(row.int(0)?),
             uuid: parse_uuid(row.text(1)?).unwrap_or_default(),
             plan: row.json(2)?,
             last_at,
             beats,
-            last_duration: duration.map(Duration::from_micros),
+            last_duration: row.maybe_int(11)?.map(length),
             said: None,
+            numbers: Vec::new(),
             tokens: (u32::MAX, Timestamp(0)),
             tally: Tally { minute, count: untold },
         };
-        let kept = Kept {
-            state: State::parse(row.text(3)?).unwrap_or(State::New),
-            since: row.time(4)?,
-            heard: time(5)?,
-            runs: row.maybe_text(7)?.map_or(Vec::new(), runs),
-            origin,
-        };
-        Ok((check, kept))
+        Ok((check, read_kept(row, 3)?, row.int(13)?))
     })
 }

@@ -20,6 +20,9 @@ const SCHEMA: &str = "tollgate_monitor";
 /// Statements whose words in PostgreSQL are kept.
 const STATEMENTS_MAX: usize = 256;
 
+/// Rows that one statement puts into a table: the greatest of these that there are.
+const ROWS_AT_ONCE: [usize; 4] = [256, 64, 16, 4];
+
 /// A connection to the schema of a monitor.
 #[derive(Debug)]
 pub(super) struct Postgres {
@@ -90,6 +93,49 @@ fn translated(sql: &str, schema: &str) -> String {
     out.join(" ")
 }
 
+/// Rows that follow each other into the same table as statements of many rows.
+fn gathered(puts: Vec<Put>) -> Vec<Put> {
+    let mut out: Vec<Put> = Vec::new();
+    let mut rest = puts.into_iter().peekable();
+    while let Some(first) = rest.next() {
+        if !is_plain_insert(&first) {
+            out.push(first);
+            continue;
+        }
+        let mut run = vec![first];
+        while let Some(next) = rest.next_if(|it| it.sql == run[0].sql) {
+            run.push(next);
+        }
+        while !run.is_empty() {
+            // Of few lengths, so that there are few statements.
+            let count = ROWS_AT_ONCE.into_iter().find(|it| *it <= run.len()).unwrap_or(1);
+            out.push(joined(run.drain(..count).collect()));
+        }
+    }
+    out
+}
+
+/// Whether it puts one row of values into a table, and that is all.
+fn is_plain_insert(put: &Put) -> bool {
+    let values = put.sql.split_once(" VALUES (").map(|it| it.1);
+    put.rows.is_none()
+        && put.sql.starts_with("INSERT INTO ")
+        && values.is_some_and(|it| it.find(')') == Some(it.len() - 1))
+}
+
+/// Several rows as one statement.
+fn joined(run: Vec<Put>) -> Put {
+    let width = run[0].values.len();
+    let row = |at: usize| {
+        let places: Vec<String> = (1..=width).map(|it| format!("${}", at * width + it)).collect();
+        format!("({})", places.join(", "))
+    };
+    let rows: Vec<String> = (0..run.len()).map(row).collect();
+    let (head, _) = run[0].sql.split_once(" VALUES (").unwrap_or((&run[0].sql, ""));
+    let sql = format!("{head} VALUES {}", rows.join(", "));
+    Put { sql, values: run.into_iter().flat_map(|it| it.values).collect(), rows: None }
+}
+
 fn datum(value: &Value<'_>) -> Datum {
     match value {
         Value::Int(it) => Datum::Int(*it),
@@ -125,7 +171,7 @@ impl Database for Postgres {
     }
 
     fn commit(&self) -> Result<(), StoreError> {
-        let puts = self.puts.take().unwrap_or_default();
+        let puts = gathered(self.puts.take().unwrap_or_default());
         self.session.commit(&puts).map_err(told)
     }
 
@@ -153,6 +199,29 @@ impl Database for Postgres {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn rows_for_one_table_are_one_statement() {
+        let put = |sql: &str, value: i64| Put {
+            sql: sql.to_owned(),
+            values: vec![Datum::Int(Some(value)), Datum::Int(None)],
+            rows: None,
+        };
+        let (insert, other) = ("INSERT INTO a VALUES ($1, $2)", "UPDATE a SET b = $1 WHERE c = $2");
+        let upsert = "INSERT INTO a VALUES ($1, $2) ON CONFLICT (b) DO NOTHING";
+        let all = [(other, 1), (upsert, 2), (upsert, 3)]
+            .into_iter()
+            .chain((4..10).map(|it| (insert, it)))
+            .chain([(other, 10), (insert, 11)]);
+        let puts: Vec<Put> = all.map(|(sql, value)| put(sql, value)).collect();
+        let wanted: Vec<Datum> = puts.iter().flat_map(|it| it.values.clone()).collect();
+        let got = gathered(puts);
+        let values: Vec<Datum> = got.iter().flat_map(|it| it.values.clone()).collect();
+        assert_eq!(values, wanted, "in order");
+        let sql: Vec<&str> = got.iter().map(|it| it.sql.as_str()).collect();
+        let four = "INSERT INTO a VALUES ($1, $2), ($3, $4), ($5, $6), ($7, $8)";
+        assert_eq!(sql, [other, upsert, upsert, four, insert, insert, other, insert]);
+    }
 
     #[test]
     fn tables_are_found_where_they_stand() {

@@ -95,7 +95,6 @@ impl History {
             turn: it.turn,
             buckets: all.collect(),
             before: Grain::ALL.map(|grain| (grain, keep.from(now, grain))).to_vec(),
-            pings_before: keep.beats_from(now),
         })
     }
 

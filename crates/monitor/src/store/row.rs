@@ -1,6 +1,9 @@
 //! One thing to be written down, as part of a transaction.
 
-use super::sql::{Database, StoreError, Value, json, number, values};
+use super::{
+    log::{Known, Log},
+    sql::{Database, StoreError, Value, json, number, values},
+};
 use crate::{
     book::{Check, uuid_text},
     core::{
@@ -17,15 +20,12 @@ use crate::{
 use std::time::Duration;
 use wire::Timestamp;
 
-/// Beats of a job that are kept with their bodies.
-const PINGS_MAX: u64 = 100;
 /// Rows of one table that are thrown away in one transaction: beats wait no longer than for that.
 const PRUNED_MAX: i64 = 500;
 
 /// A beat of a job, for the record.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Ping {
-    pub n: u64,
     pub at: Timestamp,
     /// `success`, `fail`, `start`, `log` or `ign`.
     pub kind: &'static str,
@@ -65,9 +65,8 @@ pub struct Rolled {
     /// The turn of the mark that asked for it: a later one is not done yet.
     pub turn: i64,
     pub buckets: Vec<Bucket>,
-    /// What is older goes: roll-ups by their grain, and beats.
+    /// What is older goes, by its grain.
     pub before: Vec<(Grain, Timestamp)>,
-    pub pings_before: Timestamp,
 }
 
 /// What is thrown away when it is too old.
@@ -121,9 +120,10 @@ pub enum Row {
     Check(Box<Check>, Kept),
     /// A check is gone, with all that was kept of it.
     Forget(CheckId),
-    /// What a beat changes: what is known, when it was last heard, its count, its last duration.
-    Heard(CheckId, Kept, Option<Timestamp>, u64, Option<Duration>),
-    Ping(CheckId, Box<Ping>),
+    /// A check has changed without a beat.
+    Heard(Box<Known>),
+    /// A beat: what is known after it, and of a job what it said.
+    Beat(Box<Known>, Option<Box<Ping>>),
     Flip(Change),
     Blind(Timestamp, Timestamp),
     Incident(Box<Incident>),
@@ -153,6 +153,8 @@ pub enum Row {
     /// The roll-ups of every check are to be made anew from here on.
     Unrolled(Timestamp),
     Rolled(Box<Rolled>),
+    /// Beats of before this are not kept.
+    BeatsFrom(Timestamp),
     /// Some of what is older than this is not needed any more.
     Prune(Old, Timestamp),
 }
@@ -163,14 +165,18 @@ const UNROLL: &str = "ON CONFLICT (check_id) DO UPDATE SET turn = unrolled.turn 
 
 impl Row {
     /// Writes it. To write it twice is to write it once.
-    pub(super) fn write(&self, db: &dyn Database) -> Result<(), StoreError> {
+    pub(super) fn write(&self, db: &dyn Database, log: &mut Log) -> Result<(), StoreError> {
         match self {
-            Row::Check(it, kept) => check(db, it, kept),
-            Row::Forget(id) => forget(db, *id),
-            Row::Heard(id, kept, last_at, beats, duration) => {
-                heard(db, *id, kept, *last_at, *beats, *duration)
+            Row::Check(it, kept) => {
+                check(db, it, kept)?;
+                log.settle(db, &Known::of(it, kept.clone()))
             }
-            Row::Ping(id, it) => ping(db, *id, it),
+            Row::Forget(id) => {
+                log.forget(db, *id)?;
+                forget(db, *id)
+            }
+            Row::Heard(it) => log.settle(db, it),
+            Row::Beat(it, ping) => log.append(db, it, ping.as_deref()),
             Row::Flip(it) => flip(db, it),
             Row::Blind(from, to) => blind(db, *from, *to),
             Row::Incident(it) => db.put(
@@ -222,13 +228,14 @@ impl Row {
             Row::Tallied(it) => tallied(db, it),
             Row::Unrolled(from) => unroll_all(db, *from),
             Row::Rolled(it) => rolled(db, it),
+            Row::BeatsFrom(at) => set(db, "beats_from", *at),
             Row::Prune(old, before) => prune(db, *old, *before),
         }
     }
 }
 
 /// A number of the monitor itself, which only grows.
-fn set(db: &dyn Database, name: &str, at: Timestamp) -> Result<(), StoreError> {
+pub(super) fn set(db: &dyn Database, name: &str, at: Timestamp) -> Result<(), StoreError> {
     db.put(
         "INSERT INTO meta VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
         values![name, at.0],
@@ -236,7 +243,7 @@ fn set(db: &dyn Database, name: &str, at: Timestamp) -> Result<(), StoreError> {
 }
 
 fn forget(db: &dyn Database, id: CheckId) -> Result<(), StoreError> {
-    for table in ["pings", "flips", "trackers", "maintenance", "rollups", "unrolled"] {
+    for table in ["flips", "trackers", "maintenance", "rollups", "unrolled"] {
         db.put(&format!("DELETE FROM {table} WHERE check_id = ?1"), values![id.0])?;
     }
     db.put("DELETE FROM checks WHERE id = ?1", values![id.0])
@@ -288,8 +295,7 @@ fn check(db: &dyn Database, it: &Check, kept: &Kept) -> Result<(), StoreError> {
             kept.since.0,
             number(it.beats)
         ],
-    )?;
-    heard(db, it.id, kept, it.last_at, it.beats, it.last_duration)
+    )
 }
 
 fn flip(db: &dyn Database, it: &Change) -> Result<(), StoreError> {
@@ -315,62 +321,6 @@ fn letter(db: &dyn Database, channel: &str, it: &Letter) -> Result<(), StoreErro
             &json(it)?
         ],
     )
-}
-
-fn heard(
-    db: &dyn Database,
-    id: CheckId,
-    kept: &Kept,
-    last_at: Option<Timestamp>,
-    beats: u64,
-    duration: Option<Duration>,
-) -> Result<(), StoreError> {
-    let runs: Vec<(i64, Option<String>)> =
-        kept.runs.iter().map(|(at, run)| (at.0, run.map(uuid_text))).collect();
-    let started = kept.runs.last().map(|(at, _)| at.0);
-    let runs = started.map(|_| json(&runs)).transpose()?;
-    db.put(
-        "UPDATE checks SET state = ?2, since = ?3, heard = ?4, started = ?5, run = ?6, boot = ?7, \
-         seq = ?8, last_at = ?9, beats = ?10, duration = ?11 WHERE id = ?1",
-        values![
-            id.0,
-            kept.state.text(),
-            kept.since.0,
-            kept.heard.map(|at| at.0),
-            started,
-            &runs,
-            kept.origin.map(|it| it.boot.cast_signed()),
-            kept.origin.map(|it| number(it.seq)),
-            last_at.map(|at| at.0),
-            number(beats),
-            duration.map(micros),
-        ],
-    )
-}
-
-fn ping(db: &dyn Database, id: CheckId, it: &Ping) -> Result<(), StoreError> {
-    db.put(
-        "INSERT INTO pings VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) \
-         ON CONFLICT (check_id, n) DO NOTHING",
-        values![
-            id.0,
-            number(it.n),
-            it.at.0,
-            it.kind,
-            &it.remote,
-            &it.method,
-            &it.agent,
-            &it.run.map(uuid_text),
-            it.duration.map(micros),
-            it.body.as_slice()
-        ],
-    )?;
-    match it.n.checked_sub(PINGS_MAX) {
-        None | Some(0) => Ok(()),
-        Some(last) => {
-            db.put("DELETE FROM pings WHERE check_id = ?1 AND n <= ?2", values![id.0, number(last)])
-        }
-    }
 }
 
 fn tallied(db: &dyn Database, it: &Tallied) -> Result<(), StoreError> {
@@ -449,7 +399,6 @@ fn rolled(db: &dyn Database, it: &Rolled) -> Result<(), StoreError> {
             values![id, number(grain.seconds()), before.0],
         )?;
     }
-    db.put("DELETE FROM pings WHERE check_id = ?1 AND at < ?2", values![id, it.pings_before.0])?;
     db.put("DELETE FROM unrolled WHERE check_id = ?1 AND turn = ?2", values![id, it.turn])
 }
 

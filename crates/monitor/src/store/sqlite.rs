@@ -16,6 +16,9 @@ use std::{
 
 /// How long a connection waits for another's lock: only ever a stranger's tool.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// Pages that are written ahead before they are brought into the file: 16 MB, so that one that many
+/// transactions have changed is written once.
+const CHECKPOINT_PAGES: u32 = 4_096;
 /// Statements kept ready; there are no more.
 const STATEMENTS_MAX: usize = 96;
 
@@ -43,7 +46,8 @@ impl Sqlite {
         Ok(Sqlite { db: opened?, path })
     }
 
-    /// What tables of an earlier version have not: the beats so far are in no roll-up.
+    /// What tables of an earlier version have not: the beats so far are in no roll-up, and not in the
+    /// log.
     fn bring_up(&self) -> rusqlite::Result<()> {
         let has = "SELECT count(*) FROM pragma_table_info('checks') WHERE name = 'tallied'";
         if self.db.query_row(has, [], |row| row.get::<_, i64>(0))? == 0 {
@@ -51,6 +55,10 @@ impl Sqlite {
                 "ALTER TABLE checks ADD COLUMN tallied INTEGER NOT NULL DEFAULT 0; \
                  UPDATE checks SET tallied = beats;",
             )?;
+        }
+        let has = "SELECT count(*) FROM pragma_table_info('checks') WHERE name = 'tail'";
+        if self.db.query_row(has, [], |row| row.get::<_, i64>(0))? == 0 {
+            self.db.execute_batch(schema::LOG_OF_PINGS)?;
         }
         Ok(())
     }
@@ -71,6 +79,7 @@ fn open(path: &Path) -> rusqlite::Result<Connection> {
     db.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
     db.pragma_update(None, "journal_mode", "WAL")?;
     db.pragma_update(None, "synchronous", "FULL")?;
+    db.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
     Ok(db)
 }
 

@@ -7,6 +7,7 @@
 use super::{
     Site,
     load::Loaded,
+    log::{FOLD_EVERY, Log},
     row::Row,
     sql::{Database, StoreError},
 };
@@ -42,6 +43,11 @@ struct Job {
 pub struct Trouble(Arc<Mutex<Option<String>>>);
 
 impl Trouble {
+    /// With these words, until something is stored.
+    pub(crate) fn of(words: String) -> Trouble {
+        Trouble(Arc::new(Mutex::new(Some(words))))
+    }
+
     /// What is wrong now, in words.
     pub fn words(&self) -> Option<String> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -67,7 +73,7 @@ impl Store {
     /// When it cannot be made or read.
     pub fn open(site: &Site) -> Result<(Store, Loaded), StoreError> {
         // Of its own: whoever opens may be driving a runtime on this thread, and must not wait.
-        let (db, loaded) = thread::scope(|scope| {
+        let (db, (loaded, log)) = thread::scope(|scope| {
             let opening = scope.spawn(|| {
                 let db = site.create()?;
                 let loaded = Loaded::read(&*db)?;
@@ -77,7 +83,7 @@ impl Store {
         })?;
         let (jobs, inbox) = mpsc::sync_channel(WAITING_MAX);
         let trouble = Trouble::default();
-        let mut writer = Writer { db, backlog: Vec::new(), trouble: trouble.clone() };
+        let mut writer = Writer { db, log, backlog: Vec::new(), trouble: trouble.clone() };
         let thread = thread::Builder::new()
             .name("writer".to_owned())
             .spawn(move || writer.work(&inbox))
@@ -115,6 +121,7 @@ impl Drop for Store {
 
 struct Writer {
     db: Box<dyn Database>,
+    log: Log,
     /// What was not stored and nobody sends again, in order.
     backlog: Vec<Row>,
     trouble: Trouble,
@@ -123,9 +130,10 @@ struct Writer {
 impl Writer {
     fn work(&mut self, inbox: &mpsc::Receiver<Job>) {
         loop {
-            let first = match self.backlog.is_empty() {
-                true => inbox.recv().map_err(|_| RecvTimeoutError::Disconnected),
-                false => inbox.recv_timeout(RETRY_EVERY),
+            let first = match (self.backlog.is_empty(), self.log.is_behind()) {
+                (true, false) => inbox.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                (true, true) => inbox.recv_timeout(FOLD_EVERY),
+                (false, _) => inbox.recv_timeout(RETRY_EVERY),
             };
             let mut group: Vec<Job> = match first {
                 Ok(first) => vec![first],
@@ -179,9 +187,10 @@ impl Writer {
     fn commit(&mut self, group: &[Job]) -> Result<(), StoreError> {
         let rows: Vec<&Row> =
             self.backlog.iter().chain(group.iter().flat_map(|job| &job.rows)).collect();
-        let done = transaction(&*self.db, &rows);
+        let done = transaction(&*self.db, &mut self.log, &rows);
         match &done {
             Ok(()) => {
+                self.log.committed();
                 if !mem::take(&mut self.backlog).is_empty() {
                     tracing::info!("what could not be stored is stored now");
                 }
@@ -189,6 +198,7 @@ impl Writer {
             }
             Err(err) => {
                 self.db.undo();
+                self.log.undone();
                 tracing::error!(%err, "cannot store what was heard");
                 self.trouble.set(Some(err.to_string()));
             }
@@ -196,10 +206,11 @@ impl Writer {
         done
     }
 
-    /// Keeps what nobody sends again: beats come again, and the next one knows all of its check.
+    /// Keeps what nobody sends again: beats come again, and what they made of their checks is known
+    /// to the log.
     fn put_by(&mut self, rows: Vec<Row>) {
         self.backlog
-            .extend(rows.into_iter().filter(|row| !matches!(row, Row::Ping(..) | Row::Alive(_))));
+            .extend(rows.into_iter().filter(|row| !matches!(row, Row::Beat(..) | Row::Alive(_))));
         let needed = needed(&self.backlog.iter().collect::<Vec<_>>());
         let mut at = 0;
         self.backlog.retain(|_| {
@@ -219,12 +230,13 @@ impl Writer {
     }
 }
 
-fn transaction(db: &dyn Database, rows: &[&Row]) -> Result<(), StoreError> {
+fn transaction(db: &dyn Database, log: &mut Log, rows: &[&Row]) -> Result<(), StoreError> {
     let needed = needed(rows);
     db.begin()?;
     for (row, _) in rows.iter().zip(needed).filter(|it| it.1) {
-        row.write(db)?;
+        row.write(db, log)?;
     }
+    log.tidy(db)?;
     db.commit()
 }
 
@@ -234,7 +246,7 @@ fn needed(rows: &[&Row]) -> Vec<bool> {
     let mut needed: Vec<bool> = rows
         .iter()
         .rev()
-        .map(|row| if let Row::Heard(id, ..) = row { heard.insert(*id) } else { true })
+        .map(|row| if let Row::Heard(it) = row { heard.insert(it.check) } else { true })
         .collect();
     needed.reverse();
     needed

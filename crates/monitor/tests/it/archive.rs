@@ -11,7 +11,7 @@ use monitor::{
         check::{Change, CheckId, Kept, Now, State, Why},
         rollup::{Count, Grain, Tally, joined},
     },
-    store::{Archive, Bucket, History, Old, Row, Site, Store, StoreError, Tallied},
+    store::{Archive, Bucket, History, Known, Old, Row, Site, Store, StoreError, Tallied},
 };
 use std::{collections::BTreeMap, fs, path::PathBuf, time::Duration};
 use stdx::{Moment, Rng};
@@ -115,10 +115,17 @@ fn check() -> Row {
         beats: 0,
         last_duration: None,
         said: None,
+        numbers: Vec::new(),
         tokens: (0, second(0)),
         tally: Tally::default(),
     };
     Row::Check(Box::new(check), Kept::new(second(0)))
+}
+
+/// The check after so many beats, the last of them at this second.
+fn heard(beats: u64, at: usize) -> Row {
+    let (kept, last_at) = (Kept::new(second(0)), Some(second(at)));
+    Row::Heard(Box::new(Known { check: CHECK, kept, last_at, beats, duration: None }))
 }
 
 fn minute(at: usize, beats: u64, total: u64, mark: Option<Mark>) -> Row {
@@ -333,9 +340,8 @@ fn a_process_that_died_leaves_no_beat_uncounted() {
 
 fn a_process_that_died_leaves_no_beat_uncounted_at(site: &Site) {
     let open = Open::at(site);
-    let kept = Kept::new(second(0));
     open.write(vec![check(), minute(0, 4, 4, None)]);
-    open.write(vec![Row::Heard(CHECK, kept, Some(second(130)), 7, None)]);
+    open.write(vec![heard(7, 130)]);
     drop(open);
     let (_store, loaded) = Store::open(site).unwrap();
     let tally = &loaded.checks[0].0.tally;
@@ -366,11 +372,10 @@ fn what_nobody_sends_again_waits_for_the_database() {
     let open = Open::at(&site);
     open.write(vec![check()]);
     cluster.stop();
-    let kept = |beats| Row::Heard(CHECK, Kept::new(second(0)), Some(second(9)), beats, None);
-    let refused = open.store.write(vec![kept(1), flip(9, 9, State::New, State::Up)]);
+    let refused = open.store.write(vec![heard(1, 9), flip(9, 9, State::New, State::Up)]);
     assert_eq!(refused.blocking_recv(), Ok(false), "nobody is told that it is stored");
     assert!(open.store.trouble().words().is_some());
-    let refused = open.store.write(vec![kept(2), flip(19, 19, State::Up, State::Down)]);
+    let refused = open.store.write(vec![heard(2, 9), flip(19, 19, State::Up, State::Down)]);
     assert_eq!(refused.blocking_recv(), Ok(false));
     cluster.restart();
     // Tried again without anybody's doing.

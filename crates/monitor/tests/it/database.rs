@@ -44,3 +44,25 @@ fn a_monitor_outlives_its_database() {
     assert_eq!(monitor.state("nightly"), "up");
     assert_eq!(monitor.json("/v1/incidents/i-1")["state"], "resolved");
 }
+
+#[test]
+fn a_monitor_waits_for_its_database() {
+    let Some(cluster) = Cluster::start(&[], &[]) else { return };
+    let url = database(&cluster, "waits");
+    cluster.stop();
+    let mut monitor = Monitor::start_with("waits", &["a-1"], &[], |config| {
+        config.store = Site::Database { url, monitor: "monitor".to_owned() };
+    });
+    let ping = |monitor: &Monitor| {
+        monitor.call("POST", &format!("/ping/{PING_KEY}/nightly?create=1"), "said")
+    };
+    let (status, words) = ping(&monitor);
+    assert_eq!(status, 503);
+    assert!(words.contains("waits for its database"), "{words}");
+    let _agent = monitor.agent("a-1");
+    cluster.restart();
+    monitor.until("it takes beats", |it| ping(it).0 == 201);
+    monitor.until("a-1 is up", |it| it.state("a-1") == "up");
+    monitor.restart();
+    assert_eq!(monitor.json("/v1/checks/nightly")["beats"], 1);
+}

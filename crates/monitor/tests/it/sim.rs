@@ -238,7 +238,8 @@ impl World {
             self.desk.add(id(node), &format!("n-{node}"), kept.state, Duration::from_secs(5));
             self.detector.add(now, id(node), terms(), kept, blind);
             let name = format!("n-{node}");
-            self.referee.add(id(node), Subject { name, ..Subject::default() });
+            self.referee
+                .add(id(node), Subject { name, role: "account".to_owned(), ..Subject::default() });
         }
         for incident in self.store.open.clone().into_values() {
             self.desk.restore(now, incident);

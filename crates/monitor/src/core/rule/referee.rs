@@ -114,7 +114,7 @@ impl Referee {
     fn each(&mut self, id: CheckId, mut step: impl FnMut(&mut Tracker, &Rule)) -> bool {
         let Some(subject) = self.subjects.get(&id) else { return false };
         let mut has_changed = false;
-        for (at, rule) in self.rules.iter().enumerate().filter(|it| it.1.scope.covers(subject)) {
+        for (at, rule) in self.rules.iter().enumerate().filter(|it| it.1.is_about(subject)) {
             let tracker = self.trackers.entry((id, at)).or_default();
             let before = tracker.verdict();
             step(tracker, rule);
@@ -127,7 +127,7 @@ impl Referee {
     }
 
     fn is_about(&self, at: usize, id: CheckId) -> bool {
-        self.subjects.get(&id).is_some_and(|it| self.rules[at].scope.covers(it))
+        self.subjects.get(&id).is_some_and(|it| self.rules[at].is_about(it))
     }
 
     /// The rules that a check breaks, as one.
@@ -170,7 +170,7 @@ impl Referee {
             .trackers
             .iter()
             .filter(|((_, it), tracker)| *it == at && tracker.verdict().is_some());
-        let count = self.subjects.values().filter(|it| rule.scope.covers(it)).count();
+        let count = self.subjects.values().filter(|it| rule.is_about(it)).count();
         (broken.map(|((id, _), _)| *id).collect(), count)
     }
 
