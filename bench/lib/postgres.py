@@ -1,6 +1,7 @@
 """A PostgreSQL cluster of its own in a temporary folder, durable as it comes: fsync and synchronous_commit stay on.
 
-    python3 bench/lib/postgres.py COMMAND…      runs the command beside one, with its URL in ENGINE
+    python3 bench/lib/postgres.py COMMAND…      runs the command beside one, with its URL in ENGINE and
+                                                the server's process in ENGINE_PID
 """
 
 import glob
@@ -90,5 +91,5 @@ class Cluster:
 
 if __name__ == "__main__":
     with Cluster() as cluster:
-        code = subprocess.call(sys.argv[1:], env={**os.environ, "ENGINE": cluster.url})
+        code = subprocess.call(sys.argv[1:], env={**os.environ, "ENGINE": cluster.url, "ENGINE_PID": str(cluster.server.pid)})
     sys.exit(code)

@@ -23,6 +23,11 @@ def binary():
     return f"{ROOT}/target/release/tollgate"
 
 
+def engine_flags():
+    """For `up`: where ENGINE says that the books are to be kept."""
+    return ["--engine", os.environ["ENGINE"]] if os.environ.get("ENGINE") else []
+
+
 def free_port():
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
