@@ -291,5 +291,10 @@ fn read_list<'a, T>(
     if LIST_ITEMS_MAX < count {
         return Err(Flaw("too many items"));
     }
-    (0..count).map(|_| decode(from)).collect()
+    // No item is shorter than a byte, so a peer gets no more room than it sent bytes for.
+    let mut items = Vec::with_capacity(count.min(from.rest().len()));
+    for _ in 0..count {
+        items.push(decode(from)?);
+    }
+    Ok(items)
 }

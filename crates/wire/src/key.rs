@@ -26,22 +26,17 @@ pub struct KeyHash(pub u128);
 impl KeyHash {
     /// Scope: per caller and account (of a creation: the account to be).
     pub fn new(caller: Caller, account: &AccountId, key: &[u8]) -> KeyHash {
-        let mut hasher = blake3::Hasher::new();
-        hasher.update(&caller.0.to_le_bytes());
-        hasher.update(&[u8::try_from(account.as_str().len()).expect("an id is short")]);
-        hasher.update(account.as_str().as_bytes());
-        hasher.update(key);
-        KeyHash(u128::from_le_bytes(first(hasher.finalize())))
+        let (id, length) = (account.as_str().as_bytes(), account.as_str().len());
+        let length = [u8::try_from(length).expect("an id is short")];
+        let hash = digest([&caller.0.to_le_bytes(), &length, id, key]);
+        KeyHash(u128::from_le_bytes(first(hash)))
     }
 
     /// The key of what nodes do by themselves for the object of an id. It is none of a client's:
     /// in the scope of one no account's id is as long as this begins.
     pub fn own(purpose: &str, bits: u128) -> KeyHash {
-        let mut hasher = blake3::Hasher::new();
-        hasher.update(&[0xff; 16]);
-        hasher.update(purpose.as_bytes());
-        hasher.update(&bits.to_le_bytes());
-        KeyHash(u128::from_le_bytes(first(hasher.finalize())))
+        let hash = digest([&[0xff; 16], purpose.as_bytes(), &bits.to_le_bytes()]);
+        KeyHash(u128::from_le_bytes(first(hash)))
     }
 }
 
@@ -52,14 +47,29 @@ pub struct Fingerprint(pub u64);
 impl Fingerprint {
     /// The fingerprint of a request, its body taken byte for byte.
     pub fn new(method: &str, path: &str, body: &[u8]) -> Fingerprint {
-        let mut hasher = blake3::Hasher::new();
-        hasher.update(method.as_bytes());
-        hasher.update(b" ");
-        hasher.update(path.as_bytes());
-        hasher.update(b"\n");
-        hasher.update(body);
-        Fingerprint(u64::from_le_bytes(first(hasher.finalize())))
+        let hash = digest([method.as_bytes(), b" ", path.as_bytes(), b"\n", body]);
+        Fingerprint(u64::from_le_bytes(first(hash)))
     }
+}
+
+/// Bytes that are put together on the stack before they are hashed.
+const GATHERED_MAX: usize = 512;
+
+/// The hash of the parts, one after the other. Hashing what lies together takes half of the time of
+/// hashing it part by part.
+fn digest<const N: usize>(parts: [&[u8]; N]) -> blake3::Hash {
+    let mut gathered = [0; GATHERED_MAX];
+    let mut length = 0;
+    for part in parts {
+        let Some(room) = gathered.get_mut(length..length + part.len()) else {
+            let mut hasher = blake3::Hasher::new();
+            parts.into_iter().for_each(|part| _ = hasher.update(part));
+            return hasher.finalize();
+        };
+        room.copy_from_slice(part);
+        length += part.len();
+    }
+    blake3::hash(&gathered[..length])
 }
 
 fn first<const N: usize>(hash: blake3::Hash) -> [u8; N] {
@@ -77,5 +87,15 @@ mod tests {
         assert_eq!(base, KeyHash::new(Caller(1), &id("a"), b"bk"));
         assert_ne!(base, KeyHash::new(Caller(2), &id("a"), b"bk"));
         assert_ne!(base, KeyHash::new(Caller(1), &id("ab"), b"k"));
+    }
+
+    #[test]
+    fn a_hash_is_that_of_all_the_parts_however_long() {
+        for length in [0, 1, 63, 64, 500, 503, 504, 505, 512, 513, 5_000] {
+            let body = vec![7; length];
+            let whole = [&b"POST /\n"[..], &body].concat();
+            let expected = *blake3::hash(&whole).as_bytes().first_chunk().unwrap();
+            assert_eq!(Fingerprint::new("POST", "/", &body).0, u64::from_le_bytes(expected));
+        }
     }
 }

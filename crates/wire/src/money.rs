@@ -1,6 +1,6 @@
 //! Amounts and currencies.
 
-use std::{fmt, num::NonZeroU64};
+use std::{fmt, num::NonZeroU64, sync::LazyLock};
 
 /// How much a debit or credit moves: minor units, 1 to 2^63−1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -27,9 +27,8 @@ impl Currency {
     /// unit (gold, testing, "no currency") are no currency here: there is no way to count them.
     pub fn parse(code: &str) -> Option<Currency> {
         let letters: [u8; 3] = code.as_bytes().try_into().ok()?;
-        let currency = iso_currency::Currency::from_code(code)?;
-        currency.exponent()?;
-        Some(Currency(letters))
+        let (word, bit) = place(letters)?;
+        (KNOWN[word] >> bit & 1 == 1).then_some(Currency(letters))
     }
 
     /// The three letters, as in `EUR`.
@@ -58,6 +57,36 @@ impl Currency {
     pub fn letters(self) -> [u8; 3] {
         self.0
     }
+}
+
+/// Codes of three capital letters.
+const CODES: usize = 26 * 26 * 26;
+
+/// A bit for each code, by [`place`]: set where it is a currency with a minor unit. Every command
+/// and every outcome names one at each hop, and the table is searched name by name.
+static KNOWN: LazyLock<[u64; CODES.div_ceil(64)]> = LazyLock::new(|| {
+    let mut known = [0; CODES.div_ceil(64)];
+    let letters = || b'A'..=b'Z';
+    for code in
+        letters().flat_map(|a| letters().flat_map(move |b| letters().map(move |c| [a, b, c])))
+    {
+        let text = std::str::from_utf8(&code).expect("letters");
+        let currency = iso_currency::Currency::from_code(text);
+        if currency.is_some_and(|it| it.exponent().is_some())
+            && let Some((word, bit)) = place(code)
+        {
+            known[word] |= 1 << bit;
+        }
+    }
+    known
+});
+
+/// Where a code's bit is: word and bit. `None` when it is not of capital letters.
+fn place(letters: [u8; 3]) -> Option<(usize, usize)> {
+    let index = letters.iter().try_fold(0, |index, letter| {
+        letter.is_ascii_uppercase().then(|| index * 26 + usize::from(letter - b'A'))
+    })?;
+    Some((index / 64, index % 64))
 }
 
 impl fmt::Debug for Currency {
@@ -136,8 +165,16 @@ mod tests {
         for (code, exponent) in [("EUR", 2), ("JPY", 0), ("KWD", 3), ("USD", 2)] {
             assert_eq!(Currency::parse(code).unwrap().exponent(), exponent, "{code}");
         }
-        for code in ["", "eur", "EU", "EURO", "ZZZ", "XAU", "XXX", "É€"] {
+        for code in ["", "eur", "EU", "EURO", "ZZZ", "XAU", "XXX", "É€", "€"] {
             assert_eq!(Currency::parse(code), None, "{code}");
+        }
+        let letters = || 'A'..='Z';
+        for (a, b) in letters().flat_map(|a| letters().map(move |b| (a, b))) {
+            for code in letters().map(|c| format!("{a}{b}{c}")) {
+                let listed = iso_currency::Currency::from_code(&code);
+                let is_one = listed.is_some_and(|it| it.exponent().is_some());
+                assert_eq!(Currency::parse(&code).is_some(), is_one, "{code}");
+            }
         }
     }
 }

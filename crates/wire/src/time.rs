@@ -31,13 +31,25 @@ impl fmt::Display for Timestamp {
         let (seconds, fraction) = (micros / 1_000_000, micros % 1_000_000);
         let (days, of_day) = (seconds / 86_400, seconds % 86_400);
         let (year, month, day) = civil_from_days(days);
-        write!(
-            f,
-            "{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}.{fraction:06}Z",
-            of_day / 3_600,
-            of_day / 60 % 60,
-            of_day % 60,
-        )
+        // By hand: every transaction that is shown has one, and a width costs as much as a number.
+        let mut text = *b"0000-00-00T00:00:00.000000Z";
+        digits(&mut text[0..4], year);
+        digits(&mut text[5..7], month);
+        digits(&mut text[8..10], day);
+        digits(&mut text[11..13], of_day / 3_600);
+        digits(&mut text[14..16], of_day / 60 % 60);
+        digits(&mut text[17..19], of_day % 60);
+        digits(&mut text[20..26], fraction);
+        f.write_str(std::str::from_utf8(&text).expect("digits are ASCII"))
+    }
+}
+
+/// Writes a number that is not negative and has no more digits than there is room.
+fn digits(out: &mut [u8], number: i64) {
+    let mut rest = number.unsigned_abs();
+    for digit in out.iter_mut().rev() {
+        *digit = b'0' + u8::try_from(rest % 10).expect("a digit");
+        rest /= 10;
     }
 }
 

@@ -44,15 +44,15 @@ pub(super) fn read(service: &Service, sender: &Sender<'_>, body: &[u8]) -> Resul
     let items = list(transactions)?;
     // What an atomic batch does it does as a whole, so its items have the whole body's fingerprint.
     let whole = atomic.then(|| Fingerprint::new(sender.method, sender.path, body));
-    let read = |(at, value)| {
-        item(service, sender, at, value, whole)
-            .map_err(|mistake| mistake.within(&format!("{TRANSACTIONS}[{at}]")))
-    };
-    let items = items.into_iter().enumerate().map(read).collect::<Result<Vec<_>, _>>()?;
-    if atomic {
-        check_atomic(&items)?;
+    let mut read = Vec::with_capacity(items.len());
+    for (at, value) in items.into_iter().enumerate() {
+        let item = item(service, sender, at, value, whole);
+        read.push(item.map_err(|it| it.within(&format!("{TRANSACTIONS}[{at}]")))?);
     }
-    Ok(Batch { atomic, items })
+    if atomic {
+        check_atomic(&read)?;
+    }
+    Ok(Batch { atomic, items: read })
 }
 
 fn list(transactions: Option<Value<'_>>) -> Result<Vec<Value<'_>>, Mistake> {

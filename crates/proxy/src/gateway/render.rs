@@ -216,9 +216,9 @@ pub(super) fn quoted(out: &mut Vec<u8>, before: &str, value: &str) {
     text(out, "\"");
 }
 
-pub(super) fn number(out: &mut Vec<u8>, before: &str, value: impl Display) {
+pub(super) fn number(out: &mut Vec<u8>, before: &str, value: impl itoa::Integer) {
     text(out, before);
-    formatted(out, format_args!("{value}"));
+    text(out, itoa::Buffer::new().format(value));
 }
 
 pub(super) fn time(out: &mut Vec<u8>, before: &str, at: Timestamp) {
