@@ -97,9 +97,9 @@ pub(crate) fn check_hold(account: Option<&AccountState>, hold: &PlaceHold) -> Re
     Ok(())
 }
 
-/// The end of a hold, in this order: the account exists, has this hold, and it is active; a capture
-/// finds the account not frozen and asks for no more than is held; what expires is due. Gives what
-/// is captured.
+/// The end of a hold, in this order: the account exists, has this hold, is not closed, and the hold
+/// is active; a capture finds the account not frozen and asks for no more than is held; what expires
+/// is due. Gives what is captured.
 #[rustfmt::skip] // One rung, one line.
 pub(crate) fn check_end<'a>(
     account: Option<&AccountState>,
@@ -111,6 +111,7 @@ pub(crate) fn check_end<'a>(
     let Some(hold) = hold.filter(|hold| hold.account == end.account) else { return Err(Refusal::NoSuchHold) };
     let (held, status, currency) = (i128::from(hold.amount.minor()), hold.status, hold.currency);
 
+    if account.status == Status::Closed { return Err(Refusal::AccountClosed); }
     if status != HoldStatus::Active { return Err(Refusal::HoldNotActive { status }); }
     let captured = match end.how {
         HoldEnd::Capture(amount) => amount.unwrap_or(hold.amount),

@@ -107,7 +107,8 @@ fn a_frozen_account_holds_nothing_more_and_lets_go() {
         debit alice 50          -> 0 v6
         close alice             -> v7
         hold alice 1            -> account_closed
-        release alice 3.0       -> hold_not_active released
+        release alice 3.0       -> account_closed
+        capture alice 3.0       -> account_closed
     ",
     );
 }
