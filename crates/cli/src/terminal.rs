@@ -105,6 +105,22 @@ impl Drop for RawTerminal {
     }
 }
 
+/// Columns of the terminal that shows stdout; `None` when it is none.
+pub(crate) fn width() -> Option<usize> {
+    let size = rustix::termios::tcgetwinsize(io::stdout()).ok()?;
+    (0 < size.ws_col).then_some(size.ws_col.into())
+}
+
+/// As [`table`], without the last column where it would not fit `width`.
+pub(crate) fn table_within(rows: &[Vec<String>], width: Option<usize>) -> String {
+    let whole = table(rows);
+    if whole.lines().all(|line| width.is_none_or(|width| line.chars().count() <= width)) {
+        return whole;
+    }
+    let less = |row: &Vec<String>| row[..row.len().saturating_sub(1)].to_vec();
+    table(&rows.iter().map(less).collect::<Vec<_>>())
+}
+
 /// Rows as columns, each as wide as its widest cell.
 pub(crate) fn table(rows: &[Vec<String>]) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
@@ -128,6 +144,10 @@ mod tests {
     #[test]
     fn columns_are_as_wide_as_they_must() {
         let row = |cells: [&str; 2]| cells.map(str::to_owned).to_vec();
-        assert_eq!(table(&[row(["a", "b"]), row(["long", ""])]), "a     b\nlong\n");
+        let rows = [row(["a", "b"]), row(["long", ""])];
+        assert_eq!(table(&rows), "a     b\nlong\n");
+        assert_eq!(table_within(&rows, None), table(&rows));
+        assert_eq!(table_within(&rows, Some(7)), table(&rows));
+        assert_eq!(table_within(&rows, Some(6)), "a\nlong\n");
     }
 }

@@ -117,15 +117,33 @@ pub(crate) struct Open {
     pub(crate) key: Option<String>,
 }
 
+/// An amount of money.
+#[derive(Debug, Args)]
+pub(crate) struct Money {
+    /// Minor units (4500), or with a point and all of the currency's digits (45.00)
+    pub(crate) amount: String,
+    /// ISO 4217 code [default: the account's]
+    #[arg(value_parser = currency)]
+    currency: Option<wire::Currency>,
+    /// The same, as `account open` has it
+    #[arg(long = "currency", value_name = "CODE", value_parser = currency, hide = true,
+        conflicts_with = "currency")]
+    named_currency: Option<wire::Currency>,
+}
+
+impl Money {
+    /// `None` stands for the account's.
+    pub(crate) fn currency(&self) -> Option<wire::Currency> {
+        self.currency.or(self.named_currency)
+    }
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct Posting {
     /// SERVICE/ID, or ID
     pub(crate) account: String,
-    /// Minor units (4500), or with a point and all of the currency's digits (45.00)
-    pub(crate) amount: String,
-    /// ISO 4217 code
-    #[arg(value_parser = currency)]
-    pub(crate) currency: wire::Currency,
+    #[command(flatten)]
+    pub(crate) money: Money,
     /// A text kept with the transaction
     #[arg(long)]
     pub(crate) reference: Option<String>,
@@ -138,11 +156,8 @@ pub(crate) struct Posting {
 pub(crate) struct PlaceHold {
     /// SERVICE/ID, or ID
     pub(crate) account: String,
-    /// Minor units (4500), or with a point and all of the currency's digits (45.00)
-    pub(crate) amount: String,
-    /// ISO 4217 code
-    #[arg(value_parser = currency)]
-    pub(crate) currency: wire::Currency,
+    #[command(flatten)]
+    pub(crate) money: Money,
     /// How long at the most, as in 15m or 7d [default: 7d]
     #[arg(long, value_name = "TIME")]
     pub(crate) expires_in: Option<String>,
@@ -158,9 +173,8 @@ pub(crate) struct Capture {
     /// As it was answered, hold_…
     pub(crate) hold: String,
     /// How much [default: all of it]
-    #[arg(requires = "currency")]
     pub(crate) amount: Option<String>,
-    /// ISO 4217 code
+    /// ISO 4217 code [default: the account's]
     #[arg(value_parser = currency)]
     pub(crate) currency: Option<wire::Currency>,
     /// Idempotency key: the same key never books twice [default: a new one]
@@ -174,11 +188,8 @@ pub(crate) struct Transfer {
     pub(crate) from: String,
     /// SERVICE/ID, or ID
     pub(crate) to: String,
-    /// Minor units (4500), or with a point and all of the currency's digits (45.00)
-    pub(crate) amount: String,
-    /// ISO 4217 code
-    #[arg(value_parser = currency)]
-    pub(crate) currency: wire::Currency,
+    #[command(flatten)]
+    pub(crate) money: Money,
     /// Idempotency key: the same key never moves it twice [default: a new one]
     #[arg(long)]
     pub(crate) key: Option<String>,

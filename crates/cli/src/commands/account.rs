@@ -22,7 +22,7 @@ use hyper::{Method, Request, body::Bytes};
 use serde::Serialize;
 use serde_json::{Value, value::RawValue};
 use std::{path::Path, process::ExitCode, time::Duration};
-use wire::{AccountId, HoldId, TransactionId, TransferId, limits::KEY_BYTES_MAX};
+use wire::{AccountId, Currency, HoldId, TransactionId, TransferId, limits::KEY_BYTES_MAX};
 
 /// Longer than the tree itself takes to say that it does not know.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(40);
@@ -91,16 +91,51 @@ struct Nothing {}
 
 /// Calls the API and shows its answer.
 pub(super) fn account(args: &args::Account, data: &Path) -> Outcome {
-    let call = call_of(&args.verb, &args.target)?;
     let target = &args.target;
-    let tree = Tree::find(target.url.as_deref(), target.key_file.as_deref(), data)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| CliError::io("cannot call the tree", &error))?;
-    let reply = runtime.block_on(tree.call(&call))?;
-    show(&call, &reply, args.target.json)
+    let find = || Tree::find(target.url.as_deref(), target.key_file.as_deref(), data);
+    let currency = match unnamed_currency(&args.verb, target)? {
+        Some(look) => Some(runtime.block_on(find()?.currency(&look))?),
+        None => None,
+    };
+    let call = call_of(&args.verb, target, currency)?;
+    let reply = runtime.block_on(find()?.call(&call))?;
+    show(&call, &reply, target.json)
 }
 
-fn call_of(verb: &AccountVerb, target: &Target) -> Result<Call, CliError> {
+/// The look at the account in whose currency an amount is, where the command names none.
+fn unnamed_currency(verb: &AccountVerb, target: &Target) -> Result<Option<Call>, CliError> {
+    let (account, currency) = match verb {
+        AccountVerb::Debit(it) | AccountVerb::Credit(it) => (&it.account, it.money.currency()),
+        AccountVerb::Hold(it) => (&it.account, it.money.currency()),
+        AccountVerb::Transfer(it) => (&it.from, it.money.currency()),
+        AccountVerb::Capture(it) if it.amount.is_some() => (&it.account, it.currency),
+        AccountVerb::Open(_)
+        | AccountVerb::Show { .. }
+        | AccountVerb::Capture(_)
+        | AccountVerb::Release { .. }
+        | AccountVerb::Reverse { .. }
+        | AccountVerb::Find { .. }
+        | AccountVerb::Statement { .. }
+        | AccountVerb::List { .. } => return Ok(None),
+    };
+    if currency.is_some() {
+        return Ok(None);
+    }
+    let (service, id) = split(account, target)?;
+    Ok(Some(get(format!("/v1/{service}/accounts/{id}"), show::account)))
+}
+
+/// `account_currency` is that of the account, where the command names none.
+fn call_of(
+    verb: &AccountVerb,
+    target: &Target,
+    account_currency: Option<Currency>,
+) -> Result<Call, CliError> {
+    let in_currency = |named: Option<Currency>| {
+        named.or(account_currency).expect("what is not named was looked up")
+    };
     match verb {
         AccountVerb::Open(open) => {
             let (service, id) = split(&open.account, target)?;
@@ -120,10 +155,12 @@ fn call_of(verb: &AccountVerb, target: &Target) -> Result<Call, CliError> {
             let (service, id) = split(account, target)?;
             Ok(get(format!("/v1/{service}/accounts/{id}"), show::account))
         }
-        AccountVerb::Debit(posting) => posting_of("debit", posting, target),
-        AccountVerb::Credit(posting) => posting_of("credit", posting, target),
-        AccountVerb::Hold(hold) => hold_of(hold, target),
-        AccountVerb::Capture(capture) => capture_of(capture, target),
+        AccountVerb::Debit(it) => posting_of("debit", it, target, in_currency(it.money.currency())),
+        AccountVerb::Credit(it) => {
+            posting_of("credit", it, target, in_currency(it.money.currency()))
+        }
+        AccountVerb::Hold(it) => hold_of(it, target, in_currency(it.money.currency())),
+        AccountVerb::Capture(it) => capture_of(it, target, it.currency.or(account_currency)),
         AccountVerb::Release { account, hold, key } => {
             let (service, id) = split(account, target)?;
             let hold = minted("hold", hold, HoldId::parse)?;
@@ -136,7 +173,7 @@ fn call_of(verb: &AccountVerb, target: &Target) -> Result<Call, CliError> {
             let path = format!("/v1/{service}/transactions/{id}/reverse");
             post(path, &Nothing {}, key.as_deref(), show::transaction)
         }
-        AccountVerb::Transfer(transfer) => transfer_of(transfer, target),
+        AccountVerb::Transfer(it) => transfer_of(it, target, in_currency(it.money.currency())),
         AccountVerb::Find { id, account } => find(id, account.as_deref(), target),
         AccountVerb::Statement { account, from, to, format } => {
             let (service, id) = split(account, target)?;
@@ -157,44 +194,53 @@ fn posting_of(
     verb: &str,
     posting: &args::account::Posting,
     target: &Target,
+    currency: Currency,
 ) -> Result<Call, CliError> {
     let (service, id) = split(&posting.account, target)?;
     let body = Posting {
-        amount: minor(&posting.amount, posting.currency)?,
-        currency: posting.currency.code(),
+        amount: minor(&posting.money.amount, currency)?,
+        currency: currency.code(),
         reference: posting.reference.as_deref(),
     };
     let path = format!("/v1/{service}/accounts/{id}/{verb}");
     post(path, &body, posting.key.as_deref(), show::transaction)
 }
 
-fn hold_of(hold: &PlaceHold, target: &Target) -> Result<Call, CliError> {
+fn hold_of(hold: &PlaceHold, target: &Target, currency: Currency) -> Result<Call, CliError> {
     let (service, id) = split(&hold.account, target)?;
     let body = NewHold {
-        amount: minor(&hold.amount, hold.currency)?,
-        currency: hold.currency.code(),
+        amount: minor(&hold.money.amount, currency)?,
+        currency: currency.code(),
         expires_in: hold.expires_in.as_deref(),
     };
     let path = format!("/v1/{service}/accounts/{id}/holds");
     post(path, &body, hold.key.as_deref(), show::hold)
 }
 
-fn capture_of(capture: &Capture, target: &Target) -> Result<Call, CliError> {
+fn capture_of(
+    capture: &Capture,
+    target: &Target,
+    currency: Option<Currency>,
+) -> Result<Call, CliError> {
     let (service, id) = split(&capture.account, target)?;
     let hold = minted("hold", &capture.hold, HoldId::parse)?;
-    let amount = capture.amount.as_deref().zip(capture.currency);
+    let amount = capture.amount.as_deref().zip(currency);
     let amount = amount.map(|(amount, currency)| minor(amount, currency)).transpose()?;
     let path = format!("/v1/{service}/accounts/{id}/holds/{hold}/capture");
     post(path, &Captured { amount }, capture.key.as_deref(), show::hold)
 }
 
-fn transfer_of(transfer: &args::account::Transfer, target: &Target) -> Result<Call, CliError> {
+fn transfer_of(
+    transfer: &args::account::Transfer,
+    target: &Target,
+    currency: Currency,
+) -> Result<Call, CliError> {
     let (from, to) = (split(&transfer.from, target)?, split(&transfer.to, target)?);
     let body = NewTransfer {
         from: Party { service: &from.0, account: from.1.as_str() },
         to: Party { service: &to.0, account: to.1.as_str() },
-        amount: minor(&transfer.amount, transfer.currency)?,
-        currency: transfer.currency.code(),
+        amount: minor(&transfer.money.amount, currency)?,
+        currency: currency.code(),
     };
     post("/v1/transfers".to_owned(), &body, transfer.key.as_deref(), show::transfer)
 }
@@ -222,7 +268,7 @@ fn minted<T>(what: &str, text: &str, parse: fn(&str) -> Option<T>) -> Result<T, 
     })
 }
 
-fn minor(amount: &str, currency: wire::Currency) -> Result<i64, CliError> {
+fn minor(amount: &str, currency: Currency) -> Result<i64, CliError> {
     amount::parse(amount, currency)
         .map_err(|want| CliError::usage(format!("amount {amount}: {want}")))
 }
@@ -342,6 +388,17 @@ impl Tree {
         }
     }
 
+    /// The currency of the account that `look` shows.
+    async fn currency(&self, look: &Call) -> Result<Currency, CliError> {
+        let reply = self.call(look).await?;
+        let body = show::read(&reply.body);
+        let currency = || Currency::parse(body.as_ref()?.get("currency")?.as_str()?);
+        match (reply.status, currency()) {
+            (200, Some(currency)) => Ok(currency),
+            (status, _) => Err(refused(look, status, body.as_ref())),
+        }
+    }
+
     pub(super) fn unreachable(&self, why: &str) -> CliError {
         let address = format!("http://{}:{}", self.url.host, self.url.port);
         CliError::failed(format!("no answer from {address}: {why}"))
@@ -376,10 +433,21 @@ fn show(call: &Call, reply: &Reply, is_json: bool) -> Outcome {
             if !is_json {
                 say(&(call.show)(&body));
             }
-            Ok(ExitCode::SUCCESS)
+            end_of(call, &body)
         }
         (status, body) => Err(refused(call, status, body.as_ref())),
     }
+}
+
+/// A transfer that came back is no success of the command that sent it.
+fn end_of(call: &Call, body: &Value) -> Outcome {
+    let text = |key: &str| body.get(key).and_then(Value::as_str);
+    if call.method != Method::POST || text("status") != Some("returned") {
+        return Ok(ExitCode::SUCCESS);
+    }
+    let reason = show::printable(text("reason").unwrap_or_default());
+    let reason = Paint::stderr().bold(&format!("{reason}:"));
+    Err(CliError::failed(format!("{reason} the target refused it, and the source has it back")))
 }
 
 fn refused(call: &Call, status: u16, body: Option<&Value>) -> CliError {
@@ -416,112 +484,4 @@ fn hint(code: &str) -> Option<&'static str> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::args::Cli;
-    use clap::Parser;
-
-    #[track_caller]
-    fn check(line: &str, expected: &str) {
-        let cli = Cli::try_parse_from(line.split(' ')).unwrap();
-        let args::Command::Account(args) = cli.command else { panic!("{line}") };
-        let text = match call_of(&args.verb, &args.target) {
-            Ok(Call { method, path, body, .. }) => {
-                let body = body.map(|it| format!(" {it}")).unwrap_or_default();
-                format!("{method} {path}{body}")
-            }
-            Err(error) => error.message().to_owned(),
-        };
-        assert_eq!(text, expected, "{line}");
-    }
-
-    #[test]
-    fn commands_become_calls() {
-        check(
-            "tollgate account open alice",
-            r#"POST /v1/a/accounts {"id":"alice","currency":"EUR"}"#,
-        );
-        check(
-            r#"tollgate account open b/bob --currency JPY --overdraft 50 --metadata {"x":1e400,"a":1.0}"#,
-            r#"POST /v1/b/accounts {"id":"bob","currency":"JPY","overdraft_limit":50,"metadata":{"x":1e400,"a":1.0}}"#,
-        );
-        check(
-            "tollgate account debit alice 45.00 EUR --service b --reference order17",
-            r#"POST /v1/b/accounts/alice/debit {"amount":4500,"currency":"EUR","reference":"order17"}"#,
-        );
-        check(
-            "tollgate account credit a/alice 7500 EUR",
-            r#"POST /v1/a/accounts/alice/credit {"amount":7500,"currency":"EUR"}"#,
-        );
-        check(
-            "tollgate account hold alice 10.00 EUR --expires-in 15m",
-            r#"POST /v1/a/accounts/alice/holds {"amount":1000,"currency":"EUR","expires_in":"15m"}"#,
-        );
-        let hold = "hold_00000000000000000000000001";
-        let at = format!("/v1/a/accounts/alice/holds/{hold}");
-        check(
-            &format!("tollgate account capture alice {hold} 6.00 EUR"),
-            &format!(r#"POST {at}/capture {{"amount":600}}"#),
-        );
-        check(
-            &format!("tollgate account release alice {hold}"),
-            &format!("POST {at}/release {{}}"),
-        );
-        check(&format!("tollgate account find {hold} --account alice"), &format!("GET {at}"));
-        let transaction = "tx_00000000000000000000000001";
-        check(
-            &format!("tollgate account reverse {transaction} --service b"),
-            &format!("POST /v1/b/transactions/{transaction}/reverse {{}}"),
-        );
-        check(
-            "tollgate account transfer alice b/bob 5.00 EUR",
-            r#"POST /v1/transfers {"from":{"service":"a","account":"alice"},"to":{"service":"b","account":"bob"},"amount":500,"currency":"EUR"}"#,
-        );
-        let transfer = "tr_00000000000000000000000001";
-        check(
-            &format!("tollgate account find {transfer}"),
-            &format!("GET /v1/transfers/{transfer}"),
-        );
-        check("tollgate account show alice", "GET /v1/a/accounts/alice");
-        check(
-            "tollgate account statement b/bob --from 2026-11-01T00:00:00+01:00 --format csv",
-            "GET /v1/b/accounts/bob/statement?from=2026-11-01T00%3A00%3A00%2B01%3A00&format=csv",
-        );
-        check(
-            "tollgate account list --service b --limit 5 --starting-after a+/=",
-            "GET /v1/b/accounts?limit=5&starting_after=a%2B%2F%3D",
-        );
-    }
-
-    #[test]
-    fn what_cannot_be_meant_is_refused_here() {
-        check("tollgate account show a/b/c", "account \"a/b/c\": want SERVICE/ID or ID");
-        check(
-            "tollgate account show A/b",
-            "service \"A\": want a name of 1 to 32 of a-z, 0-9 and -",
-        );
-        check(
-            "tollgate account debit alice 45.0 EUR",
-            "amount 45.0: want minor units, as in 4500, or exactly 2 digits after a point, as in 45.00",
-        );
-        check("tollgate account reverse 17", "transaction \"17\": want the id as it was answered");
-        check(
-            "tollgate account find hold_00000000000000000000000001",
-            "a hold is found by its account, too: --account ID",
-        );
-        let long = format!("tollgate account debit alice 1 EUR --key {}", "k".repeat(256));
-        check(&long, "--key: want 1 to 255 printable ASCII characters");
-    }
-
-    #[test]
-    fn refusals_are_told_with_code_and_hint() {
-        let call = get("/".to_owned(), show::account);
-        let body = serde_json::json!({ "code": "no_such_account", "detail": "alice" });
-        assert_eq!(
-            refused(&call, 404, Some(&body)).to_string(),
-            "no_such_account: alice\n\nhint: open it with `tollgate account open`"
-        );
-        let error = refused(&call, 502, None).to_string();
-        assert!(error.starts_with("the answer is no answer of the API (status 502)"), "{error}");
-    }
-}
+mod tests;

@@ -9,6 +9,7 @@ use crate::{
     args,
     data::{Data, read_key},
     error::CliError,
+    proc,
     topology::{
         Door, Node, Role, Route, Service, ServiceKind, Topology, elements::endpoint::EndpointRef,
     },
@@ -80,8 +81,23 @@ pub(super) fn run(args: &args::Run, data: &Path) -> Outcome {
     if let (Ok(()), Some(agent)) = (&ended, agent) {
         agent.stop();
     }
-    ended.map_err(|error| CliError::io(format!("node {}", node.name), &error))?;
+    ended.map_err(|error| failure(node, &error))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Why a node ended, and who has its address if that is why.
+fn failure(node: &Node, error: &io::Error) -> CliError {
+    let failed = CliError::io(format!("node {}", node.name), error);
+    if error.kind() != io::ErrorKind::AddrInUse {
+        return failed;
+    }
+    let addresses = [node.role.http(), node.role.trunk(), node.admin].into_iter().flatten();
+    let held =
+        addresses.filter_map(|it| Some(format!("{it} is in use by {}", proc::listener(it)?)));
+    match held.collect::<Vec<_>>().join("; ") {
+        held if held.is_empty() => failed,
+        held => failed.hint(held),
+    }
 }
 
 /// The names that there are, for somebody who named another.

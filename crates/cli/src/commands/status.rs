@@ -6,7 +6,7 @@ use crate::{
     data::{Data, NodeState, TreeState},
     error::CliError,
     http, proc,
-    terminal::{Paint, say, say_json, table},
+    terminal::{Paint, say, say_json, table_within, width},
     topology::elements::url::HttpUrl,
 };
 use serde_json::{Value, json};
@@ -185,7 +185,7 @@ pub(super) fn painted(
     said: &[Said],
     paint: Paint,
 ) -> String {
-    let (heads, body) = split_first_line(table(rows));
+    let (heads, body) = split_first_line(table_within(rows, width()));
     let body =
         body.lines().zip(tree.nodes.iter().zip(said)).map(|(line, (node, said))| {
             match state(node, said) {

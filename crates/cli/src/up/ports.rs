@@ -61,6 +61,9 @@ impl Ports {
         if error.kind() != io::ErrorKind::AddrInUse {
             return Err(CliError::io(format!("cannot listen on {address}"), &error));
         }
+        if self.held.iter().any(|it| it.local_addr().is_ok_and(|it| it == address)) {
+            return Err(CliError::failed(format!("{address} is wanted twice in this tree")));
+        }
         let whose = match proc::listener(address) {
             Some(holder) => format!("{address} is in use by {holder}"),
             None => format!("{address} is in use by a process that this user cannot see"),
@@ -91,5 +94,10 @@ mod tests {
         let error = Ports::new().unwrap().claim(address).unwrap_err();
         let wanted = format!("{address} is in use by process {} (", std::process::id());
         assert!(error.message().starts_with(&wanted), "{error}");
+        drop(taken);
+        let mut ports = Ports::new().unwrap();
+        ports.claim(address).unwrap();
+        let error = ports.claim(address).unwrap_err();
+        assert_eq!(error.message(), format!("{address} is wanted twice in this tree"));
     }
 }

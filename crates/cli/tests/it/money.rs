@@ -132,8 +132,12 @@ fn a_transfer_arrives_or_comes_back() {
         let answer = client.post("/v1/transfers", &transfer(alice, to, amount)).unwrap();
         assert_eq!(answer.code(), code, "{to:?}");
     }
-    let shown = tree.ok(&["account", "transfer", "alice", "b/bob", "1.00", "EUR"]);
+    let shown = tree.ok(&["account", "transfer", "alice", "b/bob", "1.00"]);
     assert!(shown.contains("completed") && shown.contains("b/bob"), "{shown}");
+    let back = tree.run(&["account", "transfer", "alice", "b/nobody", "100", "EUR"]);
+    assert_eq!(back.status.code(), Some(1), "{back:?}");
+    assert!(String::from_utf8_lossy(&back.stdout).contains("returned"), "{back:?}");
+    assert!(String::from_utf8_lossy(&back.stderr).contains("no_such_account"), "{back:?}");
     balanced(&tree);
 }
 
