@@ -231,9 +231,9 @@ impl fmt::Display for Refusal {
                 write!(f, "available {available} {currency} minor units, asked {asked}")
             }
             Refusal::BalanceOverflow => f.write_str("the balance would leave the range of 64 bits"),
-            Refusal::KeyReused => {
-                f.write_str("this Idempotency-Key was used before for another request")
-            }
+            Refusal::KeyReused => f.write_str(
+                "this Idempotency-Key was used before for another request; take a new one",
+            ),
             Refusal::TransferPending => {
                 f.write_str("a transfer from the account is on its way and may come back to it")
             }

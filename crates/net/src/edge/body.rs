@@ -9,6 +9,7 @@ use http::{HeaderMap, header};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use std::{
+    borrow::Cow,
     pin::{Pin, pin},
     rc::Rc,
     task::{Context, Poll},
@@ -72,11 +73,16 @@ pub(super) enum ReadError {
 
 impl ReadError {
     /// What a client is told.
-    pub(super) fn meaning(self) -> (Code, &'static str) {
+    pub(super) fn meaning(self, bytes_max: usize) -> (Code, Cow<'static, str>) {
         match self {
-            ReadError::TooLarge => (Code::BodyTooLarge, "the body is larger than allowed"),
-            ReadError::Slow => (Code::RequestTimeout, "the body did not arrive in time"),
-            ReadError::Broken => (Code::InvalidRequest, "the body broke off or is malformed"),
+            ReadError::TooLarge => {
+                let detail = format!("a body of more than {} KiB", bytes_max >> 10);
+                (Code::BodyTooLarge, detail.into())
+            }
+            ReadError::Slow => (Code::RequestTimeout, "the body did not arrive in time".into()),
+            ReadError::Broken => {
+                (Code::InvalidRequest, "the body broke off or is malformed".into())
+            }
         }
     }
 }

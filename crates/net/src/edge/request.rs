@@ -50,14 +50,14 @@ async fn unstamped<S: Service>(
         Ok(aim)
     });
     let (code, detail) = match aim {
-        Err(refusal) => refusal,
+        Err((code, detail)) => (code, detail.into()),
         Ok(Aim::Edge) => return options(service, &parts),
         Ok(Aim::Role) => match service.body_mode(&parts) {
             BodyMode::Whole { bytes_max } => {
                 let time_max = shared.config.patience.body;
                 match body::read(&mut body, &parts.headers, bytes_max, time_max).await {
                     Ok(body) => return service.respond(Asked { parts, body, peer, is_tls }).await,
-                    Err(error) => error.meaning(),
+                    Err(error) => error.meaning(bytes_max),
                 }
             }
             BodyMode::Stream => {
@@ -71,7 +71,7 @@ async fn unstamped<S: Service>(
             }
         },
     };
-    let mut response = service.refuse(&parts, code, detail).map(Body::from);
+    let mut response = service.refuse(&parts, code, &detail).map(Body::from);
     if code == Code::MethodNotAllowed {
         response.headers_mut().insert(header::ALLOW, ALLOW);
     }

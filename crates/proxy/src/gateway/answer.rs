@@ -13,6 +13,7 @@ use wire::{AccountState, Code, Done, Hold, Outcome, Posting, Refused, Transfer, 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Answer {
     pub(super) status: u16,
+    /// Empty where there is no body.
     pub(super) content_type: &'static str,
     /// `Allow`, `Retry-After` or `WWW-Authenticate`, as the status wants it.
     pub(super) header: Option<(&'static str, &'static str)>,
@@ -190,6 +191,11 @@ impl Answer {
         Answer { header: Some(("allow", allow)), ..answer }
     }
 
+    /// What a path takes, told to whoever asks just that.
+    pub(super) fn options(allow: &'static str) -> Answer {
+        Answer { status: 204, content_type: "", header: Some(("allow", allow)), body: Vec::new() }
+    }
+
     fn problem(code: Code, field: Option<&str>, detail: &str, request_id: &str) -> Answer {
         let header = if code == Code::Unauthenticated {
             Some(("www-authenticate", "Bearer"))
@@ -297,6 +303,8 @@ mod tests {
     fn some_statuses_want_a_header() {
         let answer = Answer::method_not_allowed("GET, HEAD", "r");
         assert_eq!((answer.status, answer.header), (405, Some(("allow", "GET, HEAD"))));
+        let answer = Answer::options("GET, HEAD");
+        assert_eq!((answer.status, answer.header), (204, Some(("allow", "GET, HEAD"))));
         let answer = Answer::mistake(&Mistake::new(Code::Unauthenticated, "no"), "r");
         assert_eq!((answer.status, answer.header), (401, Some(("www-authenticate", "Bearer"))));
     }

@@ -35,6 +35,9 @@ const HEARTBEAT_EVERY: Duration = Duration::from_secs(15);
 /// fit a request's line.
 pub(super) const PARTITIONS_MAX: u16 = 512;
 
+/// Stands for the first record of every journal, as does no cursor at all.
+pub(super) const BEGINNING: &str = "0";
+
 /// Of the answer.
 pub(super) const CONTENT_TYPE: &str = "text/event-stream";
 

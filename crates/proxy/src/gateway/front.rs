@@ -231,7 +231,8 @@ impl Front {
 
 fn headers_of(answer: &Answer) -> HeaderList {
     let mut headers = HeaderList::new();
-    let content_type = Some(("content-type", answer.content_type));
+    let content_type = (!answer.content_type.is_empty()).then_some(answer.content_type);
+    let content_type = content_type.map(|it| ("content-type", it));
     for (name, value) in content_type.into_iter().chain(answer.header) {
         headers.push(name, value.as_bytes()).expect("two short headers fit");
     }
@@ -487,7 +488,9 @@ fn http_response(answer: Answer) -> Response<Bytes> {
     *response.status_mut() =
         StatusCode::from_u16(answer.status).expect("the table of codes holds statuses");
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(answer.content_type));
+    if !answer.content_type.is_empty() {
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(answer.content_type));
+    }
     if let Some((name, value)) = answer.header {
         headers.insert(name, HeaderValue::from_static(value));
     }

@@ -4,9 +4,11 @@
 use super::mistake::{Mistake, clip};
 use wire::{Code, Timestamp, command::KeyOrigin, frame::Headers, limits};
 
-/// Refuses a request whose `Accept` leaves no room for what it asks for.
+/// Refuses a request whose `Accept` leaves no room for what it asks for. An empty one says nothing.
 pub(super) fn check_accept(headers: Headers<'_>, served: &str) -> Result<(), Mistake> {
-    let mut given = headers.iter().filter(|(name, _)| *name == b"accept").peekable();
+    let says =
+        |(name, value): &(&[u8], &[u8])| *name == b"accept" && !value.trim_ascii().is_empty();
+    let mut given = headers.iter().filter(says).peekable();
     if given.peek().is_none() {
         return Ok(());
     }
@@ -117,6 +119,8 @@ mod tests {
         };
         assert!(check(&[]));
         for good in [
+            "",
+            " ",
             "*/*",
             "application/json",
             "Application/JSON; charset=utf-8",
@@ -131,7 +135,7 @@ mod tests {
         let csv = |value| check_accept(list(&[("accept", value)]).as_ref(), "text/csv").is_ok();
         assert!(csv("text/*") && csv("Text/CSV;header=present") && !csv("application/*"));
         for bad in [
-            "",
+            ",",
             "text/html",
             "application/xml, text/*",
             "application/problem+json",

@@ -119,8 +119,10 @@ struct Object<'a, const N: usize> {
 impl<'a, const N: usize> Object<'a, N> {
     fn sound(self, names: &[&'static str; N]) -> Result<[Option<Value<'a>>; N], Mistake> {
         if let Some(field) = self.unknown {
-            let known = names.join(", ");
-            let detail = format!("the field is not known here; known are {known}");
+            let detail = match names.as_slice() {
+                [] => "the field is not known here; this call takes none".to_owned(),
+                _ => format!("the field is not known here; known are {}", names.join(", ")),
+            };
             return Err(Mistake::in_field(&field, detail));
         }
         if let Some(field) = self.repeated {

@@ -121,7 +121,8 @@ fn time(name: &str, text: &str) -> Result<Timestamp, Mistake> {
     Timestamp::parse(text).ok_or_else(|| {
         let text = clip(text);
         let detail = format!(
-            "{text:?} is no time; RFC 3339 is wanted, as in 2026-11-22T11:00:00Z, a + written %2B"
+            "{text:?} is no time from 1970 to 9999-12-30; RFC 3339 is wanted, as in \
+             2026-11-22T11:00:00Z, a + written %2B"
         );
         Mistake::in_field(name, detail)
     })
@@ -194,7 +195,7 @@ mod tests {
         refused(
             "from=yesterday",
             all,
-            "from: \"yesterday\" is no time; RFC 3339 is wanted, as in 2026-11-22T11:00:00Z, \
+            "from: \"yesterday\" is no time from 1970 to 9999-12-30; RFC 3339 is wanted, as in 2026-11-22T11:00:00Z, \
              a + written %2B",
         );
         refused("reference=%0A", all, "reference: it has a control character in it");

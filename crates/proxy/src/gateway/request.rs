@@ -74,6 +74,9 @@ impl Desk {
     pub(super) fn take(&self, request: &Request<'_>) -> Step {
         match self.check(request) {
             Ok(step) => step,
+            Err(NotAsked::Method(allow)) if request.method == "OPTIONS" => {
+                Step::Answer(Answer::options(allow))
+            }
             Err(NotAsked::Method(allow)) => {
                 Step::Answer(Answer::method_not_allowed(allow, request.request_id))
             }
@@ -92,7 +95,8 @@ impl Desk {
         let guests = self.guests.borrow();
         let guest = guests.admit(request.headers)?;
         let route = Route::of(path).ok_or_else(|| {
-            Mistake::new(Code::NoSuchRoute, format!("there is nothing at {:?}", clip(path)))
+            let detail = format!("there is nothing at {:?}; /docs lists what there is", clip(path));
+            Mistake::new(Code::NoSuchRoute, detail)
         })?;
         match route {
             Route::OfService(of) => self.of_service(of, guest, request, (path, query)),
@@ -164,7 +168,7 @@ impl Desk {
         // What a client that was cut off heard last goes before what it asked for at first.
         let heard = request.headers.get("last-event-id").map(|it| std::str::from_utf8(it));
         let heard = heard.and_then(Result::ok).filter(|it| !it.is_empty());
-        let after = heard.or(params.after.as_deref());
+        let after = heard.or(params.after.as_deref()).filter(|it| *it != events::BEGINNING);
         let pass = Pass::of(guest);
         let events = Events::new(service, after, pass, Rc::clone(&self.listening))?;
         Ok(if request.method == "HEAD" {

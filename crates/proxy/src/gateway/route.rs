@@ -124,15 +124,15 @@ impl<'a> Route<'a> {
         let path = path.strip_prefix("/v1/")?;
         match path.split_once('/') {
             None if path == "transfers" => Some(Route::Transfers(Transfers::All)),
-            // A service may be called so, too: none of its paths begins like an id.
-            Some(("transfers", id)) if id.starts_with("tr_") && !id.contains('/') => {
-                Some(Route::Transfers(Transfers::One(id)))
-            }
             None | Some(("", _)) => None,
-            Some((service, resource)) => {
-                let resource = Resource::of(resource)?;
-                Some(Route::OfService(OfService { service, resource }))
-            }
+            Some((service, rest)) => match Resource::of(rest) {
+                Some(resource) => Some(Route::OfService(OfService { service, resource })),
+                // A service may be called so, too: none of its paths looks like an id.
+                None if service == "transfers" && !rest.is_empty() && !rest.contains('/') => {
+                    Some(Route::Transfers(Transfers::One(rest)))
+                }
+                None => None,
+            },
         }
     }
 }
@@ -361,6 +361,8 @@ mod tests {
         let transfer = "/v1/transfers/tr_00000000000000000000000001";
         check("GET", transfer, "Show(TransferId(1))");
         check("GET", "/v1/transfers/accounts", "transfers Accounts");
+        let not_its = "no_such_transfer : \"17\" is not of the form of a transfer's id, tr_";
+        check("GET", "/v1/transfers/17", &format!("{not_its} and 26 digits"));
         let id = "tx_00000000000000000000000001";
         let reverse = format!("/v1/a/transactions/{id}/reverse");
         check("POST", &reverse, "a Reverse(TransactionId(1))");
@@ -392,7 +394,6 @@ mod tests {
             "/v1/a/trial-balance/x",
             "/v1/a/batches",
             "/v1/transfers/",
-            "/v1/transfers/17",
             "/V1/a/accounts",
             "/openapi.json",
         ] {

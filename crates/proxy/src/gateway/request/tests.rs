@@ -250,6 +250,7 @@ fn wrong_queries() {
     check(given("GET", "/v1/a/events?after=xyz", ""), "400 invalid_request after");
     check(given("GET", "/v1/a/events?limit=5", ""), "400 invalid_request limit");
     check(given("GET", "/v1/a/events?after=now", ""), "listens");
+    check(given("GET", "/v1/a/events?after=0", ""), "listens");
     let cursor = cursor::seal_events("a", &[wire::query::Mark::default(); 16]);
     check(given("GET", &format!("/v1/a/events?after={cursor}"), ""), "listens");
     check(given("GET", &format!("/v1/b/events?after={cursor}"), ""), "400 invalid_request after");
