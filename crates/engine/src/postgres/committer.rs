@@ -1,16 +1,16 @@
 //! The only way into the journal: one statement for all partitions of a batch.
 //!
 //! Each partition's fence row decides about its own record, and the rows that came back are what
-//! was written. A row that is locked is passed over: whoever holds it may be taking the partition,
-//! and the others are not to wait for that. What did not come back is looked at again, under a
-//! lock, and so is everything after a connection that broke (docs/leases.md).
+//! was written. A row that stays locked is passed over: whoever holds it may be taking the
+//! partition, and the others are not to wait for that. What did not come back is looked at again,
+//! under a lock, and so is everything after a connection that broke (docs/leases.md).
 
 use crate::{
     engine::{Committer, Fate, Write},
     error::{CommitError, EngineError, Kind},
     postgres::{
         failure::Failure,
-        link::{Link, param},
+        link::{Link, Param, param},
         schema::Schema,
         shared::Shared,
     },
@@ -18,6 +18,7 @@ use crate::{
 use net::clock;
 use std::{collections::BTreeMap, sync::Arc};
 use stdx::fault::{self, Mutant, Point};
+use tokio_postgres::{Row, error::SqlState};
 use wire::{Epoch, PartitionId};
 
 /// Times that a batch is tried whose rows were only locked by somebody.
@@ -49,13 +50,14 @@ pub(crate) struct PostgresCommitter {
     /// The row's `turn`, where it is not 0: see [`PostgresCommitter::resolve`].
     turns: BTreeMap<PartitionId, (Epoch, i64)>,
     write: String,
+    write_around: String,
     look: String,
     found: String,
     shut: String,
 }
 
 /// A fence row, as a look under its lock finds it.
-struct Row {
+struct FenceRow {
     owner: Option<i64>,
     epoch: i64,
     seq: i64,
@@ -70,7 +72,23 @@ impl PostgresCommitter {
         node_id: i64,
         shared: Arc<Shared>,
     ) -> PostgresCommitter {
+        // One look at each fence row, and no second one at what is written: most of what a commit
+        // costs the database is this statement.
         let write = schema.sql(
+            "WITH moved AS (
+                UPDATE @part p SET seq = w.seq, hash = w.hash, time = w.time
+                FROM unnest($1::int4[], $2::int8[], $3::int8[], $4::bytea[], $5::bytea[],
+                            $6::int8[], $7::bytea[], $8::int8[])
+                    AS w(part_id, epoch, seq, previous, hash, time, record, turn)
+                WHERE p.part_id = w.part_id AND p.owner = $9 AND p.epoch = w.epoch
+                  AND p.seq = w.seq - 1 AND p.hash = w.previous AND p.turn = w.turn
+                RETURNING w.part_id, w.seq, w.epoch, w.time, w.hash, w.record
+             )
+             INSERT INTO @journal (partition, seq, epoch, time, hash, record)
+             SELECT part_id, seq, epoch, time, hash, record FROM moved
+             RETURNING partition",
+        );
+        let write_around = schema.sql(
             "WITH want AS (
                 SELECT * FROM unnest($1::int4[], $2::int8[], $3::int8[], $4::bytea[], $5::bytea[],
                                      $6::int8[], $7::bytea[], $8::int8[])
@@ -107,11 +125,26 @@ impl PostgresCommitter {
         );
         let shut = schema.sql("UPDATE @part SET turn = turn + 1 WHERE part_id = ANY($1)");
         let turns = BTreeMap::new();
-        PostgresCommitter { link, node_id, shared, turns, write, look, found, shut }
+        PostgresCommitter { link, node_id, shared, turns, write, write_around, look, found, shut }
     }
 
-    /// The partitions whose records were let in.
+    /// The partitions whose records were let in. Where a row stays locked, the others are written
+    /// without it.
     fn write(&self, rows: &[&Bearable<'_>]) -> Result<Vec<i32>, Failure> {
+        match self.write_by(rows, |params| self.link.query_prepared(&self.write, params)) {
+            // Nothing of it was done.
+            Err(failure) if is_locked_out(&failure) => {
+                self.write_by(rows, |params| self.link.query(&self.write_around, params))
+            }
+            done => done,
+        }
+    }
+
+    fn write_by(
+        &self,
+        rows: &[&Bearable<'_>],
+        ask: impl FnOnce(&[Param<'_>]) -> Result<Vec<Row>, Failure>,
+    ) -> Result<Vec<i32>, Failure> {
         let part_ids: Vec<i32> = rows.iter().map(|it| it.part_id).collect();
         let epochs: Vec<i64> = rows.iter().map(|it| it.epoch).collect();
         let seqs: Vec<i64> = rows.iter().map(|it| it.seq).collect();
@@ -132,7 +165,7 @@ impl PostgresCommitter {
             param(&self.node_id),
         ];
         self.link.forget_warnings();
-        let rows = self.link.query_prepared(&self.write, &params)?;
+        let rows = ask(&params)?;
         if self.link.has_warned() && !fault::has(Mutant::TellOnSight) {
             // As when somebody cancels the wait for a standby: it is committed, and may be lost.
             return Err(Failure::Broken("the database warned of the commit".to_owned()));
@@ -147,12 +180,12 @@ impl PostgresCommitter {
     }
 
     /// Fence rows, under their locks.
-    fn look(&self, part_ids: &Vec<i32>) -> Result<BTreeMap<i32, Row>, Failure> {
+    fn look(&self, part_ids: &Vec<i32>) -> Result<BTreeMap<i32, FenceRow>, Failure> {
         let rows = self.link.query(&self.look, &[param(part_ids)])?;
-        let read = |row: &tokio_postgres::Row| {
+        let read = |row: &Row| {
             let at = |at| self.link.get(row, at);
             let (owner, hash) = (self.link.get(row, 1)?, self.link.get(row, 4)?);
-            let fence = Row { owner, epoch: at(2)?, seq: at(3)?, hash, turn: at(5)? };
+            let fence = FenceRow { owner, epoch: at(2)?, seq: at(3)?, hash, turn: at(5)? };
             Ok((self.link.get(row, 0)?, fence))
         };
         rows.iter().map(read).collect()
@@ -325,6 +358,12 @@ impl Committer for PostgresCommitter {
     }
 }
 
+/// Somebody has a row for longer than a batch waits, or waits for one of ours meanwhile.
+fn is_locked_out(failure: &Failure) -> bool {
+    let locked = [SqlState::LOCK_NOT_AVAILABLE, SqlState::T_R_DEADLOCK_DETECTED];
+    failure.code().is_some_and(|code| locked.contains(code))
+}
+
 /// A write, its numbers as the database has numbers.
 struct Bearable<'a> {
     part_id: i32,
@@ -344,7 +383,7 @@ impl<'a> Bearable<'a> {
     }
 
     /// Whether it is what this row waits for.
-    fn is_next(&self, fence: &Row, node_id: i64) -> bool {
+    fn is_next(&self, fence: &FenceRow, node_id: i64) -> bool {
         fence.owner == Some(node_id)
             && fence.epoch == self.epoch
             && fence.seq == self.seq - 1
