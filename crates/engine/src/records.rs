@@ -52,6 +52,11 @@ pub(crate) trait Records {
     /// The first rows of a range in this order, as they are: as many as one chunk holds.
     fn rows(&self, range: Range, order: Order) -> Result<Vec<RawRecord>, EngineError>;
 
+    /// Whether nothing of the range can come after these rows: then nobody asks for more.
+    fn is_surely_last(&self, _: &[RawRecord]) -> bool {
+        false
+    }
+
     /// The number of the last record; 0 when there is none.
     fn end(&self, partition: PartitionId) -> Result<Seq, EngineError>;
 
@@ -96,10 +101,17 @@ pub(crate) trait Records {
     {
         let mut rest = range;
         while rest.first <= rest.last {
-            let records = self.chunk(rest)?;
-            let Some((last, _)) = records.last() else { break };
-            rest.first = last.header.seq.next();
-            records.into_iter().for_each(|(record, hash)| each(record, hash));
+            let rows = self.rows(rest, Order::Forward)?;
+            let Some(last) = rows.last() else { break };
+            rest.first = last.seq.next();
+            let is_last = self.is_surely_last(&rows);
+            for row in rows {
+                let (record, hash) = self.decode(range.partition, &row)?;
+                each(record, hash);
+            }
+            if is_last {
+                break;
+            }
         }
         Ok(())
     }

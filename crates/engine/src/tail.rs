@@ -6,21 +6,45 @@ use crate::{
     records::{Range, Records, SEQ_MAX},
     views::Views,
 };
-use ledger::{Chain, Hash, ObjectKey, Record};
+use ledger::{Chain, Hash, Object, ObjectKey, Record};
 use std::{collections::BTreeSet, sync::Arc};
-use wire::{AccountId, PartitionId, Seq, Timestamp};
+use wire::{AccountId, Contra, PartitionId, Seq, Timestamp};
 
 const SECOND_MICROS: i64 = 1_000_000;
 
-/// Everything, out of one state of the views that was looked at first.
+/// What a load looks at first, all of it of one state.
+#[derive(Debug)]
+pub(crate) struct Head {
+    pub(crate) watermark: Chain,
+    pub(crate) external: Vec<(Contra, i128)>,
+    pub(crate) open: Vec<Object>,
+    /// Where the journal ends; it may have been looked at later than the rest.
+    pub(crate) fence: Chain,
+}
+
+impl Head {
+    pub(crate) fn read(
+        journal: &impl Records,
+        views: &impl Views,
+        partition: PartitionId,
+    ) -> Result<Head, EngineError> {
+        let (watermark, external) = (views.mark(partition)?, views.external(partition)?);
+        let open = views.open_objects(partition)?;
+        let fence = journal.fence(partition)?.chain;
+        Ok(Head { watermark, external, open, fence })
+    }
+}
+
+/// Everything, out of the state of the views that `head` is of.
 pub(crate) fn load(
     journal: &impl Records,
     views: &impl Views,
     partition: PartitionId,
+    head: Head,
     recent_from: Seq,
 ) -> Result<Loaded, EngineError> {
-    let watermark = views.mark(partition)?;
-    let tail = checked(journal, partition, watermark)?;
+    let Head { watermark, external, open, fence } = head;
+    let tail = checked(journal, partition, watermark, fence)?;
     let named: BTreeSet<&AccountId> = tail
         .iter()
         .flat_map(|(record, _)| record.items.iter().map(|item| item.action.account()))
@@ -36,8 +60,6 @@ pub(crate) fn load(
     let keys: Vec<_> = keys.into_iter().map(|key| (partition, key)).collect();
     let found = views.objects(&keys)?;
     let objects = keys.into_iter().map(|(_, key)| key).zip(found).collect();
-    let open = views.open_objects(partition)?;
-    let external = views.external(partition)?;
     let end = tail.last().map_or(watermark.time, |(record, _)| record.header.time);
     let whole = Range { partition, first: recent_from, last: watermark.seq };
     let recent = young(journal, whole, end)?;
@@ -91,37 +113,43 @@ fn checked(
     journal: &impl Records,
     partition: PartitionId,
     watermark: Chain,
+    fence: Chain,
 ) -> Result<Vec<(Record, Hash)>, EngineError> {
-    let fence = journal.fence(partition)?;
     let wrong = |what: String| journal.corrupt(format!("partition {}: {what}", partition.0));
-    let mut end = match watermark.seq {
-        Seq(0) => Chain::EMPTY,
-        seq => match journal.record(partition, seq)? {
-            Some((record, hash)) => Chain { seq, hash, time: record.header.time },
-            None => return Err(wrong(format!("the views are beyond its end, at {}", seq.0))),
-        },
-    };
-    if end != watermark {
-        return Err(wrong(format!("record {} is not the one in the views", end.seq.0)));
-    }
+    // The record of the views' mark is read with what follows it.
+    let mut at_mark = (watermark.seq == Seq(0)).then_some(Chain::EMPTY);
+    let mut end = Chain::EMPTY;
     let mut tail = Vec::new();
     let mut broken = None;
-    let range = Range { partition, first: end.seq.next(), last: SEQ_MAX };
-    journal.for_each(range, |record, hash| {
+    let first = watermark.seq.max(Seq(1));
+    journal.for_each(Range { partition, first, last: SEQ_MAX }, |record, hash| {
         let header = &record.header;
+        let here = Chain { seq: header.seq, hash, time: header.time };
+        if at_mark.is_none() {
+            at_mark = Some(here);
+            end = here;
+            return;
+        }
         if (header.seq, header.previous) != (end.seq.next(), end.hash) {
             broken = broken.or(Some(header.seq));
         }
-        end = Chain { seq: header.seq, hash, time: header.time };
+        end = here;
         tail.push((record, hash));
     })?;
+    match at_mark {
+        None => return Err(wrong(format!("the views are beyond its end, at {}", first.0))),
+        Some(found) if found != watermark => {
+            return Err(wrong(format!("record {} is not the one in the views", first.0)));
+        }
+        Some(_) => (),
+    }
     if let Some(seq) = broken {
         return Err(wrong(format!("record {} does not continue the one before it", seq.0)));
     }
-    if end != fence.chain {
+    if end != fence {
         let what = format!(
             "the journal ends with record {}, the fence row says {}, or another hash",
-            end.seq.0, fence.chain.seq.0
+            end.seq.0, fence.seq.0
         );
         return Err(wrong(what));
     }

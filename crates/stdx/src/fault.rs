@@ -87,11 +87,17 @@ pub enum Mutant {
     LazyCommit,
     /// Nobody looks whether a node of that name is there.
     TwoOfAName,
+    /// A node that has been silent for a little more than a second is taken for dead.
+    Impatient,
+    /// A commit that has been under way for half a second counts as one that does not end.
+    ShortCommits,
+    /// A node that has only just come is given what is at home with it.
+    HomeAtOnce,
 }
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Mutant; 12] = [
+    pub const ALL: [Mutant; 15] = [
         Mutant::AckBeforeCommit,
         Mutant::PlainFence,
         Mutant::TakeOnTime,
@@ -104,6 +110,9 @@ impl Mutant {
         Mutant::TellOnSight,
         Mutant::LazyCommit,
         Mutant::TwoOfAName,
+        Mutant::Impatient,
+        Mutant::ShortCommits,
+        Mutant::HomeAtOnce,
     ];
 
     /// Its name in a control file.
@@ -122,6 +131,9 @@ impl Mutant {
             Mutant::TellOnSight => "tell-on-sight",
             Mutant::LazyCommit => "lazy-commit",
             Mutant::TwoOfAName => "two-of-a-name",
+            Mutant::Impatient => "impatient",
+            Mutant::ShortCommits => "short-commits",
+            Mutant::HomeAtOnce => "home-at-once",
         }
     }
 }

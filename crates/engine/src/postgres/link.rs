@@ -13,6 +13,7 @@ use std::{
     collections::BTreeMap,
     fmt,
     future::poll_fn,
+    pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -201,29 +202,22 @@ impl Link {
         self.connect()?;
         let live = self.live.borrow();
         let Some(live) = &*live else { return Err(gone()) };
-        let mut under_way: Vec<_> = batch
-            .iter()
-            .map(|(sql, params)| Box::pin(live.client.execute_typed(sql, params)))
-            .collect();
-        let mut counts: Vec<Option<u64>> = vec![None; batch.len()];
-        // Each is sent when it is first looked at, in this order.
-        let all = poll_fn(|context| {
-            let mut is_pending = false;
-            for (it, count) in under_way.iter_mut().zip(&mut counts) {
-                if count.is_some() {
-                    continue;
-                }
-                match it.as_mut().poll(context) {
-                    Poll::Ready(Ok(done)) => *count = Some(done),
-                    Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-                    Poll::Pending => is_pending = true,
-                }
-            }
-            if is_pending { Poll::Pending } else { Poll::Ready(Ok(())) }
-        });
-        let done = self.wait(all);
-        self.settle(live, done)?;
-        Ok(counts.into_iter().flatten().collect())
+        let asked = batch.iter().map(|(sql, params)| live.client.execute_typed(sql, params));
+        let done = self.wait(all_of(asked.map(Box::pin).collect()));
+        self.settle(live, done)
+    }
+
+    /// The rows of several statements, in one round trip and in this order.
+    pub(crate) fn query_all(
+        &self,
+        batch: &[(&str, &[Param<'_>])],
+    ) -> Result<Vec<Vec<Row>>, Failure> {
+        self.connect()?;
+        let live = self.live.borrow();
+        let Some(live) = &*live else { return Err(gone()) };
+        let asked = batch.iter().map(|(sql, params)| live.client.query_typed(sql, params));
+        let done = self.wait(all_of(asked.map(Box::pin).collect()));
+        self.settle(live, done)
     }
 
     /// Begins a transaction with this statement.
@@ -231,6 +225,22 @@ impl Link {
         self.run(sql)?;
         self.is_within.set(true);
         Ok(Open { link: self, is_over: false })
+    }
+
+    /// The same with the rows of its first statements, in one round trip.
+    pub(crate) fn begin_with(
+        &self,
+        sql: &str,
+        batch: &[(&str, &[Param<'_>])],
+    ) -> Result<(Open<'_>, Vec<Vec<Row>>), Failure> {
+        self.connect()?;
+        self.is_within.set(true);
+        // Whatever becomes of them, it is ended.
+        let open = Open { link: self, is_over: false };
+        let all: Vec<_> = [(sql, &[][..])].into_iter().chain(batch.iter().copied()).collect();
+        let mut rows = self.query_all(&all)?;
+        drop(rows.remove(0)); // BEGIN has none.
+        Ok((open, rows))
     }
 
     /// Clears the flag that [`Link::has_warned`] reads.
@@ -421,6 +431,30 @@ fn application(node_id: i64, purpose: Purpose) -> String {
 /// What the names of all connections of a node begin with.
 pub(crate) fn application_of(node_id: i64) -> String {
     format!("tollgate {node_id:016x}")
+}
+
+/// What all of these come to, or the first that fails. Each is sent when it is first looked at, in
+/// this order.
+async fn all_of<T>(
+    mut under_way: Vec<Pin<Box<impl Future<Output = Result<T, tokio_postgres::Error>>>>>,
+) -> Result<Vec<T>, tokio_postgres::Error> {
+    let mut done: Vec<Option<T>> = under_way.iter().map(|_| None).collect();
+    poll_fn(|context| {
+        let mut is_pending = false;
+        for (it, done) in under_way.iter_mut().zip(&mut done) {
+            if done.is_some() {
+                continue;
+            }
+            match it.as_mut().poll(context) {
+                Poll::Ready(Ok(answer)) => *done = Some(answer),
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => is_pending = true,
+            }
+        }
+        if is_pending { Poll::Pending } else { Poll::Ready(Ok(())) }
+    })
+    .await?;
+    Ok(done.into_iter().flatten().collect())
 }
 
 fn gone() -> Failure {

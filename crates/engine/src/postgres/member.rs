@@ -11,6 +11,7 @@ use crate::{
     },
 };
 use std::{fs, thread, time::Duration};
+use stdx::fault::{self, Mutant};
 
 /// Between two looks at a node of the same name, and how many: until its lease would be over, had
 /// it been renewed just before the first.
@@ -22,8 +23,12 @@ const _: () = assert!(
 );
 
 /// The condition that a node's time is over, by the database's clock.
-pub(crate) const IS_OVER: &str =
-    "clock_timestamp() > n.renewed_at + n.ttl + interval '500 milliseconds'";
+pub(crate) fn is_over() -> &'static str {
+    match fault::has(Mutant::Impatient) {
+        true => "clock_timestamp() > n.renewed_at + interval '1300 milliseconds'",
+        false => "clock_timestamp() > n.renewed_at + n.ttl + interval '500 milliseconds'",
+    }
+}
 
 /// What came of one look.
 enum Look {
@@ -73,7 +78,8 @@ fn enter(link: &Link, schema: &Schema, settings: &Settings, node_id: i64) -> Res
     link.execute(
         &schema.sql(&format!(
             "UPDATE @node n SET state = 'gone' WHERE n.state <> 'gone' AND n.name = $1
-             AND ({IS_OVER} OR (n.trunk = $2 AND ($4 OR (n.host = $3 AND n.host <> ''))))"
+             AND ({} OR (n.trunk = $2 AND ($4 OR (n.host = $3 AND n.host <> ''))))",
+            is_over()
         )),
         &[param(&settings.node), param(&trunk), param(&host), param(&is_here)],
     )?;

@@ -17,7 +17,7 @@ use crate::{
     tail,
     views::Views,
 };
-use ledger::{Object, ObjectKey, Record};
+use ledger::{Chain, Object, ObjectKey, Record};
 use tokio_postgres::error::SqlState;
 use wire::{
     AccountId, AccountState, KeyHash, PartitionId, Posting, Seq, ServiceTag, Timestamp,
@@ -43,26 +43,26 @@ impl PostgresReader {
     }
 
     /// Projects what is more than a new owner should get at once.
-    fn catch_up(&self, partition: PartitionId) -> Result<(), EngineError> {
-        let journal = Reading::plain(&self.link, &self.reads);
-        let fence = journal.fence(partition)?.chain;
-        let watermark = journal.mark(partition)?;
-        let (from, to) = (watermark.seq.0, fence.seq.0);
-        if to.saturating_sub(from) <= LOAD_TAIL_RECORDS_MAX {
-            return Ok(());
-        }
-        tracing::info!(partition = partition.0, from, to, "catching up");
+    fn catch_up(&self, partition: PartitionId, fence: Chain) -> Result<(), EngineError> {
+        tracing::info!(partition = partition.0, to = fence.seq.0, "catching up");
         let mut projector = PostgresProjector::open(&self.doors)?;
         projector.leave_out_keys_before(fence.time);
+        let journal = Reading::plain(&self.link, &self.reads);
         tail::catch_up(&journal, partition, fence.seq, &mut projector)
     }
 }
 
 impl Reader for PostgresReader {
     fn load(&mut self, partition: PartitionId, recent_from: Seq) -> Result<Loaded, EngineError> {
-        self.catch_up(partition)?;
-        let state = self.begin()?;
-        tail::load(&state, &state, partition, recent_from)
+        let (state, head) = Reading::begin_at_head(&self.link, &self.reads, partition)?;
+        let behind = head.fence.seq.0.saturating_sub(head.watermark.seq.0);
+        if behind <= LOAD_TAIL_RECORDS_MAX {
+            return tail::load(&state, &state, partition, head, recent_from);
+        }
+        drop(state);
+        self.catch_up(partition, head.fence)?;
+        let (state, head) = Reading::begin_at_head(&self.link, &self.reads, partition)?;
+        tail::load(&state, &state, partition, head, recent_from)
     }
 
     fn recent(&mut self, partition: PartitionId, from: Seq) -> Result<Vec<Record>, EngineError> {

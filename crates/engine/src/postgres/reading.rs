@@ -1,19 +1,22 @@
 //! One state of journal and views, read in a transaction that only reads.
 
 use crate::{
-    error::EngineError,
+    error::{EngineError, Kind},
     postgres::{
         failure::Failure,
         link::{Link, Open, param},
         schema::Schema,
     },
     records::{CHUNK_BYTES_MAX, CHUNK_RECORDS_MAX, Fence, Order, Range, RawRecord, Records},
+    tail::Head,
     views::{self, AccountRow, Balance, Before, BlockVisit, Views},
 };
 use ledger::{Chain, Hash, Object, ObjectKey};
 use tokio_postgres::Row;
 use wire::{AccountId, AccountState, Contra, Currency, Epoch, PartitionId, Seq, Timestamp};
 
+/// One state of everything, from the first statement on.
+const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
 /// Blocks that are fetched at once: a page of history takes one or two.
 const BLOCKS_MAX: usize = 8;
 /// Accounts that are fetched at once to be summed.
@@ -103,9 +106,35 @@ pub(crate) struct Reading<'a> {
 
 impl<'a> Reading<'a> {
     pub(crate) fn begin(link: &'a Link, reads: &'a Reads) -> Result<Reading<'a>, EngineError> {
-        let begun = link.begin("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY");
+        let begun = link.begin(BEGIN);
         let open = begun.map_err(|failure| link.told(failure))?;
         Ok(Reading { link, reads, _open: Some(open) })
+    }
+
+    /// With what the load of a partition looks at first, in the same round trip.
+    pub(crate) fn begin_at_head(
+        link: &'a Link,
+        reads: &'a Reads,
+        partition: PartitionId,
+    ) -> Result<(Reading<'a>, Head), EngineError> {
+        let id = i32::from(partition.0);
+        let params = [param(&id)];
+        let head = [&reads.mark, &reads.external, &reads.open_objects, &reads.fence];
+        let begun = link.begin_with(BEGIN, &head.map(|sql| (sql.as_str(), &params[..])));
+        let (open, rows) = begun.map_err(|failure| link.told(failure))?;
+        let state = Reading { link, reads, _open: Some(open) };
+        let [marks, external, open, fence] = &rows[..] else {
+            return Err(link.corrupt("four statements have four answers".to_owned()));
+        };
+        let head = state.read(|_| {
+            Ok(Head {
+                watermark: state.mark_of(marks)?,
+                external: external.iter().map(|row| contra(link, row)).collect::<Result<_, _>>()?,
+                open: open.iter().map(|row| object(link, row)).collect::<Result<_, _>>()?,
+                fence: state.fence_of(fence, id)?.chain,
+            })
+        })?;
+        Ok((state, head))
     }
 
     /// Each statement sees the state of its own time.
@@ -115,6 +144,19 @@ impl<'a> Reading<'a> {
 
     fn read<T>(&self, read: impl FnOnce(&Link) -> Result<T, Failure>) -> Result<T, EngineError> {
         read(self.link).map_err(|failure| self.link.told(failure))
+    }
+
+    fn mark_of(&self, rows: &[Row]) -> Result<Chain, Failure> {
+        rows.first().map_or(Ok(Chain::EMPTY), |row| self.chain(row, 0))
+    }
+
+    fn fence_of(&self, rows: &[Row], id: i32) -> Result<Fence, Failure> {
+        let Some(row) = rows.first() else {
+            let what = format!("has no partition {id}");
+            return Err(EngineError::new(Kind::Mismatch, self.link.place(), what).into());
+        };
+        let epoch = Epoch(self.number(self.link.get(row, 1)?)?);
+        Ok(Fence { owner: self.link.get(row, 0)?, epoch, chain: self.chain(row, 2)? })
     }
 
     fn chain(&self, row: &Row, first: usize) -> Result<Chain, Failure> {
@@ -161,6 +203,12 @@ impl Records for Reading<'_> {
         })
     }
 
+    /// Only for want of rows does a chunk end before it is full.
+    fn is_surely_last(&self, rows: &[RawRecord]) -> bool {
+        let bytes: usize = rows.iter().map(|row| row.bytes.len()).sum();
+        rows.len() < CHUNK_RECORDS_MAX as usize && bytes < CHUNK_BYTES_MAX
+    }
+
     fn end(&self, partition: PartitionId) -> Result<Seq, EngineError> {
         let partition = i32::from(partition.0);
         self.read(|link| {
@@ -171,16 +219,7 @@ impl Records for Reading<'_> {
 
     fn fence(&self, partition: PartitionId) -> Result<Fence, EngineError> {
         let id = i32::from(partition.0);
-        self.read(|link| {
-            let rows = link.query(&self.reads.fence, &[param(&id)])?;
-            let Some(row) = rows.first() else {
-                let kind = crate::Kind::Mismatch;
-                let what = format!("has no partition {id}");
-                return Err(EngineError::new(kind, link.place(), what).into());
-            };
-            let epoch = Epoch(self.number(link.get(row, 1)?)?);
-            Ok(Fence { owner: link.get(row, 0)?, epoch, chain: self.chain(row, 2)? })
-        })
+        self.read(|link| self.fence_of(&link.query(&self.reads.fence, &[param(&id)])?, id))
     }
 
     fn time(&self, partition: PartitionId, seq: Seq) -> Result<Option<Timestamp>, EngineError> {
@@ -200,21 +239,14 @@ impl Views for Reading<'_> {
 
     fn mark(&self, partition: PartitionId) -> Result<Chain, EngineError> {
         let partition = i32::from(partition.0);
-        self.read(|link| {
-            let rows = link.query(&self.reads.mark, &[param(&partition)])?;
-            rows.first().map_or(Ok(Chain::EMPTY), |row| self.chain(row, 0))
-        })
+        self.read(|link| self.mark_of(&link.query(&self.reads.mark, &[param(&partition)])?))
     }
 
     fn external(&self, partition: PartitionId) -> Result<Vec<(Contra, i128)>, EngineError> {
         let partition = i32::from(partition.0);
         self.read(|link| {
-            let read = |row: &Row| {
-                let (name, balance): (&str, &str) = (link.get(row, 0)?, link.get(row, 1)?);
-                let nonsense = || link.corrupt(format!("contra account {name} {balance:?}"));
-                views::contra(name, balance).ok_or_else(|| nonsense().into())
-            };
-            link.query(&self.reads.external, &[param(&partition)])?.iter().map(read).collect()
+            let rows = link.query(&self.reads.external, &[param(&partition)])?;
+            rows.iter().map(|row| contra(link, row)).collect()
         })
     }
 
@@ -355,6 +387,13 @@ pub(crate) fn partition(link: &Link, row: &Row, at: usize) -> Result<PartitionId
     let number: i32 = link.get(row, at)?;
     let id = u16::try_from(number);
     id.map(PartitionId).map_err(|_| link.corrupt(format!("{number} is no partition")).into())
+}
+
+/// Reads a row of the external balances.
+fn contra(link: &Link, row: &Row) -> Result<(Contra, i128), Failure> {
+    let (name, balance): (&str, &str) = (link.get(row, 0)?, link.get(row, 1)?);
+    let nonsense = || link.corrupt(format!("contra account {name} {balance:?}"));
+    views::contra(name, balance).ok_or_else(|| nonsense().into())
 }
 
 /// Reads a row that begins with an object's bytes.

@@ -10,7 +10,7 @@ use crate::{
         failure::Failure,
         limits::QUIET_AFTER,
         link::{Link, param},
-        member::IS_OVER,
+        member::is_over,
         schema::Schema,
         shared::Shared,
         take::Taker,
@@ -20,12 +20,14 @@ use lease::{Holding, Member, NodeId, Sign, Survey};
 use net::clock;
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 use stdx::fault::{self, Mutant};
+use tokio_postgres::Row;
 use wire::{Epoch, PartitionId};
 
 /// Between two looks of whoever waits.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
-/// The same where a gift is to be expected, or was given and is to be taken.
-const LOOK_SOON: Duration = Duration::from_millis(10);
+/// The same where a gift is to be expected, or was given and is to be taken: what is given waits for
+/// this look.
+const LOOK_SOON: Duration = Duration::from_millis(3);
 /// Since the last renewal, before a node is to be looked at elsewhere: one was missed.
 const SUSPECT_AFTER: Duration = Duration::from_millis(1_500);
 
@@ -59,10 +61,11 @@ impl Statements {
                  LEFT JOIN @pin pin ON pin.part_id = p.part_id ORDER BY p.part_id",
             ),
             members: schema.sql(&format!(
-                "SELECT n.node_id, n.name, n.trunk, n.is_leaving, n.state = 'gone', {IS_OVER},
+                "SELECT n.node_id, n.name, n.trunk, n.is_leaving, n.state = 'gone', {},
                     (extract(epoch FROM clock_timestamp() - n.renewed_at) * 1000)::bigint,
                     (extract(epoch FROM n.renewed_at) * 1000000)::bigint
-                 FROM @node n"
+                 FROM @node n",
+                is_over()
             )),
             gone: schema.sql(
                 "UPDATE @node SET state = 'gone' WHERE node_id = $1 AND state <> 'gone'
@@ -106,13 +109,12 @@ impl PostgresRegistry {
         EngineError::new(Kind::Deposed, self.link.place(), what)
     }
 
-    fn holdings(&self) -> Result<Vec<Holding>, Failure> {
-        let rows = self.link.query(&self.statements.holdings, &[])?;
+    fn holdings(&self, rows: &[Row]) -> Result<Vec<Holding>, Failure> {
         let number = |it: i64| {
             let what = || self.link.corrupt("a fence row has a negative number".to_owned());
             u64::try_from(it).map_err(|_| what())
         };
-        let read = |row: &tokio_postgres::Row| {
+        let read = |row: &Row| {
             let partition = self.link.get::<i32>(row, 0)?;
             let partition = u16::try_from(partition).map_err(|_| {
                 self.link.corrupt(format!("has a fence row of partition {partition}"))
@@ -129,13 +131,25 @@ impl PostgresRegistry {
         rows.iter().map(read).collect()
     }
 
+    /// Everybody and everything; `None` where this node is not among those who live.
+    fn look(&mut self) -> Result<Option<Survey>, Failure> {
+        // Owners first: an owner that joined since would otherwise seem to be nobody.
+        let both = [&self.statements.holdings, &self.statements.members];
+        let rows = self.link.query_all(&both.map(|sql| (sql.as_str(), &[][..])))?;
+        let [holdings, members] = &rows[..] else {
+            return Err(self.link.corrupt("two statements have two answers".to_owned()).into());
+        };
+        let holdings = self.holdings(holdings)?;
+        let members = self.members(members)?;
+        Ok(members.map(|members| Survey { members, holdings }))
+    }
+
     /// Everybody; `None` where this node is not among those who live.
-    fn members(&mut self) -> Result<Option<Vec<Member>>, Failure> {
-        let rows = self.link.query(&self.statements.members, &[])?;
+    fn members(&mut self, rows: &[Row]) -> Result<Option<Vec<Member>>, Failure> {
         let (mut members, mut suspects) = (Vec::with_capacity(rows.len()), BTreeMap::new());
         let is_steady = self.shared.is_steady(clock::now());
         let mut am_there = fault::has(Mutant::TakeOnTime); // Then nobody is to learn otherwise.
-        for row in &rows {
+        for row in rows {
             let node_id: i64 = self.link.get(row, 0)?;
             let (name, trunk): (String, String) = (self.link.get(row, 1)?, self.link.get(row, 2)?);
             let is_gone: bool = self.link.get(row, 4)?;
@@ -187,14 +201,11 @@ impl Registry for PostgresRegistry {
         if self.shared.is_deposed() {
             return Err(self.deposed());
         }
-        // Owners first: an owner that joined since would otherwise seem to be nobody.
-        let holdings = self.holdings().map_err(|failure| self.link.told(failure))?;
-        let members = self.members();
-        let Some(members) = members.map_err(|failure| self.link.told(failure))? else {
+        let survey = self.look().map_err(|failure| self.link.told(failure))?;
+        let Some(survey) = survey else {
             self.shared.depose();
             return Err(self.deposed());
         };
-        let survey = Survey { members, holdings };
         self.is_eager = self.is_eager(&survey);
         Ok(survey)
     }

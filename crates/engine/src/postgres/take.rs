@@ -10,7 +10,7 @@ use crate::{
     postgres::{
         failure::Failure,
         link::{Link, application_of, param},
-        member::IS_OVER,
+        member::is_over,
         schema::Schema,
     },
 };
@@ -62,8 +62,9 @@ impl Taker {
             side,
             expire: schema.sql(&format!(
                 "UPDATE @node n SET state = 'gone' WHERE n.state <> 'gone' AND n.node_id <> $2
-                 AND {IS_OVER}
-                 AND n.node_id IN (SELECT owner FROM @part WHERE part_id = ANY($1)) RETURNING 1"
+                 AND {}
+                 AND n.node_id IN (SELECT owner FROM @part WHERE part_id = ANY($1)) RETURNING 1",
+                is_over()
             )),
             exist: schema.sql("SELECT part_id FROM @part WHERE part_id = ANY($1)"),
             at_once: take(" SKIP LOCKED"),
@@ -80,14 +81,22 @@ impl Taker {
 
     /// Those of these partitions that were to be had.
     pub(crate) fn take(&mut self, link: &Link, claims: &[Claim]) -> Result<Vec<Tenure>, Failure> {
-        let part_ids: Vec<i32> = claims.iter().map(|it| it.partition.0.into()).collect();
-        link.query(&self.expire, &[param(&part_ids), param(&self.node_id)])?;
-        let mut tenures = self.ask(link, &self.at_once, claims)?;
         let left = |tenures: &[Tenure]| -> Vec<Claim> {
             let is_taken = |it: &&Claim| tenures.iter().all(|had| had.partition != it.partition);
             claims.iter().filter(is_taken).copied().collect()
         };
-        let rest = left(&tenures);
+        // What was given, or is nobody's, is had at once.
+        let mut tenures = self.ask(link, &self.at_once, claims)?;
+        let mut rest = left(&tenures);
+        if rest.is_empty() {
+            return Ok(tenures);
+        }
+        let part_ids: Vec<i32> = rest.iter().map(|it| it.partition.0.into()).collect();
+        let ended = link.query(&self.expire, &[param(&part_ids), param(&self.node_id)])?;
+        if !ended.is_empty() {
+            tenures.extend(self.ask(link, &self.at_once, &rest)?);
+            rest = left(&tenures);
+        }
         if rest.is_empty() {
             return Ok(tenures);
         }

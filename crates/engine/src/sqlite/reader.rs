@@ -61,7 +61,9 @@ impl SqliteReader {
 impl Reader for SqliteReader {
     fn load(&mut self, partition: PartitionId, recent_from: Seq) -> Result<Loaded, EngineError> {
         self.catch_up(partition)?;
-        tail::load(&self.journal, &self.snapshot()?, partition, recent_from)
+        let state = self.snapshot()?;
+        let head = tail::Head::read(&self.journal, &state, partition)?;
+        tail::load(&self.journal, &state, partition, head, recent_from)
     }
 
     fn recent(&mut self, partition: PartitionId, from: Seq) -> Result<Vec<Record>, EngineError> {
