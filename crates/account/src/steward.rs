@@ -16,7 +16,10 @@ use std::{
     sync::{Arc, mpsc},
     time::Duration,
 };
-use stdx::Moment;
+use stdx::{
+    Moment,
+    fault::{self, Mutant},
+};
 use tokio::sync::mpsc as to_executor;
 use wire::{Epoch, PartitionId, Seq, ServiceTag};
 
@@ -138,11 +141,13 @@ impl Steward {
         let (registry, reader) = (engine.registry()?, engine.reader()?);
         let (sender, words) = mpsc::channel();
         let (me, bell) = (registry.me(), registry.bell());
+        let mut heir = Heir::new(me, seat.name, seat.roster, ids::seed(), clock::now());
+        heir.set_hasty(fault::has(Mutant::HomeAtOnce));
         let steward = Steward {
             registry,
             reader,
             service,
-            heir: Heir::new(me, seat.name, seat.roster, ids::seed(), clock::now()),
+            heir,
             words,
             reports,
             status: seat.status,

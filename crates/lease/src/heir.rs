@@ -81,6 +81,8 @@ pub struct Heir {
     rng: Rng,
     began: Moment,
     is_leaving: bool,
+    /// A negative control: nobody has to have stood for a while.
+    is_hasty: bool,
     posts: BTreeMap<PartitionId, Post>,
     /// Nodes that were once seen alive: what they leave behind is taken without a grace.
     met: BTreeSet<NodeId>,
@@ -121,6 +123,7 @@ impl Heir {
             rng: Rng::new(seed),
             began: now,
             is_leaving: false,
+            is_hasty: false,
             posts: BTreeMap::new(),
             met: BTreeSet::new(),
             lively_since: BTreeMap::new(),
@@ -133,6 +136,12 @@ impl Heir {
     /// It drains, and from now on only gives; or it stays after all.
     pub fn set_leaving(&mut self, on: bool) {
         self.is_leaving = on;
+    }
+
+    /// Leaves out the rule that a node gets nothing, and gives nothing, before it has stood and a
+    /// partition has stayed for a while: for tests, which must notice.
+    pub fn set_hasty(&mut self, on: bool) {
+        self.is_hasty = on;
     }
 
     /// Other nodes belong to the service from now on, or in another order.
@@ -322,7 +331,8 @@ impl Heir {
         let settled = self.lively_since.get(&to).is_some_and(|since| *since + SETTLE <= now);
         let has_stayed = post.stay_until.is_none_or(|until| until <= now);
         let is_quiet = self.circle.1 + REDEAL_AFTER <= now;
-        let is_due = settled && has_stayed && (home == Some(target) || is_quiet);
+        let is_due =
+            (self.is_hasty || (settled && has_stayed)) && (home == Some(target) || is_quiet);
         (is_order || is_due).then_some(News::Release { to })
     }
 }

@@ -71,7 +71,8 @@ impl Commit {
         let is_same = number % 2 == 1 && number == self.number;
         self.number = number;
         self.looks = if is_same { self.looks.saturating_add(1) } else { 0 };
-        STUCK_LOOKS <= self.looks && !fault::has(Mutant::StuckInOffice)
+        let looks_max = if fault::has(Mutant::ShortCommits) { 2 } else { STUCK_LOOKS };
+        looks_max <= self.looks && !fault::has(Mutant::StuckInOffice)
     }
 }
 
@@ -225,6 +226,8 @@ impl Shared {
             let watch = watches.entry(node_id).or_insert_with(|| Watch::new(card.stamp));
             let before = watch.sign();
             let sign = watch.look(card.stamp);
+            let is_out = sign == Sign::Quiet && fault::has(Mutant::Impatient);
+            let sign = if is_out { Sign::Late } else { sign };
             #[cfg(debug_assertions)]
             let sign = by_the_wall_clock(&file, sign)?;
             if sign == Sign::Late && has_holder(&file)? && !fault::has(Mutant::TakeOnTime) {

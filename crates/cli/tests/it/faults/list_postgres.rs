@@ -39,7 +39,7 @@ fn there(verdict: Option<Verdict>) -> Verdict {
 
 /// Processes and machines: what is hurt on SQLite as well.
 fn as_on_sqlite() -> Vec<Case> {
-    vec![
+    let mut all = vec![
         same("F1-pg", list::owner_dies()),
         same("F1-pg-epoch", list::heir_takes_over()),
         same("F2-pg", list::gateway_dies()),
@@ -47,7 +47,6 @@ fn as_on_sqlite() -> Vec<Case> {
         same("F4-pg", list::owner_pauses()),
         same("F5-pg", list::owner_stops()),
         same("F5-pg-fence", list::owner_resumes()),
-        same("F8-pg", list::owner_freezes()),
         same("F9-pg", list::commit_hangs()),
         same("F15-pg", list::commits_are_slow()),
         same("F16-pg", list::owner_stops_again()),
@@ -55,7 +54,9 @@ fn as_on_sqlite() -> Vec<Case> {
         Case { control: None, ..same("F25-pg", list::a_second_one()) },
         same("F29-pg", list::nodes_roll()),
         same("F30-pg", list::a_node_is_lost()),
-    ]
+    ];
+    all.extend(list::owner_freezes_if_possible().map(|it| same("F8-pg", it)));
+    all
 }
 
 fn unconfirmed(name: &str, seed: u64) -> Verdict {
@@ -102,12 +103,21 @@ fn networks() -> Vec<Case> {
                 |name, seed| there(database::each_sees_one(name, "", seed)),
             )
         },
-        case(
-            "F14-pg",
-            "P2 P5",
-            "30 % of what gateway, owner and database send comes 200 ms late",
-            |name, seed| there(database::networks_are_bad(name, seed)),
-        ),
+        Case {
+            control: control(
+                "mutant retry-without-key",
+                |name, seed| {
+                    there(database::networks_are_bad(name, "mutant retry-without-key\n", seed))
+                },
+                &["Twice"],
+            ),
+            ..case(
+                "F14-pg",
+                "P2 P5",
+                "30 % of what gateway, owner and database send comes 200 ms late, connections break",
+                |name, seed| there(database::networks_are_bad(name, "", seed)),
+            )
+        },
     ]
 }
 
