@@ -140,7 +140,12 @@ pub(crate) fn start(
     spawn(
         "commit",
         Box::new(move || {
-            priority::go_behind();
+            // Where it can be away, it is another process that does most of the work.
+            if may_be_away {
+                priority::go_far_behind();
+            } else {
+                priority::go_behind();
+            }
             thread.run();
         }),
     );
