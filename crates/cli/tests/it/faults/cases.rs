@@ -223,8 +223,13 @@ pub(crate) fn owner_stops_briefly(
     _: &mut Rng,
 ) -> Result<(), String> {
     let order = format!("{} stop 3\n", scene.place("before-commit"));
-    scene.happens(&owner(scene), &order)?;
-    watch.answers(SOME, STOPPED_MAX + SLACK).map(drop)
+    let node = owner(scene);
+    let pid = scene.pids()[&node];
+    scene.happens(&node, &order)?;
+    let answered = watch.answers(SOME, STOPPED_MAX + SLACK).map(drop);
+    // Where nobody has ended it: it stands in everybody's way.
+    signal(pid, Signal::CONT);
+    answered
 }
 
 /// F5 without the kill: the owner is stopped with a batch in flight, another is owner meanwhile
