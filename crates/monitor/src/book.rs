@@ -140,6 +140,8 @@ pub struct Check {
     pub tokens: (u32, Timestamp),
     /// The beats of the minute that is under way.
     pub tally: Tally,
+    /// A minute that has ended and is not stored yet: that is done for all checks together.
+    pub ended: Option<Box<Ended>>,
 }
 
 /// A minute of a check that has ended: its beats, and all beats up to its end.
@@ -151,17 +153,19 @@ pub struct Ended {
 }
 
 impl Check {
-    /// Counts a beat. What was counted of an earlier minute comes back.
+    /// Counts a beat. A minute comes back if two have ended and nobody has asked for them.
     pub fn count(&mut self, at: Timestamp) -> Option<Ended> {
         let (check, total) = (self.id, self.beats);
         self.beats += 1;
-        self.tally.beat(at).map(|tally| Ended { check, tally, total })
+        let tally = self.tally.beat(at)?;
+        self.ended.replace(Box::new(Ended { check, tally, total })).map(|it| *it)
     }
 
-    /// What was counted of a minute before this one, if anything was.
-    pub fn end_minute(&mut self, minute: Timestamp) -> Option<Ended> {
+    /// What was counted of minutes before this one, in order.
+    pub fn end_minute(&mut self, minute: Timestamp) -> impl Iterator<Item = Ended> + use<> {
         let (check, total) = (self.id, self.beats);
-        self.tally.end(minute).map(|tally| Ended { check, tally, total })
+        let last = self.tally.end(minute).map(|tally| Ended { check, tally, total });
+        self.ended.take().map(|it| *it).into_iter().chain(last)
     }
 }
 
@@ -236,6 +240,7 @@ impl Book {
             numbers: Vec::new(),
             tokens,
             tally: Tally::default(),
+            ended: None,
         });
         self.checks.get(&id)
     }
@@ -350,6 +355,23 @@ mod tests {
         for (name, slug) in [("My Backup", "my-backup"), (" a_b--c! ", "a_b-c"), ("é", "")] {
             assert_eq!(slugify(name), slug);
         }
+    }
+
+    #[test]
+    fn minutes_that_have_ended_are_told_once_and_in_order() {
+        let at = |second: i64| Timestamp(second * 1_000_000);
+        let mut book = Book::default();
+        let id = book.create(1, Plan::job("a", "x", at(0))).unwrap().id;
+        let check = book.get_mut(id).unwrap();
+        let told = |it: Ended| (it.tally.minute, it.tally.count.beats, it.total);
+        assert!([10, 20, 70].map(|it| check.count(at(it))).iter().all(Option::is_none));
+        assert_eq!(check.end_minute(at(60)).map(told).collect::<Vec<_>>(), [(at(0), 2, 2)]);
+        assert!(check.count(at(130)).is_none());
+        let first = check.count(at(190)).map(told);
+        assert_eq!(first, Some((at(60), 1, 3)), "nobody has asked for two minutes");
+        let rest: Vec<_> = check.end_minute(at(240)).map(told).collect();
+        assert_eq!(rest, [(at(120), 1, 4), (at(180), 1, 5)]);
+        assert_eq!(check.end_minute(at(300)).count(), 0);
     }
 
     #[test]

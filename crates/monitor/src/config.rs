@@ -89,6 +89,18 @@ impl Retention {
     /// Nothing is kept for longer.
     pub const MAX: Duration = DAY.saturating_mul(3_660);
 
+    /// Minutes that are kept at most, over all checks, some 60 bytes each: what is left of the disk is
+    /// for other things.
+    pub const MINUTE_ROWS_MAX: u64 = 10_000_000;
+
+    /// The same where so many checks beat in one minute: minutes are kept for less long then, and
+    /// never for less than what hours are made of.
+    pub fn crowded(self, checks: u64) -> Retention {
+        let minutes = Retention::MINUTE_ROWS_MAX / checks.max(1);
+        let room = Duration::from_secs(minutes.saturating_mul(60));
+        Retention { minutes: self.minutes.min(room).max(Retention::MINUTES_MIN), ..self }
+    }
+
     /// From when on roll-ups of a grain are kept: whole buckets of the next coarser one.
     pub fn from(&self, now: Now, grain: Grain) -> Timestamp {
         match grain {
@@ -127,4 +139,21 @@ pub struct WatchedNode {
 pub struct ChannelConfig {
     pub name: String,
     pub target: Target,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn minutes_of_many_checks_are_kept_for_less_long() {
+        let hours = |checks| Retention::USUAL.crowded(checks).minutes.as_secs() / 3_600;
+        for (checks, want) in
+            [(0, 24), (10, 24), (6_944, 24), (10_000, 16), (50_000, 3), (100_000, 2)]
+        {
+            assert_eq!(hours(checks), want, "{checks} checks");
+        }
+        let short = Retention { minutes: Retention::MINUTES_MIN, ..Retention::USUAL };
+        assert_eq!(short.crowded(1), short, "nobody is given more than was asked for");
+    }
 }

@@ -28,6 +28,8 @@ pub(super) struct Progress {
     /// The last minute and the last hour that are summed up, by their ends.
     minute: Cell<Option<Timestamp>>,
     hour: Cell<Option<Timestamp>>,
+    /// Checks that beat in one minute: as many as lately, and forgotten over an hour.
+    crowd: Cell<u64>,
     /// The end of the last time in which nobody listened, or something was in maintenance: minutes
     /// before it are not all alike.
     pub(super) mixed_until: Cell<Timestamp>,
@@ -69,7 +71,10 @@ impl Node {
     /// Stores what was counted in the minutes before this one.
     async fn end_minutes(&self, now: Now, minute: Timestamp) -> Result<(), StoreError> {
         let ended: Vec<Ended> =
-            self.book.borrow_mut().iter_mut().filter_map(|it| it.end_minute(minute)).collect();
+            self.book.borrow_mut().iter_mut().flat_map(|it| it.end_minute(minute)).collect();
+        let (before, count) =
+            (self.progress.crowd.get(), u64::try_from(ended.len()).unwrap_or(u64::MAX));
+        self.progress.crowd.set(count.max(before - before.div_ceil(60)));
         let mut ended = ended.into_iter().map(|it| self.tallied(now, it)).peekable();
         while ended.peek().is_some() {
             // What is not stored now is stored by the writer later.
@@ -93,7 +98,7 @@ impl Node {
 
     /// Makes the roll-ups anew that are marked.
     async fn make_rollups(&self, now: Now) -> Result<(), StoreError> {
-        let keep = self.config().retention;
+        let keep = self.config().retention.crowded(self.progress.crowd.get());
         let mut last: Option<CheckId> = None;
         loop {
             let rolled = self.history.ask(move |it| it.roll(now, last, &keep)).await?;

@@ -114,6 +114,7 @@ fn checks(db: &dyn Database) -> Result<Vec<(Check, Kept, i64)>, StoreError> {
             numbers: Vec::new(),
             tokens: (u32::MAX, Timestamp(0)),
             tally: Tally { minute, count: untold },
+            ended: None,
         };
         Ok((check, read_kept(row, 3)?, row.int(13)?))
     })

@@ -118,6 +118,7 @@ fn check() -> Row {
         numbers: Vec::new(),
         tokens: (0, second(0)),
         tally: Tally::default(),
+        ended: None,
     };
     Row::Check(Box::new(check), Kept::new(second(0)))
 }

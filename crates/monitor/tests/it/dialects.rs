@@ -2,7 +2,12 @@
 
 use crate::wire::{API_KEY, Monitor, PING_KEY};
 use data_encoding::BASE64;
+use monitor::core::{
+    rule::{Bound, Measure, Rule, Scope, Side, defaults::defaults},
+    severity::Severity,
+};
 use serde_json::Value;
+use std::time::Duration;
 
 #[test]
 fn pings_are_answered_as_healthchecks_answers_them() {
@@ -228,4 +233,61 @@ fn the_description_is_of_calls_that_there_are() {
     }
     let csv = monitor.call("GET", "/v1/incidents?format=csv", "").1;
     assert!(csv.lines().nth(1).is_some_and(|it| it.starts_with("i-1,")), "{csv}");
+}
+
+#[test]
+fn what_a_job_tells_is_held_against_rules() {
+    let rule = |name: &str, metric: &str, side, enter, severity| Rule {
+        name: name.to_owned(),
+        scope: Scope { node: Some("night*".to_owned()), ..Scope::default() },
+        measure: Measure::Value {
+            metric: vec![metric.to_owned()],
+            bound: Bound { side, enter, leave: enter },
+        },
+        severity,
+        hold: Duration::ZERO,
+        recover: Duration::ZERO,
+        ..defaults().remove(0)
+    };
+    let monitor = Monitor::start_with("metrics", &[], &[], |config| {
+        config.rules = vec![
+            rule("few", "rows", Side::Below, 1_000.0, Severity::Critical),
+            rule("slow", "ping", Side::Above, 500.0, Severity::Warning),
+        ];
+    });
+    let base = format!("/ping/{PING_KEY}/nightly");
+    let cronitor = format!("/p/{PING_KEY}/nightly");
+    let kuma = format!("/api/push/{PING_KEY}:nightly");
+    let gatus = "/api/v1/endpoints/nightly/external";
+    for (method, path, state) in [
+        ("GET", format!("{base}?create=1&metric=rows:1200"), "up"),
+        ("POST", format!("{base}?metric=rows:12"), "sick"),
+        ("POST", format!("{base}/log?metric=files:3"), "sick"),
+        ("GET", format!("{cronitor}?state=complete&metric=rows:1300&metric=error_count:0"), "up"),
+        ("GET", format!("{kuma}?status=up&ping=900"), "strained"),
+        ("GET", format!("{kuma}?status=up&ping=90"), "up"),
+        ("POST", format!("{gatus}?success=true&duration=1m2s&metric=rows:1"), "sick"),
+        // A job that tells nothing leaves the rule as it is.
+        ("GET", base.clone(), "sick"),
+        ("GET", format!("{base}?metric=rows:5000&metric=rows"), "up"),
+    ] {
+        let bearer = format!("Bearer {PING_KEY}");
+        let headers = [("authorization", bearer.as_str())];
+        let (status, text) = monitor.try_call(method, &path, &headers, "").unwrap();
+        assert!(status < 300, "{path}: {status} {text}");
+        assert_eq!(monitor.state("nightly"), state, "{path}");
+        if path.contains("duration") {
+            let told = &monitor.json("/v1/checks/nightly")["metrics"];
+            assert_eq!((&told["duration"], &told["rows"]), (&62.0.into(), &1.0.into()));
+        }
+    }
+    let rules = monitor.json("/v1/rules");
+    assert_eq!(
+        (&rules["data"][0]["node"], &rules["data"][0]["checks"]),
+        (&"night*".into(), &1.into())
+    );
+    // How long a run takes is one of its numbers.
+    monitor.call("GET", &format!("{base}/start"), "");
+    monitor.call("GET", &base, "");
+    assert!(monitor.json("/v1/checks/nightly")["metrics"]["run.seconds"].is_number());
 }

@@ -44,6 +44,7 @@ fn check(at: usize) -> Row {
         numbers: Vec::new(),
         tokens: (0, Timestamp(0)),
         tally: Tally::default(),
+        ended: None,
     };
     Row::Check(Box::new(check), Kept::new(Timestamp(0)))
 }
