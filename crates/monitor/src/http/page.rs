@@ -39,9 +39,7 @@ pub(super) async fn dashboard(node: &Node, asked: &Asked) -> Answer {
         let book = node.book.borrow();
         book.iter().filter(|it| it.plan.kind == kind).map(|it| it.id).collect()
     };
-    let mut jobs_shown = of(Kind::Job);
-    jobs_shown.truncate(view::JOBS_SHOWN_MAX);
-    let past = past::of(node, of(Kind::Node), jobs_shown).await;
+    let past = past::of(node, of(Kind::Node), view::jobs_shown(node)).await;
     let view = view::overview(node);
     let (class, words) = judged(&view);
     let mut main = String::new();
@@ -352,10 +350,11 @@ fn jobs(out: &mut String, view: &Value, node: &Node, past: &Past) {
         add!(out, "<td class=\"past\" data-of=\"30 days\">");
         past.bar(out, parse_uuid(str_of(&it["id"])).and_then(|it| node.book.borrow().by_uuid(it)));
         let beats = stdx::grouped(it["beats"].as_u64().unwrap_or(0));
-        add!(
-            out,
-            "<td class=\"count\" data-of=\"beats\">{beats}<td class=\"says\">{schedule}</tr>"
-        );
+        add!(out, "<td class=\"count\" data-of=\"beats\">{beats}<td class=\"says\">{schedule}");
+        if let Some(broken) = it["broken"].as_str() {
+            add!(out, "; {}", escaped(broken));
+        }
+        add!(out, "</tr>");
     }
     add!(out, "</tbody></table></section>");
 }

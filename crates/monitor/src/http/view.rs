@@ -177,7 +177,9 @@ pub(super) fn overview(node: &Node) -> Value {
     let book = node.book.borrow();
     let of = |kind: Kind| book.iter().filter(move |it| it.plan.kind == kind);
     let nodes: Vec<Value> = of(Kind::Node).map(|it| check(node, it)).collect();
-    let jobs: Vec<Value> = of(Kind::Job).take(JOBS_SHOWN_MAX).map(|it| check(node, it)).collect();
+    let shown = jobs_shown(node);
+    let jobs = shown.iter().filter_map(|it| book.get(*it));
+    let jobs: Vec<Value> = jobs.map(|it| check(node, it)).collect();
     let desk = node.desk.borrow();
     let open: Vec<Value> = desk.open().map(|it| incident(node, it)).collect();
     json!({
@@ -192,5 +194,14 @@ pub(super) fn overview(node: &Node) -> Value {
     })
 }
 
+/// The jobs of an overview, those that are unwell first.
+pub(super) fn jobs_shown(node: &Node) -> Vec<CheckId> {
+    let (book, detector) = (node.book.borrow(), node.detector.borrow());
+    let is_unwell = |id: CheckId| detector.state(id).is_some_and(State::is_trouble);
+    let jobs = || book.iter().filter(|it| it.plan.kind == Kind::Job).map(|it| it.id);
+    let unwell = jobs().filter(|it| is_unwell(*it));
+    unwell.chain(jobs().filter(|it| !is_unwell(*it))).take(JOBS_SHOWN_MAX).collect()
+}
+
 /// Jobs of an overview; `/v1/checks` has them all.
-pub(super) const JOBS_SHOWN_MAX: usize = 500;
+const JOBS_SHOWN_MAX: usize = 500;
