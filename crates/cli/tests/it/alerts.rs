@@ -164,7 +164,36 @@ above = 1
 for = \"0s\"
 recover = \"0s\"
 consequence = false
+
+[[rules]]
+name = \"few\"
+node = \"nightly\"
+metric = \"rows\"
+below = 10
+for = \"0s\"
+recover = \"0s\"
 ";
+
+/// A job under `tollgate beat`, and what a rule makes of the numbers that it tells.
+fn a_job_tells_numbers(tree: &Tree, receiver: &Receiver) {
+    // What the harness adds comes after `--` here, and is the command's.
+    let data = tree.data.to_str().expect("a path of ours");
+    let run = |script: &str| {
+        let script = format!("{script}; echo done");
+        let numbers = ["--metric", "files=3", "--", "sh", "-c", &script];
+        tree.ok(&[&["beat", "nightly", "--data", data][..], &numbers].concat())
+    };
+    assert_eq!(run("echo rows=12 > $TOLLGATE_METRICS"), "done\n");
+    assert_eq!(watched(tree, "nightly"), "up");
+    run("echo rows=7 > $TOLLGATE_METRICS");
+    let told = |event: &str| (event.to_owned(), vec!["nightly".to_owned()]);
+    assert_eq!(receiver.next(tree), told("opened"));
+    assert_eq!(watched(tree, "nightly"), "strained");
+    run("echo rows=70 > $TOLLGATE_METRICS");
+    assert_eq!(receiver.next(tree), told("resolved"));
+    let bad = tree.run(&["beat", "nightly", "--metric", "files", "--", "true"]);
+    assert_eq!(bad.status.code(), Some(2));
+}
 
 #[test]
 fn a_broken_rule_is_told_of_and_so_is_its_end() {
@@ -185,5 +214,6 @@ fn a_broken_rule_is_told_of_and_so_is_its_end() {
     });
     assert_eq!(receiver.next(&tree), told("resolved"));
     tree.until("it is up", |tree| watched(tree, "edge") == "up");
+    a_job_tells_numbers(&tree, &receiver);
     assert!(receiver.letters.try_recv().is_err(), "one notice of each");
 }
