@@ -47,6 +47,10 @@ pub const IDLE_MAX: Duration = Duration::from_secs(60);
 pub const HEAD_MAX: Duration = Duration::from_secs(10);
 /// How long a client may take none of its answer, or send nothing of a streamed body.
 pub const STALL_MAX: Duration = Duration::from_secs(30);
+/// How long nothing may move on a connection that was upgraded, as to WebSocket, …
+pub const UPGRADED_MAX: Duration = Duration::from_secs(600);
+/// … and the longest that this, or any other time that a client is waited for, may be made.
+pub const PATIENCE_LIMIT: Duration = Duration::from_secs(24 * 3_600);
 /// How long an HTTP/1 client that has closed its half is still answered: it may have nothing to
 /// add, but most that do so have gone.
 pub const LEFT_MAX: Duration = Duration::from_secs(1);

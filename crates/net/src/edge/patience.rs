@@ -16,6 +16,8 @@ pub struct Patience {
     pub stall: Duration,
     /// Between two requests.
     pub idle: Duration,
+    /// With no byte either way on a connection that was upgraded; whoever joins it keeps this.
+    pub upgraded: Duration,
     /// For an answer after an HTTP/1 client has closed its half.
     pub left: Duration,
     /// After which the next answer is the last.
@@ -33,6 +35,7 @@ impl Default for Patience {
             body: limits::BODY_MAX,
             stall: limits::STALL_MAX,
             idle: limits::IDLE_MAX,
+            upgraded: limits::UPGRADED_MAX,
             left: limits::LEFT_MAX,
             age: limits::AGE_MAX,
             requests_max: limits::REQUESTS_MAX,

@@ -62,7 +62,7 @@ async fn unstamped<S: Service>(
             }
             BodyMode::Stream => {
                 let upgrade = wants_upgrade(&parts).then(|| {
-                    let (heir, upgrade) = OnUpgrade::new();
+                    let (heir, upgrade) = OnUpgrade::new(shared.config.patience.upgraded);
                     state.promise(Some(heir));
                     upgrade
                 });

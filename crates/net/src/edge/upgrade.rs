@@ -6,6 +6,7 @@ use std::{
     pin::Pin,
     rc::Rc,
     task::{Context, Poll},
+    time::Duration,
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
@@ -17,12 +18,18 @@ use tokio::{
 #[derive(Debug)]
 pub struct OnUpgrade {
     receiver: oneshot::Receiver<Upgraded>,
+    quiet_max: Duration,
 }
 
 impl OnUpgrade {
-    pub(super) fn new() -> (oneshot::Sender<Upgraded>, OnUpgrade) {
+    pub(super) fn new(quiet_max: Duration) -> (oneshot::Sender<Upgraded>, OnUpgrade) {
         let (sender, receiver) = oneshot::channel();
-        (sender, OnUpgrade { receiver })
+        (sender, OnUpgrade { receiver, quiet_max })
+    }
+
+    /// How long nothing may move on the connection.
+    pub fn quiet_max(&self) -> Duration {
+        self.quiet_max
     }
 
     /// The connection; `None` when the request was answered otherwise or the client has gone.

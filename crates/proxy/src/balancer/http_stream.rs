@@ -175,9 +175,10 @@ fn switched(
     debug_assert_eq!(response.status(), StatusCode::SWITCHING_PROTOCOLS);
     response.headers_mut().insert(header::UPGRADE, name);
     response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+    let quiet_max = client.quiet_max();
     drop(spawn_local(async move {
         match client.upgraded().await {
-            Some(client) => tunnel::carry(client, reader, writer).await,
+            Some(client) => tunnel::carry(client, reader, writer, quiet_max).await,
             None => tracing::debug!("the client left before its connection was upgraded"),
         }
         drop(open);

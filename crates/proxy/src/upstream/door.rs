@@ -5,7 +5,7 @@ use super::{
     failure::Failure,
     group::Group,
     head::{self, Head},
-    limits::{WHOLE_ANSWER_BYTES_MAX, WHOLE_BODY_BYTES_MAX},
+    limits::{TUNNEL_QUIET_MAX, WHOLE_ANSWER_BYTES_MAX, WHOLE_BODY_BYTES_MAX},
     roster::{Passed, Switched},
     tunnel,
 };
@@ -299,7 +299,9 @@ async fn switch(
     head.headers = list.as_ref();
     let Some(writer) = reply.begin(head) else { return };
     match upstream.await {
-        Ok(upstream) => tunnel::carry(TokioIo::new(upstream), reader, writer).await,
+        Ok(upstream) => {
+            tunnel::carry(TokioIo::new(upstream), reader, writer, TUNNEL_QUIET_MAX).await;
+        }
         Err(err) => tracing::debug!(%err, "the upgrade came to nothing"),
     }
     drop(kept);

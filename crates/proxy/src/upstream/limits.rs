@@ -51,8 +51,9 @@ pub const WHOLE_ANSWER_BYTES_MAX: usize = 32 * 1024;
 pub const WHOLE_BODY_BYTES_MAX: usize = 64 * 1024;
 /// A body that stands still for so long is given up.
 pub const BODY_QUIET_MAX: Duration = Duration::from_secs(60);
-/// An upgraded connection on which nothing moves for so long is closed.
-pub const TUNNEL_QUIET_MAX: Duration = Duration::from_secs(600);
+/// The same of an upgraded connection over the trunk. It is the edge that knows how long its clients
+/// may be quiet; this is the longest that it may be told to wait.
+pub const TUNNEL_QUIET_MAX: Duration = net::edge::limits::PATIENCE_LIMIT;
 /// Bytes under way in one direction of an upgraded connection.
 pub const TUNNEL_BUFFER_BYTES: usize = 16 * 1024;
 

@@ -1,7 +1,7 @@
 //! An upgraded connection: bytes from either side go to the other, and nobody reads them here.
 
 use super::{
-    limits::{TUNNEL_BUFFER_BYTES, TUNNEL_QUIET_MAX},
+    limits::TUNNEL_BUFFER_BYTES,
     roster::{Kept, Switched},
 };
 use bytes::BytesMut;
@@ -11,7 +11,7 @@ use net::{
     edge::OnUpgrade,
     trunk::{StreamReader, StreamWriter},
 };
-use std::{cell::Cell, io};
+use std::{cell::Cell, io, time::Duration};
 use stdx::Moment;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split},
@@ -25,11 +25,12 @@ pub(super) fn start(
     upstream: hyper::upgrade::OnUpgrade,
     kept: impl Sized + 'static,
 ) {
+    let quiet_max = client.quiet_max();
     drop(spawn_local(async move {
         let (client, upstream) = tokio::join!(client.upgraded(), upstream);
         match (client, upstream) {
             (Some(client), Ok(upstream)) => {
-                if let Err(err) = join(client, TokioIo::new(upstream)).await {
+                if let Err(err) = join(client, TokioIo::new(upstream), quiet_max).await {
                     tracing::debug!(%err, "upgraded connection ended");
                 }
             }
@@ -49,6 +50,7 @@ pub(super) fn parts(switched: Switched) -> (http::Response<()>, hyper::upgrade::
 async fn join(
     client: impl AsyncRead + AsyncWrite,
     upstream: impl AsyncRead + AsyncWrite,
+    quiet_max: Duration,
 ) -> io::Result<()> {
     let moved = Cell::new(clock::now());
     let (client_in, client_out) = split(client);
@@ -61,7 +63,7 @@ async fn join(
     };
     tokio::select! {
         ended = both => ended.map(drop),
-        () = stands_still(&moved) => Err(io::Error::new(
+        () = stands_still(&moved, quiet_max) => Err(io::Error::new(
             io::ErrorKind::TimedOut,
             "nothing moved for too long",
         )),
@@ -92,13 +94,14 @@ pub(crate) async fn carry(
     connection: impl AsyncRead + AsyncWrite,
     from: StreamReader,
     to: StreamWriter,
+    quiet_max: Duration,
 ) {
     let moved = Cell::new(clock::now());
     let (read, write) = split(connection);
     let both = async { tokio::try_join!(pump_out(read, to, &moved), pump_in(from, write, &moved)) };
     let ended = tokio::select! {
         ended = both => ended.map(drop),
-        () = stands_still(&moved) => Err(io::ErrorKind::TimedOut.into()),
+        () = stands_still(&moved, quiet_max) => Err(io::ErrorKind::TimedOut.into()),
     };
     if let Err(err) = ended {
         tracing::debug!(%err, "upgraded connection ended");
@@ -145,13 +148,13 @@ async fn pump_in(
     to.shutdown().await
 }
 
-async fn stands_still(moved: &Cell<Moment>) {
+async fn stands_still(moved: &Cell<Moment>, quiet_max: Duration) {
     loop {
         let quiet = clock::now().since(moved.get());
-        if TUNNEL_QUIET_MAX <= quiet {
+        if quiet_max <= quiet {
             return;
         }
-        sleep(TUNNEL_QUIET_MAX.saturating_sub(quiet)).await;
+        sleep(quiet_max.saturating_sub(quiet)).await;
     }
 }
 
@@ -164,7 +167,7 @@ mod tests {
     async fn each_half_ends_for_itself() {
         let (mut client, client_end) = duplex(64);
         let (mut upstream, upstream_end) = duplex(64);
-        let joined = join(client_end, upstream_end);
+        let joined = join(client_end, upstream_end, Duration::from_secs(3_600));
         let talk = async {
             client.write_all(b"question").await.unwrap();
             client.shutdown().await.unwrap();
@@ -187,5 +190,13 @@ mod tests {
         };
         let (ended, ()) = tokio::join!(joined, talk);
         ended.unwrap();
+    }
+
+    #[tokio::test]
+    async fn one_on_which_nothing_moves_is_ended() {
+        let (_client, client_end) = duplex(64);
+        let (_upstream, upstream_end) = duplex(64);
+        let ended = join(client_end, upstream_end, Duration::from_millis(20)).await;
+        assert_eq!(ended.map_err(|err| err.kind()), Err(io::ErrorKind::TimedOut));
     }
 }

@@ -26,6 +26,7 @@ fn endless() -> Patience {
         body: LONG,
         stall: LONG,
         idle: LONG,
+        upgraded: LONG,
         left: LONG,
         age: LONG,
         requests_max: u64::MAX,
