@@ -30,7 +30,7 @@ use elements::{
 };
 use monitor::channel::{MailServer, Target};
 use net::{
-    edge::{Network, TlsFiles},
+    edge::{Network, Patience, TlsFiles},
     trunk,
 };
 use proxy::{config::HashBy, upstream::config::HttpServiceConfig};
@@ -56,6 +56,8 @@ pub(crate) struct Topology {
     pub(crate) api_keys: PathBuf,
     /// Set, every trunk is spoken within TLS.
     pub(crate) trunk_tls: Option<trunk::TlsFiles>,
+    /// How old a trunk connection becomes before it is replaced.
+    pub(crate) connection_age: Duration,
     /// How long an endless stream may live on a trunk connection that was replaced.
     pub(crate) stream_age: Duration,
     /// What stands in the addresses of beats by slug.
@@ -166,6 +168,8 @@ pub(crate) struct Front {
     pub(crate) proxy_protocol: bool,
     /// Peers that are believed what they say of the client.
     pub(crate) trusted: Vec<Network>,
+    /// How long clients may take, and how long they are kept.
+    pub(crate) patience: Patience,
 }
 
 impl Topology {

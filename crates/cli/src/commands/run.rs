@@ -19,7 +19,7 @@ use balance::Policy;
 use monitor::config::MonitorConfig;
 use net::{
     agent::Watched,
-    edge::{EdgeConfig, EdgeTls, Patience},
+    edge::{EdgeConfig, EdgeTls},
     node::{ClusterKey, Endpoint, NodeConfig},
     shutdown::on_signals,
     trunk::{Ages, TrunkTls},
@@ -126,7 +126,7 @@ impl Config {
             cluster_key: ClusterKey(Arc::from(cluster_key.into_bytes())),
             edge: Config::edge(&node.role)?,
             trunk_tls: trunk_tls(tree)?,
-            trunk_ages: Ages { streams: tree.stream_age, ..Ages::default() },
+            trunk_ages: Ages::of(tree.connection_age, tree.stream_age),
             drain_max: node.drain,
             watched: Watched::default(),
         };
@@ -160,7 +160,7 @@ impl Config {
             tls: tls.map_err(|error| CliError::failed(format!("TLS: {error}")))?,
             proxy_protocol: front.proxy_protocol,
             trusted: front.trusted.clone().into(),
-            patience: Patience::default(),
+            patience: front.patience,
         })
     }
 

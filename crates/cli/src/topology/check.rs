@@ -10,7 +10,10 @@ use super::{
     reader::{Field, Placed},
 };
 use balance::Policy;
-use net::trunk::{TlsFiles, limits::STREAM_AGE_MAX};
+use net::trunk::{
+    Ages, TlsFiles,
+    limits::{CONNECTION_AGE_MAX, STREAM_AGE_MAX},
+};
 use proxy::config::HashBy;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -50,6 +53,7 @@ pub(super) fn check(
         check.complaints.missing(1, "nodes", "at least one node under [[nodes]]");
     }
     let trunk_tls = check.trunk_tls(base);
+    check.ages();
     check.services_have_nodes();
     check.addresses();
     check.cycles();
@@ -65,6 +69,7 @@ pub(super) fn check(
         api_key: beside(&file.api_key, "admin.key"),
         api_keys: beside(&file.api_keys, "keys.json"),
         trunk_tls,
+        connection_age: file.connection_age.value_or(CONNECTION_AGE_MAX),
         stream_age: file.stream_age.value_or(STREAM_AGE_MAX),
         ping_key: beside(&file.ping_key, "ping.key"),
         alerting: file.alerting.clone(),
@@ -150,6 +155,19 @@ impl Check<'_> {
         }
         let path = |field: &Field<PathBuf>| Some(base.join(&field.good()?.value));
         Some(TlsFiles { ca: path(&file.ca)?, cert: path(&file.cert)?, key: path(&file.key)? })
+    }
+
+    /// What streams on replaced connections must not be more than a link keeps of them.
+    fn ages(&mut self) {
+        let streams = self.file.stream_age.value_or(STREAM_AGE_MAX);
+        let least = Ages::renewed_min(streams);
+        if let Field::Good(renewed) = &self.file.connection_age
+            && renewed.value < least
+        {
+            let (least, streams) = (least.as_secs(), streams.as_secs());
+            let want = format!("at least {least}s where stream_age is {streams}s");
+            self.complaints.unfit(renewed, &want);
+        }
     }
 
     /// Ids carry a tag for the service; two services must not share one.

@@ -68,6 +68,7 @@ impl Difference {
             api_keys,
             ping_key,
             trunk_tls,
+            connection_age,
             stream_age,
             services: _,
             routes,
@@ -84,6 +85,7 @@ impl Difference {
         };
         self.restart("trunk_tls", files(&old.trunk_tls), files(trunk_tls));
         let shown = |age: Duration| format!("{age:?}");
+        self.restart("connection_age", shown(old.connection_age), shown(*connection_age));
         self.restart("stream_age", shown(old.stream_age), shown(*stream_age));
         if let Role::Monitor(_) = node.role {
             self.alerting(&old.alerting, alerting);
@@ -224,6 +226,8 @@ impl Difference {
         self.restart(format!("{at}.proxy_protocol"), proxied.0, proxied.1);
         let trusted = |front: &Front| format!("{:?}", front.trusted);
         self.restart(format!("{at}.trusted"), trusted(&was.front), trusted(front));
+        let patience = |front: &Front| format!("{:?}", front.patience);
+        self.restart(format!("{at}.patience"), patience(&was.front), patience(front));
         self.restart(format!("{at}.http"), shown(was.http), shown(*http));
         self.restart(format!("{at}.trunk"), shown(was.trunk), shown(*trunk));
         let threads =

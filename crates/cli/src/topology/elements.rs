@@ -13,6 +13,7 @@ pub(crate) mod http_service;
 pub(crate) mod name;
 pub(crate) mod notify;
 pub(crate) mod path;
+pub(crate) mod patience;
 pub(crate) mod policy;
 pub(crate) mod retention;
 pub(crate) mod role;

@@ -19,13 +19,13 @@ use super::{
     reader::{Field, Placed, Section, Walk},
 };
 use balance::Policy;
-use net::trunk::limits::STREAM_AGE_LIMIT;
+use net::trunk::limits::{CONNECTION_AGE_LIMIT, CONNECTION_AGE_MIN, STREAM_AGE_LIMIT};
 use proxy::config::HashBy;
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use toml::de::DeTable;
 use wire::limits;
 
-const FILE_KEYS: [&str; 11 + alerting::KEYS.len()] = [
+const FILE_KEYS: [&str; 12 + alerting::KEYS.len()] = [
     "name",
     "services",
     "routes",
@@ -35,6 +35,7 @@ const FILE_KEYS: [&str; 11 + alerting::KEYS.len()] = [
     "api_keys",
     "ping_key",
     "trunk_tls",
+    "connection_age",
     "stream_age",
     "checks",
     alerting::KEYS[0],
@@ -47,7 +48,7 @@ const SERVICE_KEYS: [&str; 9] =
     ["engine", "partitions", "http", "protocol", "host", "policy", "hash", "check", "ca"];
 const ROUTE_KEYS: [&str; 2] = ["path", "service"];
 /// Every key of a node, with the roles that have it.
-const NODE_KEYS: [(&str, &[RoleName]); 26] = {
+const NODE_KEYS: [(&str, &[RoleName]); 27] = {
     use RoleName::{Account, Balancer, Gateway, Monitor};
     const ALL: &[RoleName] = &[Balancer, Gateway, Account, Monitor];
     [
@@ -66,6 +67,7 @@ const NODE_KEYS: [(&str, &[RoleName]); 26] = {
         ("tls", &[Balancer, Gateway]),
         ("proxy_protocol", &[Balancer, Gateway]),
         ("trusted", &[Balancer, Gateway]),
+        ("patience", &[Balancer, Gateway]),
         ("service", &[Account]),
         ("beat", &[Monitor]),
         ("notify", &[Monitor]),
@@ -90,6 +92,7 @@ pub(super) struct TopologyFile {
     pub(super) api_key: Field<PathBuf>,
     pub(super) api_keys: Field<PathBuf>,
     pub(super) trunk_tls: Option<TrunkTlsFile>,
+    pub(super) connection_age: Field<Duration>,
     pub(super) stream_age: Field<Duration>,
     pub(super) ping_key: Field<PathBuf>,
     pub(super) checks: Checks,
@@ -174,6 +177,7 @@ pub(super) fn read<'a>(walk: &mut Walk<'a>, table: &'a DeTable<'a>) -> TopologyF
             cert: table.string(walk, "cert", path::parse_file),
             key: table.string(walk, "key", path::parse_file),
         }),
+        connection_age: root.string(walk, "connection_age", parse_connection_age),
         stream_age: root.string(walk, "stream_age", parse_stream_age),
         ping_key: root.string(walk, "ping_key", path::parse_file),
         checks: checks::read(walk, &root),
@@ -287,6 +291,14 @@ fn read_node<'a>(walk: &mut Walk<'a>, table: &Section<'a>) -> NodeFile {
         folder: table.string(walk, "folder", path::parse_file),
         store: table.string(walk, "store", engine::parse_database),
     }
+}
+
+fn parse_connection_age(text: &str) -> Result<Duration, String> {
+    let range = CONNECTION_AGE_MIN..=CONNECTION_AGE_LIMIT;
+    duration::parse(text)
+        .ok()
+        .filter(|it| range.contains(it))
+        .ok_or_else(|| "a length of time from 1m to 1h, as in \"10m\"".to_owned())
 }
 
 fn parse_stream_age(text: &str) -> Result<Duration, String> {

@@ -1,5 +1,7 @@
 //! The topology file at its boundary: a text in, complaints or a drawn tree out.
 
+mod times;
+
 use super::*;
 use monitor::config::Retention;
 
@@ -31,7 +33,7 @@ fn everything_wrong_is_told_at_once() {
     check(
         include_str!("tests/broken.toml"),
         "\
-1: colour is no key of this table: want one of name, services, routes, nodes, cluster_key, api_key, api_keys, ping_key, trunk_tls, stream_age, checks, rules, subscriptions, windows, retention
+1: colour is no key of this table: want one of name, services, routes, nodes, cluster_key, api_key, api_keys, ping_key, trunk_tls, connection_age, stream_age, checks, rules, subscriptions, windows, retention
 1: name is missing: want a name for the tree, as in name = \"shop\"
 3: services.a.partitions = 5000: want a whole number from 1 to 4096
 4: services.a.engine = \"mysql://x\": want \"sqlite:FOLDER\" or \"postgres://…\"

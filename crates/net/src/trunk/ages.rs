@@ -29,6 +29,19 @@ impl Default for Ages {
 }
 
 impl Ages {
+    /// For connections that are replaced at this age, and streams that then live so long.
+    pub fn of(renewed: Duration, streams: Duration) -> Ages {
+        // A server asks where its client has not done it by itself.
+        Ages { renewed, served: renewed * 3 / 2, streams, ..Ages::default() }
+    }
+
+    /// The youngest that connections may be replaced when streams live so long: as many as are
+    /// replaced meanwhile are kept.
+    pub fn renewed_min(streams: Duration) -> Duration {
+        let kept = u32::try_from(limits::LEAVING_CONNS_MAX).unwrap_or(u32::MAX);
+        streams * 4 / 3 / kept
+    }
+
     /// Whether a connection that was replaced so long ago is to be cut off.
     pub(super) fn is_over(&self, left: Duration, streams: bool) -> bool {
         self.leaving <= left && (!streams || self.streams <= left)

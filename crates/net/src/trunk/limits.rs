@@ -59,6 +59,10 @@ pub const DRAIN_GRACE: Duration = Duration::from_secs(1);
 /// Age at which a link replaces its connection by a fresh one; up to a quarter less, so that what
 /// connected together is not replaced together.
 pub const CONNECTION_AGE_MAX: Duration = Duration::from_secs(600);
+/// Shortest and longest that this may be made.
+pub const CONNECTION_AGE_MIN: Duration = Duration::from_secs(60);
+/// As [`CONNECTION_AGE_MIN`].
+pub const CONNECTION_AGE_LIMIT: Duration = Duration::from_secs(3_600);
 /// Age at which a server asks a client for that which has not done it by itself.
 pub const SERVED_AGE_MAX: Duration = Duration::from_secs(900);
 /// How long a connection that was replaced may take for the answers that are still to come, …

@@ -1,6 +1,6 @@
 //! How HTTP clients reach a node: TLS, the PROXY protocol, and who is believed.
 
-use super::path;
+use super::{path, patience};
 use crate::topology::{
     Front,
     reader::{Field, Section, Walk},
@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 const TLS_KEYS: [&str; 3] = ["cert", "key", "client_ca"];
 
-/// Reads `tls`, `proxy_protocol` and `trusted` of a node; relative paths count from `base` later.
+/// Reads `tls`, `proxy_protocol`, `trusted` and `patience` of a node; relative paths count from `base` later.
 pub(in crate::topology) fn read<'a>(walk: &mut Walk<'a>, table: &Section<'a>) -> Front {
     let trusted = table.strings(walk, "trusted", parse_network);
     let trusted = trusted.good().map(|it| it.value.iter().map(|it| it.value).collect());
@@ -18,6 +18,7 @@ pub(in crate::topology) fn read<'a>(walk: &mut Walk<'a>, table: &Section<'a>) ->
         tls: read_tls(walk, table),
         proxy_protocol: table.boolean(walk, "proxy_protocol").value_or(false),
         trusted: trusted.unwrap_or_default(),
+        patience: patience::read(walk, table),
     }
 }
 
