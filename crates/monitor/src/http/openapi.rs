@@ -21,14 +21,19 @@ const fn change(
     Call { method, schemes: &["bearer", "key"], body, ..Call::read(path, summary, &[]) }
 }
 
-const CALLS: [Call; 32] = [
+const CALLS: [Call; 50] = [
     read("/v1/overview", "States, open incidents, nodes, jobs, channels", &[]),
     read("/v1/checks", "Every check", &[]),
     read("/v1/checks/{check}", "A check with its changes", &[]),
     read(
+        "/v1/availability",
+        "The same of every check",
+        &["hours", "from", "to", "target_ppm", "format"],
+    ),
+    read(
         "/v1/availability/{check}",
         "Up, down, unknown and away over time",
-        &["hours", "target_ppm", "format"],
+        &["hours", "from", "to", "target_ppm", "format"],
     ),
     read(
         "/v1/history/{check}",
@@ -42,6 +47,26 @@ const CALLS: [Call; 32] = [
     read("/v1/silences/preview", "What a pattern matches now", &["pattern"]),
     change("post", "/v1/silences", "Keep quiet", &["pattern", "by", "reason", "for_s"]),
     change("delete", "/v1/silences/{silence}", "End a silence", &[]),
+    read("/v1/windows", "Maintenance windows", &[]),
+    change(
+        "post",
+        "/v1/windows",
+        "Enter a maintenance window",
+        &[
+            "name",
+            "by",
+            "reason",
+            "for_s",
+            "node?",
+            "role?",
+            "service?",
+            "from?",
+            "schedule?",
+            "tz?",
+        ],
+    ),
+    change("delete", "/v1/windows/{window}", "End a maintenance window", &[]),
+    read("/v1/subscriptions", "Who is told of what", &[]),
     read("/v1/rules", "The rules over the numbers of nodes", &[]),
     read("/v1/channels", "Channels and how they do", &[]),
     read("/v1/channels/{channel}", "A channel with its letters and every attempt", &[]),
@@ -51,8 +76,36 @@ const CALLS: [Call; 32] = [
     read("/v1/changes", "What changed", &["limit"]),
     read("/badge/{check}", "A badge (SVG)", &[]),
     read("/status.json", "The state of everything, for everybody", &[]),
-    read("/ping/{uuid}", "A beat of a job, as Healthchecks takes it", &["rid"]),
-    read("/ping/{key}/{slug}", "A beat of a job by its slug", &["create", "rid"]),
+    read("/ping/{uuid}", "A beat of a job, as Healthchecks takes it", &["rid", "metric"]),
+    read("/ping/{key}/{slug}", "A beat of a job by its slug", &["create", "rid", "metric"]),
+    read(
+        "/ping/{uuid}/{action}",
+        "The same: start, fail, log or an exit status",
+        &["rid", "metric"],
+    ),
+    read("/ping/{key}/{slug}/{action}", "The same by its slug", &["create", "rid", "metric"]),
+    read(
+        "/api/push/{token}",
+        "A beat as Uptime Kuma takes it",
+        &["status", "msg", "ping", "metric"],
+    ),
+    Call {
+        method: "post",
+        schemes: &["bearer"],
+        ..Call::read(
+            "/api/v1/endpoints/{slug}/external",
+            "A beat as Gatus takes it, with the ping key",
+            &["success", "error", "duration", "metric"],
+        )
+    },
+    read("/p/{key}/{slug}", "A beat as Cronitor takes it", &["state", "msg", "metric"]),
+    read("/p/{key}/{slug}/{state}", "The same", &["msg", "metric"]),
+    Call {
+        method: "post",
+        body: Body::Schema("alerts"),
+        schemes: &["bearer"],
+        ..Call::read("/api/v2/alerts", "Alerts of Prometheus, with the ping key", &[])
+    },
     read("/api/v2/alerts", "What is wrong, as Alertmanager lists it", &["filter"]),
     read("/api/v2/silences", "Silences, as Alertmanager lists them", &["filter"]),
     read("/api/v2/status", "That somebody is there, as Alertmanager says it", &[]),
@@ -65,7 +118,18 @@ const CALLS: [Call; 32] = [
     ),
     change("get", "/api/v3/checks/{uuid}", "A job", &[]),
     change("get", "/api/v3/checks/{uuid}/pings/", "Its last beats", &[]),
+    change("get", "/api/v3/checks/{uuid}/pings/{n}/body", "What one of them said", &[]),
     change("get", "/api/v3/checks/{uuid}/flips/", "Its changes", &[]),
+    change(
+        "post",
+        "/api/v3/checks/{uuid}",
+        "Change a job",
+        &["name?", "slug?", "tags?", "timeout?", "grace?", "schedule?", "tz?"],
+    ),
+    change("delete", "/api/v3/checks/{uuid}", "Strike a job out", &[]),
+    change("post", "/api/v3/checks/{uuid}/pause", "Do not watch it", &[]),
+    change("post", "/api/v3/checks/{uuid}/resume", "Watch it again", &[]),
+    change("get", "/api/v3/channels/", "The channels", &[]),
     change("get", "/api/v3/badges/", "The badges of every tag", &[]),
 ];
 
@@ -75,12 +139,17 @@ pub(super) fn description() -> Answer {
         "bearer": {"type": "http", "scheme": "bearer"},
         "key": {"type": "apiKey", "in": "header", "name": "X-Api-Key"},
     });
+    let texts = json!({"type": "object", "additionalProperties": {"type": "string"}});
+    let alert = json!({"type": "object", "required": ["labels"], "properties": {
+        "labels": texts, "annotations": texts, "endsAt": {"type": "string", "format": "date-time"},
+    }});
+    let alerts = json!({"type": "array", "items": alert});
     let api = Api {
         title: "Tollgate monitor",
         version: env!("CARGO_PKG_VERSION"),
         about: "Heartbeats in, incidents and letters out.",
         calls: &CALLS,
-        components: json!({"securitySchemes": schemes}),
+        components: json!({"securitySchemes": schemes, "schemas": {"alerts": alerts}}),
     };
     json_answer(200, &document(&api))
 }

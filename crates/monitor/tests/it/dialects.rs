@@ -199,10 +199,18 @@ fn the_description_is_of_calls_that_there_are() {
     let silence = r#"{"pattern":"x","by":"kim","reason":"test","for_s":60}"#;
     let silence = monitor.call("POST", "/v1/silences", silence).1;
     let silence: Value = serde_json::from_str(&silence).unwrap();
+    let window = r#"{"name":"w","by":"kim","reason":"test","for_s":60,"node":"x"}"#;
+    let window: Value =
+        serde_json::from_str(&monitor.call("POST", "/v1/windows", window).1).unwrap();
     // Another job is beaten for, so that the incident stays.
     let other = format!("/ping/{PING_KEY}/other?create=1");
-    assert_eq!(monitor.call("GET", &other, "").0, 201);
-    let uuid = monitor.json("/v1/checks/other")["id"].as_str().unwrap().to_owned();
+    assert_eq!(monitor.call("POST", &other, "said").0, 201);
+    let uuid_of =
+        |name: &str| monitor.json(&format!("/v1/checks/{name}"))["id"].as_str().unwrap().to_owned();
+    let uuid = uuid_of("other");
+    let doomed = monitor.call("POST", "/api/v3/checks/", r#"{"name":"doomed"}"#);
+    assert_eq!(doomed.0, 201);
+    let doomed = uuid_of("doomed");
     let filled = |path: &str| {
         path.replace("{check}", "backup")
             .replace("{incident}", "i-1")
@@ -211,6 +219,11 @@ fn the_description_is_of_calls_that_there_are() {
             .replace("{uuid}", &uuid)
             .replace("{key}", PING_KEY)
             .replace("{slug}", "other")
+            .replace("{action}", "log")
+            .replace("{state}", "complete")
+            .replace("{token}", &uuid)
+            .replace("{window}", &window["id"].to_string())
+            .replace("{n}", "1")
     };
     let description = monitor.json("/openapi.json");
     for (path, operations) in description["paths"].as_object().unwrap() {
@@ -220,14 +233,32 @@ fn the_description_is_of_calls_that_there_are() {
                 ("post", "/v1/silences") => {
                     r#"{"pattern":"y","by":"kim","reason":"test","for_s":60}"#
                 }
+                ("post", "/v1/windows") => {
+                    r#"{"name":"v","by":"kim","reason":"test","for_s":60,"node":"y"}"#
+                }
+                ("post", "/api/v2/alerts") => "[]",
+                ("post", "/api/v3/checks/{uuid}") => "{}",
                 _ => "",
             };
-            let (method, there) = (method.to_ascii_uppercase(), filled(path));
+            let method = method.to_ascii_uppercase();
+            let there = match method.as_str() {
+                "DELETE" => filled(&path.replace("{uuid}", &doomed)),
+                _ => filled(path),
+            };
             if operation["security"].is_array() {
                 let status = monitor.try_call(&method, &there, &[], body).unwrap().0;
                 assert_eq!(status, 401, "{method} {there} without a key");
             }
-            let (status, text) = monitor.call(&method, &there, body);
+            // Gatus has the ping key, and says how it went.
+            let bearer = format!("Bearer {PING_KEY}");
+            let (status, text) = match path.ends_with("/external") {
+                true => {
+                    let there = format!("{there}?success=true");
+                    let headers = [("authorization", bearer.as_str())];
+                    monitor.try_call(&method, &there, &headers, body).unwrap()
+                }
+                false => monitor.call(&method, &there, body),
+            };
             assert!((200..300).contains(&status), "{method} {there}: {status} {text}");
         }
     }
