@@ -7,7 +7,7 @@
 
 mod answer;
 mod ask;
-mod attempts;
+pub mod attempts;
 mod batch;
 mod board;
 mod body;
@@ -23,7 +23,7 @@ mod limits;
 mod lists;
 mod load;
 mod mistake;
-mod owners;
+pub mod owners;
 mod params;
 mod post;
 mod render;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use wire::{Reply, call::Failure};
 
 /// Attempts of one request at this gateway.
-pub(super) const ATTEMPTS_MAX: u8 = 16;
+pub const ATTEMPTS_MAX: u8 = 16;
 /// Times that a request is repeated because a node had no room for it. Not at all where a tier in
 /// front has repeated it already: hops must not multiply.
 const OVERLOADED_REPEATS_MAX: u8 = 2;
@@ -20,7 +20,7 @@ const PAUSE_MAX: Duration = Duration::from_millis(500);
 
 /// What is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Asking {
+pub enum Asking {
     /// A change: it must not happen twice, and bears a key.
     Command,
     /// A read: it may be repeated at will.
@@ -29,7 +29,7 @@ pub(super) enum Asking {
 
 /// What one attempt came to.
 #[derive(Debug)]
-pub(super) enum Attempt {
+pub enum Attempt {
     Replied(Reply),
     /// The node refuses all requests, unread: it drains.
     TurnedAway,
@@ -40,7 +40,7 @@ pub(super) enum Attempt {
 
 /// What to do now.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Next {
+pub enum Next {
     Report(Result<Reply, Failure>),
     /// Ask the owner again, once there is another or after this pause; report `denied` if the
     /// retry budget does not pay for that.
@@ -52,7 +52,7 @@ pub(super) enum Next {
 
 /// The attempts of one request so far.
 #[derive(Debug)]
-pub(super) struct Attempts {
+pub struct Attempts {
     asking: Asking,
     count: u8,
     overloaded_left: u8,
@@ -62,23 +62,23 @@ pub(super) struct Attempts {
 
 impl Attempts {
     /// None yet at this gateway, so many at the tiers in front.
-    pub(super) fn new(asking: Asking, attempts_before: u8) -> Attempts {
+    pub fn new(asking: Asking, attempts_before: u8) -> Attempts {
         let overloaded_left = if attempts_before == 0 { OVERLOADED_REPEATS_MAX } else { 0 };
         Attempts { asking, count: 0, overloaded_left, unknown: false }
     }
 
     /// How many were judged.
-    pub(super) fn count(&self) -> u8 {
+    pub fn count(&self) -> u8 {
         self.count
     }
 
     /// What to report when there is no time or no attempt left.
-    pub(super) fn give_up(&self) -> Failure {
+    pub fn give_up(&self) -> Failure {
         self.failed(Failure::NotOwner)
     }
 
     /// What follows from the attempt that just ended.
-    pub(super) fn judge(&mut self, attempt: Attempt) -> Next {
+    pub fn judge(&mut self, attempt: Attempt) -> Next {
         self.count += 1;
         match self.asking {
             Asking::Command => self.judge_command(attempt),
@@ -177,7 +177,7 @@ impl Attempts {
     }
 
     /// What to say of a failure of the last attempt, after all those before it.
-    pub(super) fn failed(&self, failure: Failure) -> Failure {
+    pub fn failed(&self, failure: Failure) -> Failure {
         if self.unknown { Failure::OutcomeUnknown } else { failure }
     }
 }

@@ -3,11 +3,11 @@
 use wire::{Epoch, PartitionId};
 
 /// A node's place in the service's list.
-pub(super) type NodeIndex = usize;
+pub type NodeIndex = usize;
 
 /// The owner map of one service, put together from what its connected nodes announce.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Owners {
+pub struct Owners {
     slots: Vec<Slot>,
 }
 
@@ -21,13 +21,13 @@ struct Slot {
 
 impl Owners {
     /// Nobody owns any of the `partitions` yet.
-    pub(super) fn new(partitions: u16) -> Owners {
+    pub fn new(partitions: u16) -> Owners {
         Owners { slots: vec![Slot::default(); usize::from(partitions)] }
     }
 
     /// Takes all that `node` says it owns. Returns whether a partition got another owner or lost
     /// its own. Partitions that the service does not have are passed over.
-    pub(super) fn announce(
+    pub fn announce(
         &mut self,
         node: NodeIndex,
         owned: impl Iterator<Item = (PartitionId, Epoch)>,
@@ -45,7 +45,7 @@ impl Owners {
     }
 
     /// Forgets what `node` owned: nothing can be asked of it. Returns whether it owned anything.
-    pub(super) fn disconnect(&mut self, node: NodeIndex) -> bool {
+    pub fn disconnect(&mut self, node: NodeIndex) -> bool {
         let mut changed = false;
         for slot in self.slots.iter_mut().filter(|slot| slot.owner == Some(node)) {
             slot.owner = None;
@@ -55,12 +55,12 @@ impl Owners {
     }
 
     /// Whom to ask about `partition`.
-    pub(super) fn owner(&self, partition: PartitionId) -> Option<NodeIndex> {
+    pub fn owner(&self, partition: PartitionId) -> Option<NodeIndex> {
         self.slots.get(usize::from(partition.0)).and_then(|slot| slot.owner)
     }
 
     /// The partitions that nobody owns.
-    pub(super) fn orphans(&self) -> impl Iterator<Item = PartitionId> {
+    pub fn orphans(&self) -> impl Iterator<Item = PartitionId> {
         (0..)
             .zip(&self.slots)
             .filter(|(_, slot)| slot.owner.is_none())
@@ -69,7 +69,7 @@ impl Owners {
 
     /// Each owner with its first partition, in the order of these; `None` while a partition has
     /// none.
-    pub(super) fn all(&self) -> Option<Vec<(NodeIndex, PartitionId)>> {
+    pub fn all(&self) -> Option<Vec<(NodeIndex, PartitionId)>> {
         let mut owners: Vec<(NodeIndex, PartitionId)> = Vec::new();
         for (at, slot) in (0..).zip(&self.slots) {
             let owner = slot.owner?;
@@ -81,7 +81,7 @@ impl Owners {
     }
 
     /// Whether these partitions are all there are, each once.
-    pub(super) fn is_cover(&self, answered: impl Iterator<Item = PartitionId>) -> bool {
+    pub fn is_cover(&self, answered: impl Iterator<Item = PartitionId>) -> bool {
         let mut seen = vec![false; self.slots.len()];
         for partition in answered {
             match seen.get_mut(usize::from(partition.0)) {
