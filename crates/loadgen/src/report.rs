@@ -5,7 +5,12 @@ mod page;
 mod text;
 mod together;
 
-pub use self::{compare::compare, page::page, text::text, together::together};
+pub use self::{
+    compare::compare,
+    page::{comparison, page},
+    text::text,
+    together::together,
+};
 
 use crate::{
     books::AuditReport,

@@ -5,6 +5,33 @@ use clap::Args;
 use loadgen::Workload;
 use std::{path::PathBuf, str::FromStr, time::Duration};
 
+/// What says how to measure, and so nothing of a comparison.
+const MEASURING: [&str; 23] = [
+    "rate",
+    "closed",
+    "connections",
+    "connection_requests",
+    "threads",
+    "processes",
+    "duration",
+    "warm_up",
+    "window",
+    "workload",
+    "batch",
+    "accounts",
+    "service",
+    "keys",
+    "no_retry",
+    "timeout",
+    "no_audit",
+    "seed",
+    "fail_on",
+    "lines",
+    "json",
+    "url",
+    "key_file",
+];
+
 #[derive(Debug, Args)]
 pub(crate) struct Bench {
     /// Operations a second, due evenly whether or not those before were answered
@@ -74,8 +101,8 @@ pub(crate) struct Bench {
     /// Write the report as a page that needs nothing else
     #[arg(long, value_name = "FILE")]
     pub(crate) html: Option<PathBuf>,
-    /// Measure nothing: show two written reports side by side
-    #[arg(long, value_name = "FILE", num_args = 2, value_names = ["A", "B"], exclusive = true)]
+    /// Measure nothing: show two written reports side by side, with --html as a page
+    #[arg(long, value_name = "FILE", num_args = 2, value_names = ["A", "B"], conflicts_with_all = MEASURING)]
     pub(crate) compare: Vec<PathBuf>,
     /// Address of the tree [default: that of the data folder]
     #[arg(long, value_name = "URL")]

@@ -28,7 +28,11 @@ const CONNECT_TIME_MAX: Duration = Duration::from_secs(5);
 /// Measures, or compares what was measured.
 pub(super) fn bench(args: &Bench, data: &Path) -> Outcome {
     if let [first, second] = args.compare.as_slice() {
-        say(&report::compare(&read(first)?, &read(second)?));
+        let (first, second) = (read(first)?, read(second)?);
+        if let Some(path) = &args.html {
+            write(path, report::comparison(&first, &second))?;
+        }
+        say(&report::compare(&first, &second));
         return Ok(ExitCode::SUCCESS);
     }
     if 1 < args.processes {
@@ -118,10 +122,11 @@ fn read(path: &Path) -> Result<Report, CliError> {
         .map_err(|error| CliError::failed(format!("{}: {error}", path.display())))
 }
 
+fn write(path: &Path, text: String) -> Result<(), CliError> {
+    fs::write(path, text).map_err(|error| CliError::io(path.display(), &error))
+}
+
 fn publish(args: &Bench, report: &Report) -> Result<(), CliError> {
-    let write = |path: &Path, text: String| {
-        fs::write(path, text).map_err(|error| CliError::io(path.display(), &error))
-    };
     if let Some(path) = &args.html {
         write(path, report::page(report))?;
     }

@@ -126,6 +126,7 @@ fn a_bench_that_makes_no_sense_is_refused_before_it_begins() {
         ["bench", "--duration", "10"],
         ["bench", "--fail-on", "p98=1s"],
         ["bench", "--compare", "one.json"],
+        ["bench", "--rate=5", "--compare=one.json"],
         ["bench", "--processes", "65"],
     ] {
         assert_eq!(folder.tollgate(arguments).code, Some(2), "{arguments:?}");

@@ -1,6 +1,7 @@
 //! Two reports side by side.
 
 use super::{Report, latency, rate};
+use serde_json::Value;
 use std::fmt::Write as _;
 
 /// A table of both and of how the second relates to the first.
@@ -12,7 +13,7 @@ pub fn compare(first: &Report, second: &Report) -> String {
         out.write_fmt(format_args!("{}\n", row.trim_end())).expect("a String takes everything");
     };
     row("achieved/s", first.achieved, second.achieved, &rate);
-    let of = |it: &Report| it.counts.errors() as f64;
+    let of = |it: &Report| (it.counts.errors() + it.unsent) as f64;
     row("errors", of(first), of(second), &rate);
     let quantiles = |it: &Report| {
         let it = it.latency;
@@ -22,10 +23,23 @@ pub fn compare(first: &Report, second: &Report) -> String {
         let show = |it: f64| format!("{it:.0}").parse().map_or_else(|_| it.to_string(), latency);
         row(name, a as f64, b as f64, &show);
     }
-    if first.asked != second.asked {
-        out.push_str("\nThe two runs were asked for different things.\n");
+    for difference in differences(first, second) {
+        out.write_fmt(format_args!("{difference}\n")).expect("a String takes everything");
     }
     out
+}
+
+/// What the two runs were not asked for alike.
+fn differences(first: &Report, second: &Report) -> Vec<String> {
+    let fields = |it: &Report| serde_json::to_value(&it.asked).unwrap_or_default();
+    let (a, b) = (fields(first), fields(second));
+    let shown = |it: &Value| it.as_str().map_or_else(|| it.to_string(), str::to_owned);
+    let names = a.as_object().into_iter().flat_map(serde_json::Map::keys);
+    let other = names.filter(|name| a[*name] != b[*name]);
+    let told = other.map(|name| format!("  {name}: {}, {}", shown(&a[name]), shown(&b[name])));
+    let told: Vec<String> = told.collect();
+    let begin = (!told.is_empty()).then(|| "\nNot asked for alike:".to_owned());
+    begin.into_iter().chain(told).collect()
 }
 
 #[cfg(test)]
@@ -40,8 +54,9 @@ mod tests {
         second.latency.p99 /= 2;
         let text = compare(&first, &second);
         assert!(text.contains("achieved/s   1,502          3,003          2.00\n"), "{text}");
-        assert!(text.contains("0.50\n") && !text.contains("different"), "{text}");
+        assert!(text.contains("0.50\n") && !text.contains("alike"), "{text}");
         second.asked.connections += 1;
-        assert!(compare(&first, &second).contains("different things"));
+        let text = compare(&first, &second);
+        assert!(text.ends_with("\nNot asked for alike:\n  connections: 4, 5\n"), "{text}");
     }
 }

@@ -1,6 +1,9 @@
 //! A report as one HTML page that needs nothing else: no script, no font, no network.
 
+mod comparison;
 mod plot;
+
+pub use self::comparison::comparison;
 
 use self::plot::{Across, Line, Up, plot};
 use super::{Report, latency, rate, text};
@@ -15,32 +18,19 @@ const POINTS_MAX: usize = 800;
 /// The page.
 pub fn page(report: &Report) -> String {
     let asked = &report.asked;
-    let mut out = format!(
-        "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\">\
-         <meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\
-         <meta http-equiv=\"Content-Security-Policy\" \
-         content=\"default-src 'none'; style-src 'unsafe-inline'; img-src data:\">\
-         <title>{0}: {1} a second · Tollgate bench</title><link rel=\"icon\" href=\"data:,\">\
-         <style>{STYLE}</style></head><body><h1>Tollgate bench: {0}</h1><p>{2}</p>\n",
-        escaped(&asked.workload),
-        rate(report.achieved),
-        escaped(&begun(&report.started))
-    );
+    let title = format!("{}: {} a second", asked.workload, rate(report.achieved));
+    let mut out = begin(&title, &asked.workload, &begun(&report.started));
     figures(&mut out, report);
-    let windows = window_ms(&report.series);
-    let per_second = |it: u64| Some(it as f64 * 1_000.0 / windows);
-    let measured_ms = (asked.warm_up_seconds + asked.seconds) * 1e3;
-    // A window that was cut short has no rate: the last one, if it ends after the load did.
-    let is_whole = |it: &&Point| it.at_ms as f64 + windows <= measured_ms + 1.0;
-    let series = thinned(&report.series);
-    let line = |name, class, of: &dyn Fn(&Point) -> Option<f64>| {
-        let points = series.iter().filter(is_whole).map(|it| (it.at_ms as f64 / 1e3, of(it)));
-        Line { name, class, points: points.collect() }
+    let line = |name, class, of: &dyn Fn(&Point, f64) -> Option<f64>| Line {
+        name,
+        class,
+        points: points_of(report, of),
     };
     let over = Across::Seconds { warm_up: asked.warm_up_seconds };
+    let per_second = |it: u64, ms: f64| Some(it as f64 * 1_000.0 / ms);
     let lines = [
-        line("answered", "main", &|it| per_second(it.counts.ok + it.counts.refused)),
-        line("errors", "bad", &|it| per_second(it.counts.errors())),
+        line("answered", "main", &|it, ms| per_second(it.counts.ok + it.counts.refused, ms)),
+        line("errors", "bad", &|it, ms| per_second(it.counts.errors(), ms)),
     ];
     plot(&mut out, "Operations a second", &lines, &over, &Up::Linear);
     // A window in which nothing was answered has no latency.
@@ -48,17 +38,13 @@ pub fn page(report: &Report) -> String {
         (it.counts.ok + it.counts.refused != 0).then_some(micros as f64 / 1e3)
     };
     let lines = [
-        line("p50", "main", &|it| millis(it, it.p50)),
-        line("p99", "warn", &|it| millis(it, it.p99)),
-        line("max", "bad", &|it| millis(it, it.max)),
+        line("p50", "main", &|it, _| millis(it, it.p50)),
+        line("p99", "warn", &|it, _| millis(it, it.p99)),
+        line("max", "bad", &|it, _| millis(it, it.max)),
     ];
     let title = "Latency in ms over time, from when an operation was due";
     plot(&mut out, title, &lines, &over, &Up::Log);
-    // Each step to the right is a tenth of what is left: 90 %, 99 %, 99.9 %.
-    let nines = |percent: f64| -((100.0 - percent) / 100.0).clamp(1e-5, 1.0).log10();
-    let points =
-        report.curve.iter().map(|(share, it)| (nines(*share).abs(), Some(*it as f64 / 1e3)));
-    let lines = [Line { name: "latency", class: "main", points: points.collect() }];
+    let lines = [Line { name: "latency", class: "main", points: curve_points(report) }];
     let title = "Latency in ms that a share of the operations did not exceed";
     plot(&mut out, title, &lines, &Across::Nines, &Up::Log);
     write(
@@ -69,6 +55,38 @@ pub fn page(report: &Report) -> String {
         ),
     );
     out
+}
+
+/// The beginning of a page: its title, its heading and what stands under that.
+fn begin(title: &str, heading: &str, under: &str) -> String {
+    let [title, heading, under] = [title, heading, under].map(escaped);
+    format!(
+        "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\">\
+         <meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\
+         <meta http-equiv=\"Content-Security-Policy\" \
+         content=\"default-src 'none'; style-src 'unsafe-inline'; img-src data:\">\
+         <title>{title} · Tollgate bench</title><link rel=\"icon\" href=\"data:,\">\
+         <style>{STYLE}</style></head><body><h1>Tollgate bench: {heading}</h1><p>{under}</p>\n"
+    )
+}
+
+/// The whole windows of a report, few enough: when each began, and what `of` makes of it and of its
+/// length in milliseconds.
+fn points_of(report: &Report, of: &dyn Fn(&Point, f64) -> Option<f64>) -> Vec<(f64, Option<f64>)> {
+    let window = window_ms(&report.series);
+    let measured_ms = (report.asked.warm_up_seconds + report.asked.seconds) * 1e3;
+    // A window that was cut short has no rate: the last one, if it ends after the load did.
+    let is_whole = |it: &&Point| it.at_ms as f64 + window <= measured_ms + 1.0;
+    let series = thinned(&report.series);
+    series.iter().filter(is_whole).map(|it| (it.at_ms as f64 / 1e3, of(it, window))).collect()
+}
+
+/// The distribution of latencies, in milliseconds by nines.
+fn curve_points(report: &Report) -> Vec<(f64, Option<f64>)> {
+    // Each step to the right is a tenth of what is left: 90 %, 99 %, 99.9 %.
+    let nines = |percent: f64| -((100.0 - percent) / 100.0).clamp(1e-5, 1.0).log10();
+    let points = report.curve.iter();
+    points.map(|(share, it)| (nines(*share).abs(), Some(*it as f64 / 1e3))).collect()
 }
 
 /// `2026-11-22 17:19:43 UTC`, of what a machine wrote.

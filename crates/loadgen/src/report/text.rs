@@ -19,10 +19,11 @@ pub fn text(report: &Report) -> String {
     put(
         &mut out,
         format_args!(
-            "{}: {pace}, {} connections, {} accounts, {} s after {} s of warm-up, {} keys\n\n",
+            "{}: {pace}, {} connections, {} accounts of {}, {} s after {} s of warm-up, {} keys\n\n",
             asked.workload,
             asked.connections,
-            asked.accounts,
+            grouped(asked.accounts.into()),
+            asked.services.join(", "),
             asked.seconds,
             asked.warm_up_seconds,
             asked.keys
@@ -102,7 +103,8 @@ fn audit(out: &mut String, report: &Report) {
     put(
         out,
         format_args!(
-            "audit      {verdict}: {} writes and {} reads against {} entries of {} histories, {} balances, {} trial balances\n",
+            "audit      {verdict}: {} writes and {} reads against {} entries\n           \
+             of {} histories, {} balances and {} trial balances\n",
             grouped(audit.writes),
             grouped(audit.reads),
             grouped(audit.entries),
@@ -157,7 +159,7 @@ mod tests {
         let mut report = samples::report();
         let text = text(&report);
         for part in [
-            "debits: 1,000 a second, 4 connections, 4 accounts",
+            "debits: 1,000 a second, 4 connections, 4 accounts of a, b, 1 s after 0 s of",
             "achieved   1,502 a second\nok         3,003\nshed       3\nunsent     7\n",
             "1  503 overloaded",
             "0.0 s       1,000      0          20.0 ms  warm-up\n",
