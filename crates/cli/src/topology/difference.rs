@@ -5,7 +5,7 @@
 
 use super::{
     Door, Front, Monitor, Node, Role, Service, ServiceKind, Topology,
-    elements::{alerting::Alerting, checks, endpoint::EndpointRef, engine::EngineUrl},
+    elements::{alerting::Alerting, checks, endpoint::EndpointRef, engine::EngineUrl, patience},
 };
 use net::trunk::TlsFiles;
 use proxy::{
@@ -226,8 +226,10 @@ impl Difference {
         self.restart(format!("{at}.proxy_protocol"), proxied.0, proxied.1);
         let trusted = |front: &Front| format!("{:?}", front.trusted);
         self.restart(format!("{at}.trusted"), trusted(&was.front), trusted(front));
-        let patience = |front: &Front| format!("{:?}", front.patience);
-        self.restart(format!("{at}.patience"), patience(&was.front), patience(front));
+        let (old, new) = (patience::shown(&was.front.patience), patience::shown(&front.patience));
+        for ((key, was), (_, is)) in old.iter().zip(&new) {
+            self.restart(format!("{at}.patience.{key}"), was, is);
+        }
         self.restart(format!("{at}.http"), shown(was.http), shown(*http));
         self.restart(format!("{at}.trunk"), shown(was.trunk), shown(*trunk));
         let threads =
@@ -497,6 +499,10 @@ trunk = "127.0.0.1:4"
     fn what_needs_a_restart_is_named() {
         let moved = "nodes[g-1].trunk: 127.0.0.1:2 to 127.0.0.1:9 needs a restart";
         restarts("g-1", "127.0.0.1:2", "127.0.0.1:9", moved);
+        let endpoints = r#"endpoints = ["g-1", "g-2"]"#;
+        let patient = format!("{endpoints}\npatience = {{ idle = \"5m\" }}");
+        let idle = "nodes[edge].patience.idle: 60s to 300s needs a restart";
+        restarts("edge", endpoints, &patient, idle);
         let split = "engine = \"sqlite:a\"\npartitions = 4";
         let partitions = "services.a.partitions: 16 to 4 needs a restart";
         restarts("g-1", "engine = \"sqlite:a\"", split, partitions);

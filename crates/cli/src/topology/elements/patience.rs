@@ -30,6 +30,23 @@ pub(in crate::topology) fn read<'a>(walk: &mut Walk<'a>, node: &Section<'a>) -> 
     }
 }
 
+/// What a file can say of it, by its keys.
+pub(in crate::topology) fn shown(patience: &Patience) -> [(&'static str, String); KEYS.len()] {
+    // Taken apart, so that a new field cannot be forgotten.
+    let Patience { head, body, stall, idle, upgraded, age, requests_max, left: _, sweep_every: _ } =
+        *patience;
+    let time = |length: Duration| format!("{length:?}");
+    [
+        ("head", time(head)),
+        ("body", time(body)),
+        ("stall", time(stall)),
+        ("idle", time(idle)),
+        ("upgraded", time(upgraded)),
+        ("age", time(age)),
+        ("requests", requests_max.to_string()),
+    ]
+}
+
 fn parse(text: &str) -> Result<Duration, String> {
     duration::parse(text).ok().filter(|it| (MIN..=PATIENCE_LIMIT).contains(it)).ok_or_else(|| {
         let hours = PATIENCE_LIMIT.as_secs() / 3_600;
