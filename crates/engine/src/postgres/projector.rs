@@ -154,6 +154,8 @@ impl PostgresProjector {
                     updated_at = excluded.updated_at, metadata = excluded.metadata
                  WHERE a.version < excluded.version",
             ),
+            // What another has projected before is no failure but a mark that has moved, which is
+            // looked at when all is sent.
             blocks: schema.sql(
                 "INSERT INTO @blocks (account, first_version, last_version, first_time, last_time,
                     count, postings)
@@ -163,7 +165,8 @@ impl PostgresProjector {
                              $6::int8[], $7::int4[], $8::bytea[])
                     AS w(partition, id, first_version, last_version, first_time, last_time, count,
                          postings)
-                 JOIN @accounts a ON a.partition = w.partition AND a.id = w.id",
+                 JOIN @accounts a ON a.partition = w.partition AND a.id = w.id
+                 ON CONFLICT (account, first_version) DO NOTHING",
             ),
             // What has ended stays so, whatever comes.
             objects: schema.sql(
@@ -200,10 +203,9 @@ impl PostgresProjector {
         let keys = keys::prepare(&self.link, &self.doors.schema, used)?;
         let open = self.link.begin("BEGIN")?;
         let counts = self.send((&marks, &external, &objects), &posts, &states, &blocks, &keys)?;
-        let deposed =
-            if counts[0] < count(&marks.partitions) { self.deposed(ends)? } else { vec![] };
-        if !deposed.is_empty() {
-            return Err(Stop::Deposed(deposed));
+        if counts[0] < count(&marks.partitions) {
+            drop(open); // What is looked at is what others have left.
+            return Err(Stop::Deposed(self.deposed(ends)?));
         }
         if counts[2] != count(&posts.ids) || counts[4] != count(&blocks.ids) {
             let what = "an account of the journal is missing in the views, or too new";
@@ -327,17 +329,17 @@ impl PostgresProjector {
         self.link.pipeline(&batch)
     }
 
-    /// The partitions whose marks are not where these records have brought them.
+    /// The partitions whose marks are not where these records continue.
     fn deposed(&self, ends: &Ends) -> Result<Vec<PartitionId>, Failure> {
         let wanted: Vec<i32> = ends.partitions.keys().map(|it| it.0.into()).collect();
         let mut deposed: Vec<PartitionId> = ends.partitions.keys().copied().collect();
         for row in &self.link.query(&self.writes.read_marks, &[param(&wanted)])? {
             let (id, seq) = (partition(&self.link, row, 0)?, self.link.get::<i64>(row, 1)?);
             let hash = hash(&self.link, row, 2)?;
-            let is_moved = ends.partitions.get(&id).is_some_and(|(_, after)| {
-                i64::try_from(after.seq.0) == Ok(seq) && after.hash == hash
+            let is_next = ends.partitions.get(&id).is_some_and(|(before, _)| {
+                i64::try_from(before.seq.0) == Ok(seq) && before.hash == hash
             });
-            deposed.retain(|it| *it != id || !is_moved);
+            deposed.retain(|it| *it != id || !is_next);
         }
         Ok(deposed)
     }

@@ -279,6 +279,11 @@ pub(crate) fn a_deposed_projector_writes_nothing(rig: &dyn Rig) {
     deposed.project(&[records[1].clone(), records[1].clone()]).unwrap_err();
     deposed.project(&records[1..]).unwrap();
     assert_eq!(deposed.watermark(P0).unwrap(), branch.tellers[0].partition.chain());
+    // Nor one whose postings are in the views already: two owners may have it at a move.
+    let Err(ProjectError::Deposed(partitions)) = branch.projector.project(&records[1..]) else {
+        panic!()
+    };
+    assert_eq!(partitions, [P0]);
 }
 
 /// Any journal, projected in any pieces: every read gives what its owner has in memory, whatever
