@@ -292,7 +292,8 @@ pub(crate) fn owner_freezes_unfenced(
     _: &mut Rng,
 ) -> Result<(), String> {
     freeze_and_thaw(scene, watch)?;
-    thread::sleep(Duration::from_secs(2));
+    // Until it has surely gone on with its batch.
+    thread::sleep(Duration::from_secs(4));
     leave_freezer();
     Err("the control is over".to_owned())
 }
@@ -312,7 +313,7 @@ fn freeze_and_thaw(scene: &Scene, watch: &Watch) -> Result<String, String> {
         fs::write(folder.join(file), word).map_err(|err| format!("{file}: {err}"))
     };
     tell("cgroup.procs", &pid)?;
-    // It goes on with its batch half a second after it was thawed.
+    // It goes on with its batch a moment after it was thawed.
     scene.happens(&node, "before-begin delay 3 8000\n")?;
     tell("freezer.state", "FROZEN")?;
     thread::sleep(STOPPED_MAX);
