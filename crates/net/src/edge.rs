@@ -1,6 +1,6 @@
 //! Serves HTTP/1.1 and HTTP/2 and hands each request, within its limits, to the role.
 //!
-//! hyper parses and writes. What is added here: the limits of the public API, a bound on the age
+//! hyper parses and writes what is not plain HTTP/1.1 (`plain`). What is added here: the limits of the public API, a bound on the age
 //! of everything that a slow client could hold open, a body for what hyper refuses by itself, and
 //! the drain. Timeouts are kept by one sweep over the worker's connections, so that a request costs
 //! no timer.
@@ -13,9 +13,11 @@ mod farewell;
 mod frames;
 mod h1;
 mod h2;
+mod head;
 pub mod limits;
 mod network;
 mod patience;
+mod plain;
 mod proxy_header;
 mod reply;
 mod request;
@@ -153,6 +155,9 @@ struct Shared<S> {
     via: Option<Via>,
     http1: http1::Builder,
     http2: http2::Builder<OnThisThread>,
+    /// Memory to read into and to write from; never in use over an await.
+    scratch: RefCell<Vec<u8>>,
+    out: RefCell<Vec<u8>>,
     conns: RefCell<Vec<Rc<ConnState>>>,
     sweeps: Rc<Sweeps>,
     /// Counts sweeps.
@@ -184,6 +189,8 @@ impl<S: Service> Edge<S> {
             via,
             http1: http1(),
             http2: http2(),
+            scratch: RefCell::new(vec![0; plain::READ_BYTES]),
+            out: RefCell::default(),
             conns: RefCell::default(),
             sweeps,
             tick: Rc::default(),

@@ -183,12 +183,6 @@ impl ConnState {
         }
     }
 
-    /// Whether the next bytes are of a new request, and nothing stands before its answer.
-    pub(super) fn is_waiting(&self) -> bool {
-        let phase = self.phase();
-        (phase == Phase::Idle || phase == Phase::Opening) && self.blocked.get().is_none()
-    }
-
     /// Whether nothing is in hand, and all that was answered is on its way.
     pub(super) fn is_idle(&self) -> bool {
         self.phase() == Phase::Idle && self.blocked.get().is_none()

@@ -5,16 +5,13 @@
 //! after an answer that left something unread, the rest is read and thrown away for a while.
 
 use super::{
+    head,
     limits::{LINGER_BYTES_MAX, LINGER_TIME_MAX},
     stream::Stream,
 };
-use crate::clock;
 use bytes::Bytes;
-use http::{HeaderName, Response, header};
-use std::{
-    io,
-    time::{Duration, UNIX_EPOCH},
-};
+use http::Response;
+use std::io;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     time::timeout,
@@ -57,34 +54,9 @@ pub(super) fn meaning(bare: &[u8]) -> (Code, &'static str) {
 
 /// An answer as the last bytes of a connection.
 pub(super) fn last_words(answer: &Response<Bytes>) -> Vec<u8> {
-    written(answer, Some(b"close"))
-}
-
-/// An answer in HTTP/1.1; `connection` is what becomes of the connection.
-pub(super) fn written(answer: &Response<Bytes>, connection: Option<&[u8]>) -> Vec<u8> {
-    let mut out = format!("HTTP/1.1 {}\r\n", answer.status()).into_bytes();
-    let mut line = |name: &HeaderName, value: &[u8]| {
-        for part in [name.as_str().as_bytes(), b": ", value, b"\r\n"] {
-            out.extend_from_slice(part);
-        }
-    };
-    for (name, value) in answer.headers() {
-        line(name, value.as_bytes());
-    }
-    if let Some(connection) = connection {
-        line(&header::CONNECTION, connection);
-    }
-    line(&header::CONTENT_LENGTH, answer.body().len().to_string().as_bytes());
-    line(&header::DATE, date().as_bytes());
-    out.extend_from_slice(b"\r\n");
-    out.extend_from_slice(answer.body());
-    out
-}
-
-/// The time now as HTTP writes it (RFC 9110 §5.6.7).
-fn date() -> String {
-    let micros = u64::try_from(clock::wall().0).unwrap_or(0);
-    httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_micros(micros))
+    let mut words = Vec::new();
+    head::write(&mut words, answer, answer.body(), Some(b"close"));
+    words
 }
 
 /// The rest of the line of a head that begins with `start`.

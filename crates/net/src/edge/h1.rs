@@ -1,10 +1,11 @@
-//! One HTTP/1 connection: hyper parses and writes; what it would let pass is stopped before it.
+//! One HTTP/1 connection: what is plain is served at once; with the first request that is not,
+//! hyper takes over, parses and writes, and what it would let pass is stopped before it.
 
 use super::{
     Service, Shared,
     client::Client,
     conn::{ConnState, InHand, Phase},
-    farewell,
+    farewell, plain,
     reply::Outgoing,
     request, stamp,
     stream::Stream,
@@ -16,7 +17,7 @@ use http::{Response, StatusCode};
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::rt::TokioIo;
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     convert::Infallible,
     future::poll_fn,
     pin::Pin,
@@ -32,14 +33,26 @@ pub(super) async fn serve<S: Service>(
     client: &Rc<Client>,
     state: &Rc<ConnState>,
 ) {
+    let mut stream = stream;
+    let answered = match plain::serve(shared, &mut stream, client, state).await {
+        plain::Left::ToHyper(answered) => Cell::new(answered),
+        // A client that is gone has heard enough.
+        plain::Left::Over => return drop(farewell::end(stream, &[], state.is_unread()).await),
+    };
     let stream = Rc::new(RefCell::new(stream));
-    let io = TokioIo::new(Watched::new(Rc::clone(shared), Rc::clone(&stream), Rc::clone(state)));
+    let io = TokioIo::new(Watched::new(Rc::clone(&stream), Rc::clone(state)));
     let service = service_fn(|request: http::Request<Incoming>| {
         let (shared, state) = (Rc::clone(shared), Rc::clone(state));
         let client = Rc::clone(client);
-        let in_hand = InHand::new(Rc::clone(&state));
+        let answered = answered.take();
         async move {
-            let mut response = request::answer(&shared, request, &client, &state).await;
+            let (mut response, in_hand) = match answered {
+                Some(answered) => answered,
+                None => {
+                    let in_hand = InHand::new(Rc::clone(&state));
+                    (request::answer(&shared, request, &client, &state).await, in_hand)
+                }
+            };
             if response.status() != StatusCode::SWITCHING_PROTOCOLS {
                 state.promise(None);
             }
@@ -95,7 +108,7 @@ pub(super) async fn serve<S: Service>(
 
 /// Whether the client has reset the connection while it was waited on: nobody is left to hear the
 /// answer, so the request is given up. One that closed its half is answered for a while yet.
-fn is_gone(stream: &Stream, state: &ConnState, cx: &mut Context<'_>) -> bool {
+pub(super) fn is_gone(stream: &Stream, state: &ConnState, cx: &mut Context<'_>) -> bool {
     if !state.is_handling() {
         return false; // hyper reads, and hears of it itself.
     }

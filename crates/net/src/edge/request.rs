@@ -3,7 +3,7 @@
 use super::{
     Asked, BodyMode, Service, Shared,
     body::{self, BodyStream},
-    client::Client,
+    client::{Client, Via},
     conn::ConnState,
     limits,
     reply::Body,
@@ -27,29 +27,55 @@ pub(super) async fn answer<S: Service>(
     client: &Client,
     state: &Rc<ConnState>,
 ) -> Response<Body> {
-    let mut response = unstamped(shared, request, client, state).await;
+    let (parts, body) = request.into_parts();
+    let mut response = unstamped(shared, parts, body, client, state).await;
+    stamp::response(response.headers_mut(), shared.via.as_ref());
+    response
+}
+
+/// Answers a request that has come whole and asks nothing of the connection; the role takes bodies
+/// of up to `bytes_max`.
+pub(super) async fn answer_whole<S: Service>(
+    shared: &Shared<S>,
+    mut parts: Parts,
+    body: Bytes,
+    bytes_max: usize,
+    client: &Client,
+) -> Response<Body> {
+    let service = &shared.service;
+    let Client { peer, is_tls, .. } = *client;
+    let mut response = match checked(&mut parts, client, shared.via.as_ref()) {
+        Ok(Aim::Edge) => options(service, &parts),
+        Ok(Aim::Role) if bytes_max < body.len() => {
+            let (code, detail) = body::ReadError::TooLarge.meaning(bytes_max);
+            refused(service, &parts, code, &detail)
+        }
+        Ok(Aim::Role) => service.respond(Asked { parts, body, peer, is_tls }).await,
+        Err((code, detail)) => {
+            // Who breaks the rules of HTTP may have meant something else by what comes next.
+            let mut response = refused(service, &parts, code, detail);
+            last(response.headers_mut());
+            response
+        }
+    };
     stamp::response(response.headers_mut(), shared.via.as_ref());
     response
 }
 
 async fn unstamped<S: Service>(
     shared: &Shared<S>,
-    request: http::Request<Incoming>,
+    mut parts: Parts,
+    mut body: Incoming,
     client: &Client,
     state: &Rc<ConnState>,
 ) -> Response<Body> {
     let service = &shared.service;
-    let (mut parts, mut body) = request.into_parts();
     if Version::HTTP_2 <= parts.version && service.is_full() {
         body::hear_out(body);
         return service.turn_away(&parts).map(Body::from);
     }
     let Client { peer, is_tls, .. } = *client;
-    let aim = check(&mut parts).and_then(|aim| {
-        stamp::request(&mut parts, client, shared.via.as_ref())?;
-        Ok(aim)
-    });
-    let (code, detail) = match aim {
+    let (code, detail) = match checked(&mut parts, client, shared.via.as_ref()) {
         Err((code, detail)) => (code, detail.into()),
         Ok(Aim::Edge) => return options(service, &parts),
         Ok(Aim::Role) => match service.body_mode(&parts) {
@@ -71,10 +97,7 @@ async fn unstamped<S: Service>(
             }
         },
     };
-    let mut response = service.refuse(&parts, code, &detail).map(Body::from);
-    if code == Code::MethodNotAllowed {
-        response.headers_mut().insert(header::ALLOW, ALLOW);
-    }
+    let mut response = refused(service, &parts, code, &detail);
     if parts.version < Version::HTTP_2 {
         // What was refused before its body was read also ends the connection: the rest of the body
         // would be taken for the next request.
@@ -82,6 +105,15 @@ async fn unstamped<S: Service>(
         last(response.headers_mut());
     } else {
         body::hear_out(body);
+    }
+    response
+}
+
+/// The answer to a request that breaks a limit or a rule.
+fn refused<S: Service>(service: &S, parts: &Parts, code: Code, detail: &str) -> Response<Body> {
+    let mut response = service.refuse(parts, code, detail).map(Body::from);
+    if code == Code::MethodNotAllowed {
+        response.headers_mut().insert(header::ALLOW, ALLOW);
     }
     response
 }
@@ -110,6 +142,17 @@ fn options<S: Service>(service: &S, parts: &Parts) -> Response<Body> {
     response.headers_mut().remove(header::CONTENT_TYPE);
     response.headers_mut().insert(header::ALLOW, ALLOW);
     response.map(|_| Body::from(Bytes::new()))
+}
+
+/// Whom a request is for, which then says where it comes from.
+fn checked(
+    parts: &mut Parts,
+    client: &Client,
+    via: Option<&Via>,
+) -> Result<Aim, (Code, &'static str)> {
+    let aim = check(parts)?;
+    stamp::request(parts, client, via)?;
+    Ok(aim)
 }
 
 fn check(parts: &mut Parts) -> Result<Aim, (Code, &'static str)> {

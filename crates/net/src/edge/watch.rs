@@ -6,13 +6,10 @@
 //! and ours do. It stays open when hyper is done with it.
 
 use super::{
-    Service, Shared,
     conn::ConnState,
-    farewell::{self, bare_start},
+    farewell::bare_start,
     scan::{Flaw, Scanner, Stop},
-    stamp,
     stream::Stream,
-    turnstile,
 };
 use std::{
     cell::RefCell,
@@ -26,8 +23,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 /// What is read ahead of an upgrade that is not granted yet.
 const HELD_BYTES_MAX: usize = 8 * 1024;
 
-pub(super) struct Watched<S> {
-    shared: Rc<Shared<S>>,
+pub(super) struct Watched {
     /// Shared with the connection's task, which looks whether the client is still there.
     stream: Rc<RefCell<Stream>>,
     state: Rc<ConnState>,
@@ -37,8 +33,6 @@ pub(super) struct Watched<S> {
     /// The stream has ended, for hyper: by itself, or before the first byte out of form.
     ended: bool,
     refusal: Option<Refusal>,
-    /// Refusals of ours that the socket has not taken yet.
-    owed: Vec<u8>,
 }
 
 /// Why hyper heard no more, or what it said for itself.
@@ -59,21 +53,15 @@ pub(super) struct Rest {
     pub(super) refusal: Option<Refusal>,
 }
 
-impl<S: Service> Watched<S> {
-    pub(super) fn new(
-        shared: Rc<Shared<S>>,
-        stream: Rc<RefCell<Stream>>,
-        state: Rc<ConnState>,
-    ) -> Watched<S> {
+impl Watched {
+    pub(super) fn new(stream: Rc<RefCell<Stream>>, state: Rc<ConnState>) -> Watched {
         Watched {
-            shared,
             stream,
             state,
             scanner: Scanner::new(),
             held: Vec::new(),
             ended: false,
             refusal: None,
-            owed: Vec::new(),
         }
     }
 
@@ -108,39 +96,6 @@ impl<S: Service> Watched<S> {
         }
     }
 
-    /// Refuses what was just read, if the node is full and it is one plain request. `begun` is how
-    /// many had begun before it.
-    fn turned_away(&mut self, bytes: &[u8], begun: u64) -> bool {
-        let is_one = self.scanner.is_between() && self.scanner.begun() == begun + 1;
-        if !is_one || self.scanner.awaits_upgrade() || self.ended || self.is_last() {
-            return false;
-        }
-        let Some(parts) = turnstile::plain(bytes) else { return false };
-        let mut answer = self.shared.service.turn_away(&parts);
-        stamp::response(answer.headers_mut(), self.shared.via.as_ref());
-        self.owed = farewell::written(&answer, None);
-        self.state.pass_by();
-        true
-    }
-
-    /// Whether the next answer is the last: hyper ends the connection then.
-    fn is_last(&self) -> bool {
-        self.shared.draining.get() || self.state.is_old()
-    }
-
-    /// Sends what is owed.
-    fn pay(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while !self.owed.is_empty() {
-            let written = Pin::new(&mut *self.stream.borrow_mut()).poll_write(cx, &self.owed);
-            self.state.set_blocked(written.is_pending());
-            match ready!(written)? {
-                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                count => drop(self.owed.drain(..count)),
-            }
-        }
-        Poll::Ready(Ok(()))
-    }
-
     /// Reads on while it is open whether the connection leaves HTTP: only to learn that the client
     /// has gone.
     fn hold(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -158,7 +113,7 @@ impl<S: Service> Watched<S> {
     }
 }
 
-impl<S: Service> AsyncRead for Watched<S> {
+impl AsyncRead for Watched {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -172,39 +127,27 @@ impl<S: Service> AsyncRead for Watched<S> {
             }
             this.scanner.go_on();
         }
-        loop {
-            ready!(this.pay(cx))?;
-            let mut is_full = false;
-            if !this.held.is_empty() {
-                let count = this.held.len().min(buf.remaining());
-                buf.put_slice(&this.held[..count]);
-                this.held.drain(..count);
-            } else if this.ended {
-                return Poll::Ready(Ok(()));
-            } else {
-                ready!(Pin::new(&mut *this.stream.borrow_mut()).poll_read(cx, buf))?;
-                let is_waiting = this.scanner.is_between() && this.state.is_waiting();
-                is_full = is_waiting && this.shared.service.is_full();
-            }
-            let begun = this.scanner.begun();
-            this.check(buf, before);
-            if is_full && this.turned_away(&buf.filled()[before..], begun) {
-                buf.set_filled(before);
-                continue;
-            }
-            this.state.hear();
+        if !this.held.is_empty() {
+            let count = this.held.len().min(buf.remaining());
+            buf.put_slice(&this.held[..count]);
+            this.held.drain(..count);
+        } else if this.ended {
             return Poll::Ready(Ok(()));
+        } else {
+            ready!(Pin::new(&mut *this.stream.borrow_mut()).poll_read(cx, buf))?;
         }
+        this.check(buf, before);
+        this.state.hear();
+        Poll::Ready(Ok(()))
     }
 }
 
-impl<S: Service> AsyncWrite for Watched<S> {
+impl AsyncWrite for Watched {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        ready!(self.pay(cx))?;
         let ours = match bare_start(buf) {
             None => buf,
             Some(0) => {

@@ -7,12 +7,13 @@ mod h2_frames;
 mod h2_heads;
 mod openings;
 mod patience;
+mod plain;
 mod turnstile;
 
 use crate::harness::{PATIENCE, run};
 use bytes::Bytes;
 use http::{Response, request::Parts};
-use http_body_util::BodyExt;
+use http_body_util::{BodyExt, Full};
 use net::edge::{
     Asked, Body, BodyError, BodyMode, BodyStream, Edge, EdgeConfig, OnUpgrade, Service,
 };
@@ -25,6 +26,9 @@ use tokio::{
     task::spawn_local,
 };
 use wire::Code;
+
+/// Bytes of the answer to `/wide`: more than sockets hold.
+const WIDE_BYTES: usize = 16 * 1024 * 1024;
 
 /// Answers with method, path and body; `/wait` only once it is told to.
 struct Mirror {
@@ -71,6 +75,13 @@ impl Service for Mirror {
             let by = asked.parts.headers["x-forwarded-for"].to_str().unwrap();
             let text = format!("peer {}, for {by}", asked.peer);
             return Response::new(Body::from(Bytes::from(text)));
+        }
+        if asked.path() == "/long" {
+            let body = Full::from("long").map_err(|never| match never {});
+            return Response::new(Body::streamed(body));
+        }
+        if asked.path() == "/wide" {
+            return Response::new(Body::from(Bytes::from(vec![b'w'; WIDE_BYTES])));
         }
         let body = String::from_utf8_lossy(&asked.body);
         let text = format!("{} {} {body}", asked.parts.method, asked.path());

@@ -1,0 +1,58 @@
+//! An answer in the words of HTTP/1.1, where hyper does not write it.
+
+use crate::clock;
+use http::{HeaderName, HeaderValue, Response, header};
+use std::{
+    cell::RefCell,
+    io::Write,
+    time::{Duration, UNIX_EPOCH},
+};
+
+const MICROS_PER_SECOND: u64 = 1_000_000;
+
+/// Writes an answer and its body at the end of `out`; `connection` is what becomes of the
+/// connection. The answer has neither `Content-Length` nor `Connection` among its headers.
+pub(super) fn write<B>(
+    out: &mut Vec<u8>,
+    answer: &Response<B>,
+    body: &[u8],
+    connection: Option<&[u8]>,
+) {
+    let status = answer.status();
+    let reason = status.canonical_reason().unwrap_or_default();
+    write!(out, "HTTP/1.1 {} {reason}\r\n", status.as_str()).expect("memory takes all");
+    let mut line = |name: &HeaderName, value: &[u8]| {
+        for part in [name.as_str().as_bytes(), b": ", value, b"\r\n"] {
+            out.extend_from_slice(part);
+        }
+    };
+    for (name, value) in answer.headers() {
+        line(name, value.as_bytes());
+    }
+    if let Some(connection) = connection {
+        line(&header::CONNECTION, connection);
+    }
+    line(&header::CONTENT_LENGTH, HeaderValue::from(body.len()).as_bytes());
+    if !answer.headers().contains_key(header::DATE) {
+        line(&header::DATE, date().as_bytes());
+    }
+    out.extend_from_slice(b"\r\n");
+    out.extend_from_slice(body);
+}
+
+/// The time now as HTTP writes it (RFC 9110 §5.6.7). It changes once a second.
+fn date() -> HeaderValue {
+    thread_local! {
+        static LAST: RefCell<(u64, HeaderValue)> =
+            const { RefCell::new((u64::MAX, HeaderValue::from_static(""))) };
+    }
+    let second = u64::try_from(clock::wall().0).unwrap_or(0) / MICROS_PER_SECOND;
+    LAST.with_borrow_mut(|(of, value)| {
+        if *of != second {
+            let text = httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(second));
+            *value = HeaderValue::from_str(&text).expect("a date is ASCII");
+            *of = second;
+        }
+        value.clone()
+    })
+}

@@ -1,0 +1,282 @@
+//! Plain requests, which are nearly all of them, served without hyper.
+//!
+//! A request that is whole in one read, in form by [`Scanner`], and asks nothing of the connection
+//! itself needs no state machine: it is parsed where it lies, answered, and the answer written in
+//! one go. That leaves a fifth of what the edge costs a request undone, and an idle connection has
+//! no buffers. Whatever is not that plain, and every answer that is not, goes to hyper with all
+//! that was read of it, and the connection stays there.
+
+use super::{
+    Body, BodyMode, Service, Shared,
+    client::Client,
+    conn::{ConnState, InHand},
+    h1, head, request,
+    scan::{Scanner, Stop},
+    stamp,
+    stream::Stream,
+    turnstile,
+};
+use bytes::Bytes;
+use http::{
+    HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header, request::Parts,
+};
+use std::{
+    future::poll_fn,
+    io,
+    mem::MaybeUninit,
+    pin::{Pin, pin},
+    rc::Rc,
+    task::{Context, Poll, ready},
+};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// What is read at once. A longer request is hyper's.
+pub(super) const READ_BYTES: usize = 16 * 1024;
+/// Headers of a plain request. Few have ten.
+const HEADERS_MAX: usize = 32;
+/// What is kept of the memory in which answers are written.
+const SPARE_BYTES_MAX: usize = 64 * 1024;
+
+/// Why no more is served here.
+pub(super) enum Left {
+    /// The connection has ended, or is to be ended.
+    Over,
+    /// What was read last was put back and is hyper's; if it has been answered already, this way.
+    ToHyper(Option<Answered>),
+}
+
+/// An answer to a request that hyper has not seen yet.
+pub(super) type Answered = (Response<Body>, InHand);
+
+/// A request that needs no hyper.
+enum Plain {
+    /// Refused before it was parsed: the node is full.
+    TurnedAway(Response<Bytes>),
+    /// Its role takes bodies of up to `bytes_max`.
+    Asked { parts: Parts, body: Bytes, bytes_max: usize },
+}
+
+/// Serves a connection for as long as what comes on it is plain.
+pub(super) async fn serve<S: Service>(
+    shared: &Shared<S>,
+    stream: &mut Stream,
+    client: &Client,
+    state: &Rc<ConnState>,
+) -> Left {
+    let mut scanner = Scanner::new();
+    loop {
+        let Some(bytes) = read(shared, stream, state).await else { return Left::Over };
+        let written = match plain(shared, &mut scanner, state, &bytes) {
+            None => {
+                stream.unread(bytes);
+                return Left::ToHyper(None);
+            }
+            Some(Plain::TurnedAway(answer)) => {
+                state.pass_by();
+                write(shared, stream, state, &answer, answer.body(), false).await
+            }
+            Some(Plain::Asked { parts, body, bytes_max }) => {
+                let in_hand = InHand::new(Rc::clone(state));
+                let answer = request::answer_whole(shared, parts, body, bytes_max, client);
+                let Some(answer) = unless_gone(stream, state, answer).await else {
+                    return Left::Over;
+                };
+                let Some(body) = whole(&answer) else {
+                    stream.unread(bytes);
+                    return Left::ToHyper(Some((answer, in_hand)));
+                };
+                let is_last = is_last(shared, state);
+                let written = write(shared, stream, state, &answer, body, is_last).await;
+                if is_last {
+                    return Left::Over;
+                }
+                written
+            }
+        };
+        if written.is_err() {
+            return Left::Over;
+        }
+    }
+}
+
+/// What was read, if it is one plain request.
+fn plain<S: Service>(
+    shared: &Shared<S>,
+    scanner: &mut Scanner,
+    state: &ConnState,
+    bytes: &Bytes,
+) -> Option<Plain> {
+    let begun = scanner.begun();
+    let is_in_form = scanner.scan(bytes) == Stop::End && !scanner.awaits_upgrade();
+    if !is_in_form || !scanner.is_between() || scanner.begun() != begun + 1 {
+        return None;
+    }
+    let service = &shared.service;
+    if service.is_full()
+        && !is_last(shared, state)
+        && let Some(parts) = turnstile::plain(bytes)
+    {
+        let mut answer = service.turn_away(&parts);
+        stamp::response(answer.headers_mut(), shared.via.as_ref());
+        return Some(Plain::TurnedAway(answer));
+    }
+    let (parts, body) = parsed(bytes)?;
+    match service.body_mode(&parts) {
+        BodyMode::Whole { bytes_max } => Some(Plain::Asked { parts, body, bytes_max }),
+        BodyMode::Stream => None,
+    }
+}
+
+/// Whether the next answer is the last one.
+fn is_last<S>(shared: &Shared<S>, state: &ConnState) -> bool {
+    shared.draining.get() || state.is_old()
+}
+
+/// What comes next; `None` when nothing will, or nothing is wanted any more.
+async fn read<S>(shared: &Shared<S>, stream: &mut Stream, state: &ConnState) -> Option<Bytes> {
+    poll_fn(|cx| {
+        state.watch(cx);
+        if state.is_cut() {
+            return Poll::Ready(None);
+        }
+        let mut scratch = shared.scratch.borrow_mut();
+        let mut buf = ReadBuf::new(&mut scratch);
+        match Pin::new(&mut *stream).poll_read(cx, &mut buf) {
+            Poll::Ready(Ok(())) if !buf.filled().is_empty() => {
+                state.hear();
+                Poll::Ready(Some(Bytes::copy_from_slice(buf.filled())))
+            }
+            Poll::Ready(_) => Poll::Ready(None),
+            Poll::Pending if shared.draining.get() && state.may_shut() => Poll::Ready(None),
+            Poll::Pending => Poll::Pending,
+        }
+    })
+    .await
+}
+
+/// The answer; `None` once the connection is cut off or its client is gone.
+async fn unless_gone(
+    stream: &Stream,
+    state: &ConnState,
+    answer: impl Future<Output = Response<Body>>,
+) -> Option<Response<Body>> {
+    let mut answer = pin!(answer);
+    poll_fn(|cx| {
+        state.watch(cx);
+        if state.is_cut() {
+            return Poll::Ready(None);
+        }
+        match answer.as_mut().poll(cx) {
+            Poll::Ready(answer) => Poll::Ready(Some(answer)),
+            Poll::Pending if h1::is_gone(stream, state, cx) => Poll::Ready(None),
+            Poll::Pending => Poll::Pending,
+        }
+    })
+    .await
+}
+
+/// The request in `bytes`, which are one whole message in form, unless it is one for hyper.
+fn parsed(bytes: &Bytes) -> Option<(Parts, Bytes)> {
+    let mut headers = [const { MaybeUninit::uninit() }; HEADERS_MAX];
+    let mut read = httparse::Request::new(&mut []);
+    let head = match read.parse_with_uninit_headers(bytes, &mut headers) {
+        Ok(httparse::Status::Complete(head)) => head,
+        Ok(httparse::Status::Partial) | Err(_) => return None,
+    };
+    let (method, path) = (read.method?, read.path?);
+    if read.version != Some(1) || !path.starts_with('/') {
+        return None;
+    }
+    let mut request = Request::new(());
+    *request.method_mut() = Method::from_bytes(method.as_bytes()).ok()?;
+    if *request.method() == Method::HEAD {
+        return None; // Its answer has a length and no body.
+    }
+    *request.uri_mut() = Uri::from_maybe_shared(bytes.slice_ref(path.as_bytes())).ok()?;
+    request.headers_mut().reserve(read.headers.len() + 8); // For what the edge adds.
+    for given in &*read.headers {
+        let name = HeaderName::from_bytes(given.name.as_bytes()).ok()?;
+        if is_of_the_connection(&name, given.value) {
+            return None;
+        }
+        let value = HeaderValue::from_maybe_shared(bytes.slice_ref(given.value)).ok()?;
+        request.headers_mut().append(name, value);
+    }
+    Some((request.into_parts().0, bytes.slice(head..)))
+}
+
+/// Whether a header changes what becomes of the connection, or how a message ends.
+fn is_of_the_connection(name: &HeaderName, value: &[u8]) -> bool {
+    *name == header::EXPECT
+        || *name == header::UPGRADE
+        || *name == header::TRANSFER_ENCODING
+        || (*name == header::CONNECTION && !value.eq_ignore_ascii_case(b"keep-alive"))
+}
+
+/// The body of an answer, if it is one that we write; hyper knows about the others.
+fn whole(answer: &Response<Body>) -> Option<&Bytes> {
+    let status = answer.status();
+    let is_bare = status.is_informational()
+        || status == StatusCode::NO_CONTENT
+        || status == StatusCode::NOT_MODIFIED;
+    let is_framed = [header::CONTENT_LENGTH, header::TRANSFER_ENCODING, header::CONNECTION]
+        .iter()
+        .any(|name| answer.headers().contains_key(name));
+    match answer.body() {
+        Body::Whole(body) if !is_bare && !is_framed => Some(body),
+        Body::Whole(_) | Body::Streamed(_) => None,
+    }
+}
+
+/// Writes an answer; an error ends the connection.
+async fn write<S, B>(
+    shared: &Shared<S>,
+    stream: &mut Stream,
+    state: &ConnState,
+    answer: &Response<B>,
+    body: &[u8],
+    is_last: bool,
+) -> io::Result<()> {
+    // What the socket did not take at once: nearly always it takes all.
+    let mut rest: Option<(Vec<u8>, usize)> = None;
+    poll_fn(|cx| {
+        state.watch(cx);
+        if state.is_cut() {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+        }
+        let polled = if let Some((bytes, sent)) = &mut rest {
+            send(stream, bytes, sent, cx)
+        } else {
+            let mut out = shared.out.borrow_mut();
+            let connection: Option<&[u8]> = if is_last { Some(b"close") } else { None };
+            head::write(&mut out, answer, body, connection);
+            let mut sent = 0;
+            let polled = send(stream, &out, &mut sent, cx);
+            if polled.is_pending() {
+                rest = Some((out[sent..].to_vec(), 0));
+            }
+            out.clear();
+            out.shrink_to(SPARE_BYTES_MAX);
+            polled
+        };
+        state.set_blocked(polled.is_pending());
+        polled
+    })
+    .await
+}
+
+fn send(
+    stream: &mut Stream,
+    bytes: &[u8],
+    sent: &mut usize,
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<()>> {
+    while *sent < bytes.len() {
+        match ready!(Pin::new(&mut *stream).poll_write(cx, &bytes[*sent..]))? {
+            0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+            count => *sent += count,
+        }
+    }
+    // Within TLS a write is taken before it is sent.
+    Pin::new(stream).poll_flush(cx)
+}
