@@ -45,16 +45,19 @@ pub fn page(report: &Report) -> String {
     let title = "Latency in ms over time, from when an operation was due";
     plot(&mut out, title, &lines, &over, &Up::Log);
     let lines = [Line { name: "latency", class: "main", points: curve_points(report) }];
-    let title = "Latency in ms that a share of the operations did not exceed";
-    plot(&mut out, title, &lines, &Across::Nines, &Up::Log);
-    write(
-        &mut out,
-        format_args!(
-            "<h2>All figures</h2><pre tabindex=\"0\">{}</pre></body></html>\n",
-            escaped(&text(report))
-        ),
-    );
+    end(&mut out, &lines, &text(report));
     out
+}
+
+/// The end of a page: the whole curves of latency, and all figures as text.
+fn end(out: &mut String, curves: &[Line<'_>], figures: &str) {
+    let title = "Latency in ms that a share of the operations did not exceed";
+    plot(out, title, curves, &Across::Nines, &Up::Log);
+    let figures = escaped(figures);
+    write(
+        out,
+        format_args!("<h2>All figures</h2><pre tabindex=\"0\">{figures}</pre></body></html>\n"),
+    );
 }
 
 /// The beginning of a page: its title, its heading and what stands under that.

@@ -1,7 +1,7 @@
 //! Two reports over each other, as one page.
 
 use super::{
-    begin, begun, curve_points, escaped,
+    begin, begun, curve_points, end,
     plot::{Across, Line, Up, plot},
     points_of, write,
 };
@@ -30,15 +30,7 @@ pub fn comparison(first: &Report, second: &Report) -> String {
     let title = "p99 in ms over time, from when an operation was due";
     plot(&mut out, title, &over(&p99), &seconds, &Up::Log);
     let lines = both.map(|(name, class, it)| Line { name, class, points: curve_points(it) });
-    let title = "Latency in ms that a share of the operations did not exceed";
-    plot(&mut out, title, &lines, &Across::Nines, &Up::Log);
-    write(
-        &mut out,
-        format_args!(
-            "<h2>All figures</h2><pre tabindex=\"0\">{}</pre></body></html>\n",
-            escaped(&compare(first, second))
-        ),
-    );
+    end(&mut out, &lines, &compare(first, second));
     out
 }
 
