@@ -28,8 +28,8 @@ use tokio::{
 pub const CONNECTIONS_MAX: usize = 20_000;
 /// Connections that the kernel holds until they are accepted.
 const BACKLOG: i32 = 4_096;
-/// Accepted connections that wait for their worker.
-const DEALT_MAX: usize = 1_024;
+/// Accepted connections that wait for their worker: as many as the kernel lets in at once.
+const DEALT_MAX: usize = 4_096;
 /// How long the dealer rests when the process has no file descriptor left.
 const EXHAUSTED_REST: Duration = Duration::from_millis(100);
 
@@ -267,15 +267,11 @@ impl Dealer {
         }
     }
 
-    fn deal(&self, door: Door, mut stream: TcpStream, peer: SocketAddr) {
+    fn deal(&self, door: Door, stream: TcpStream, peer: SocketAddr) {
         let total: usize = self.hands.iter().map(|hand| hand.load.load(Relaxed)).sum();
         if CONNECTIONS_MAX <= total {
             tracing::warn!(%peer, connections = total, "connection refused: too many");
-            if door == Door::Http {
-                // Best effort: an empty socket buffer takes it, and nobody is waited for.
-                drop(stream.write(FULL_ANSWER));
-            }
-            return;
+            return refuse(door, &stream);
         }
         let fewest = self.hands.iter().min_by_key(|hand| hand.load.load(Relaxed));
         let hand = fewest.expect("there is a worker");
@@ -287,8 +283,18 @@ impl Dealer {
         let permit = Permit { load: Arc::clone(&hand.load) };
         if let Err(err) = hand.sender.try_send(Dealt { door, stream, peer, permit }) {
             // The worker hangs or has ended: to wait for it would stall the others.
-            tracing::warn!(%peer, %err, "connection dropped");
+            tracing::warn!(%peer, %err, "connection refused: too many at once");
+            let Dealt { door, stream, .. } = err.into_inner();
+            refuse(door, &stream);
         }
+    }
+}
+
+/// Says why a connection is closed at once, to a client that may not know the trunk.
+fn refuse(door: Door, mut stream: &TcpStream) {
+    if door == Door::Http {
+        // Best effort: an empty socket buffer takes it, and nobody is waited for.
+        drop(stream.write(FULL_ANSWER));
     }
 }
 
