@@ -1,9 +1,9 @@
 //! Serves HTTP/1.1 and HTTP/2 and hands each request, within its limits, to the role.
 //!
-//! hyper parses and writes what is not plain HTTP/1.1 (`plain`). What is added here: the limits of the public API, a bound on the age
-//! of everything that a slow client could hold open, a body for what hyper refuses by itself, and
-//! the drain. Timeouts are kept by one sweep over the worker's connections, so that a request costs
-//! no timer.
+//! hyper parses and writes what is not plain HTTP/1.1 (`plain`). What is added here: the limits of
+//! the public API, a bound on the age of everything that a slow client could hold open, a body for
+//! what hyper refuses by itself, and the drain. Timeouts are kept by one sweep over the worker's
+//! connections, so that a request costs no timer.
 
 mod body;
 mod client;
@@ -168,6 +168,13 @@ struct Shared<S> {
     ended: Notify,
 }
 
+impl<S> Shared<S> {
+    /// Whether the next answer on a connection is its last.
+    fn is_last(&self, conn: &ConnState) -> bool {
+        self.draining.get() || conn.is_old()
+    }
+}
+
 impl<S: Service> Edge<S> {
     /// An edge of its own, as for the admin pages: in the clear, and it passes nothing on.
     pub fn new(service: S) -> Edge<S> {
@@ -300,7 +307,7 @@ async fn sweep<S>(shared: Weak<Shared<S>>, every: Duration) {
         for conn in &*shared.conns.borrow() {
             if conn.is_overdue() {
                 conn.cut();
-            } else if shared.draining.get() || conn.is_old() {
+            } else if shared.is_last(conn) {
                 conn.wake();
             }
         }
@@ -344,7 +351,7 @@ async fn opened(
     Ok(Opened { stream, client: Rc::new(client), version })
 }
 
-/// What `future` gives, which waits for a client's first words; `None` once the connection is cut
+/// What `future` gives, which waits for what a client says next; `None` once the connection is cut
 /// off, or a drain finds that none are on their way.
 async fn unless_let_go<S, T>(
     shared: &Shared<S>,
@@ -352,16 +359,12 @@ async fn unless_let_go<S, T>(
     future: impl Future<Output = T>,
 ) -> Option<T> {
     let mut future = pin!(future);
-    poll_fn(|cx| {
-        state.watch(cx);
-        if state.is_cut() {
-            return Poll::Ready(None);
-        }
+    let waiting = poll_fn(|cx| {
         let polled = future.as_mut().poll(cx);
         if polled.is_pending() && shared.draining.get() && state.may_shut() {
             return Poll::Ready(None);
         }
         polled.map(Some)
-    })
-    .await
+    });
+    state.unless_cut(waiting).await.flatten()
 }

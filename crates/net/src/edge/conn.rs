@@ -5,8 +5,10 @@
 use super::{patience::Sweeps, upgrade::Upgraded};
 use std::{
     cell::{Cell, RefCell},
+    future::poll_fn,
+    pin::pin,
     rc::Rc,
-    task::{Context, Waker},
+    task::{Context, Poll, Waker},
 };
 use tokio::sync::oneshot;
 
@@ -190,7 +192,6 @@ impl ConnState {
 
     /// Notes a request that came and was answered at once.
     pub(super) fn pass_by(&self) {
-        self.heard.set(true);
         self.requests.set(self.requests.get() + 1);
         self.enter(Phase::Idle);
     }
@@ -255,6 +256,19 @@ impl ConnState {
 
     pub(super) fn is_cut(&self) -> bool {
         self.cut.get()
+    }
+
+    /// What the connection's task waits for; `None` once the connection is cut off.
+    pub(super) async fn unless_cut<T>(&self, future: impl Future<Output = T>) -> Option<T> {
+        let mut future = pin!(future);
+        poll_fn(|cx| {
+            self.watch(cx);
+            match self.is_cut() {
+                true => Poll::Ready(None),
+                false => future.as_mut().poll(cx).map(Some),
+            }
+        })
+        .await
     }
 }
 

@@ -36,7 +36,7 @@ pub(super) async fn serve<S: Service>(
     let mut stream = stream;
     let answered = match plain::serve(shared, &mut stream, client, state).await {
         plain::Left::ToHyper(answered) => Cell::new(answered),
-        // A client that is gone has heard enough.
+        // Whatever was to be said was said.
         plain::Left::Over => return drop(farewell::end(stream, &[], state.is_unread()).await),
     };
     let stream = Rc::new(RefCell::new(stream));
@@ -56,7 +56,7 @@ pub(super) async fn serve<S: Service>(
             if response.status() != StatusCode::SWITCHING_PROTOCOLS {
                 state.promise(None);
             }
-            if shared.draining.get() || state.is_old() {
+            if shared.is_last(&state) {
                 request::last(response.headers_mut());
             }
             Ok::<_, Infallible>(response.map(|body| Outgoing::new(body, in_hand)))
@@ -64,11 +64,7 @@ pub(super) async fn serve<S: Service>(
     });
     let mut http = shared.http1.serve_connection(io, service);
     let mut shutting = false;
-    let ended = poll_fn(|cx| {
-        state.watch(cx);
-        if state.is_cut() {
-            return Poll::Ready(Ok(()));
-        }
+    let serving = poll_fn(|cx| {
         let polled = Pin::new(&mut http).poll(cx);
         // A request that is on its way in is still taken; its answer says that it is the last.
         if shared.draining.get() && polled.is_pending() && state.may_shut() {
@@ -85,8 +81,8 @@ pub(super) async fn serve<S: Service>(
             return Poll::Ready(Ok(()));
         }
         polled
-    })
-    .await;
+    });
+    let ended = state.unless_cut(serving).await.unwrap_or(Ok(()));
     let parts = http.into_parts();
     let Rest { held, refusal } = parts.io.into_inner().into_rest();
     let Some(stream) = Rc::into_inner(stream) else { return }; // Nobody else has it any more.

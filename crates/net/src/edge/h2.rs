@@ -6,12 +6,13 @@ use super::{
     conn::{ConnState, InHand, Phase},
     farewell,
     frames::{self, Guard, Reason},
+    head,
     reply::{Body, Outgoing},
     request, sniff,
     stream::Stream,
 };
 use bytes::Bytes;
-use http::{Method, Response, StatusCode, header};
+use http::{Method, Response, header};
 use hyper::{
     body::{Body as _, Incoming},
     rt::Executor,
@@ -68,7 +69,7 @@ pub(super) async fn serve<S: Service>(
             async move {
                 let is_head = request.method() == Method::HEAD;
                 let mut response = request::answer(&shared, request, &client, &state).await;
-                if is_head || has_no_body(response.status()) {
+                if is_head || head::has_no_body(response.status()) {
                     without_body(&mut response, is_head);
                 }
                 Ok::<_, Infallible>(response.map(|body| Outgoing::new(body, in_hand)))
@@ -76,17 +77,13 @@ pub(super) async fn serve<S: Service>(
         });
         let mut http = pin!(shared.http2.serve_connection(TokioIo::new(io), service));
         let mut shutting = None;
-        poll_fn(|cx| {
-            state.watch(cx);
-            if state.is_cut() {
-                return Poll::Ready(Ok(()));
-            }
+        let serving = poll_fn(|cx| {
             let polled = http.as_mut().poll(cx);
             if polled.is_ready() {
                 return polled;
             }
             match shutting {
-                None if shared.draining.get() || state.is_old() => {
+                None if shared.is_last(state) => {
                     shutting = Some(state.now());
                     http.as_mut().graceful_shutdown();
                     http.as_mut().poll(cx)
@@ -99,8 +96,8 @@ pub(super) async fn serve<S: Service>(
                 }
                 None | Some(_) => Poll::Pending,
             }
-        })
-        .await
+        });
+        state.unless_cut(serving).await.unwrap_or(Ok(()))
     };
     if let Err(err) = ended {
         tracing::debug!(peer = %client.peer, %err, "connection failed");
@@ -112,11 +109,6 @@ pub(super) async fn serve<S: Service>(
         let words = reason.map(|reason| frames::going_away(guard.highest(), reason));
         drop(farewell::end(stream, &words.unwrap_or_default(), true).await);
     }
-}
-
-/// RFC 9110 §15.3.5, §15.4.5.
-fn has_no_body(status: StatusCode) -> bool {
-    status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED
 }
 
 /// Takes away the body, which HTTP/1 does by itself. To HEAD its length is told.

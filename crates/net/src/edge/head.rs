@@ -1,7 +1,7 @@
 //! An answer in the words of HTTP/1.1, where hyper does not write it.
 
 use crate::clock;
-use http::{HeaderName, HeaderValue, Response, header};
+use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use std::{
     cell::RefCell,
     io::Write,
@@ -38,6 +38,11 @@ pub(super) fn write<B>(
     }
     out.extend_from_slice(b"\r\n");
     out.extend_from_slice(body);
+}
+
+/// RFC 9110 §15.3.5, §15.4.5.
+pub(super) fn has_no_body(status: StatusCode) -> bool {
+    status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED
 }
 
 /// The time now as HTTP writes it (RFC 9110 §5.6.7). It changes once a second.

@@ -14,12 +14,10 @@ use super::{
     scan::{Scanner, Stop},
     stamp,
     stream::Stream,
-    turnstile,
+    turnstile, unless_let_go,
 };
 use bytes::Bytes;
-use http::{
-    HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header, request::Parts,
-};
+use http::{HeaderName, HeaderValue, Method, Request, Response, Uri, header, request::Parts};
 use std::{
     future::poll_fn,
     io,
@@ -85,7 +83,7 @@ pub(super) async fn serve<S: Service>(
                     stream.unread(bytes);
                     return Left::ToHyper(Some((answer, in_hand)));
                 };
-                let is_last = is_last(shared, state);
+                let is_last = shared.is_last(state);
                 let written = write(shared, stream, state, &answer, body, is_last).await;
                 if is_last {
                     return Left::Over;
@@ -113,7 +111,7 @@ fn plain<S: Service>(
     }
     let service = &shared.service;
     if service.is_full()
-        && !is_last(shared, state)
+        && !shared.is_last(state)
         && let Some(parts) = turnstile::plain(bytes)
     {
         let mut answer = service.turn_away(&parts);
@@ -127,31 +125,18 @@ fn plain<S: Service>(
     }
 }
 
-/// Whether the next answer is the last one.
-fn is_last<S>(shared: &Shared<S>, state: &ConnState) -> bool {
-    shared.draining.get() || state.is_old()
-}
-
 /// What comes next; `None` when nothing will, or nothing is wanted any more.
 async fn read<S>(shared: &Shared<S>, stream: &mut Stream, state: &ConnState) -> Option<Bytes> {
-    poll_fn(|cx| {
-        state.watch(cx);
-        if state.is_cut() {
-            return Poll::Ready(None);
-        }
+    let once = poll_fn(|cx| {
         let mut scratch = shared.scratch.borrow_mut();
         let mut buf = ReadBuf::new(&mut scratch);
-        match Pin::new(&mut *stream).poll_read(cx, &mut buf) {
-            Poll::Ready(Ok(())) if !buf.filled().is_empty() => {
-                state.hear();
-                Poll::Ready(Some(Bytes::copy_from_slice(buf.filled())))
-            }
-            Poll::Ready(_) => Poll::Ready(None),
-            Poll::Pending if shared.draining.get() && state.may_shut() => Poll::Ready(None),
-            Poll::Pending => Poll::Pending,
-        }
-    })
-    .await
+        let read = ready!(Pin::new(&mut *stream).poll_read(cx, &mut buf));
+        let is_some = read.is_ok() && !buf.filled().is_empty();
+        Poll::Ready(is_some.then(|| Bytes::copy_from_slice(buf.filled())))
+    });
+    let bytes = unless_let_go(shared, state, once).await.flatten()?;
+    state.hear();
+    Some(bytes)
 }
 
 /// The answer; `None` once the connection is cut off or its client is gone.
@@ -161,18 +146,12 @@ async fn unless_gone(
     answer: impl Future<Output = Response<Body>>,
 ) -> Option<Response<Body>> {
     let mut answer = pin!(answer);
-    poll_fn(|cx| {
-        state.watch(cx);
-        if state.is_cut() {
-            return Poll::Ready(None);
-        }
-        match answer.as_mut().poll(cx) {
-            Poll::Ready(answer) => Poll::Ready(Some(answer)),
-            Poll::Pending if h1::is_gone(stream, state, cx) => Poll::Ready(None),
-            Poll::Pending => Poll::Pending,
-        }
-    })
-    .await
+    let waiting = poll_fn(|cx| match answer.as_mut().poll(cx) {
+        Poll::Ready(answer) => Poll::Ready(Some(answer)),
+        Poll::Pending if h1::is_gone(stream, state, cx) => Poll::Ready(None),
+        Poll::Pending => Poll::Pending,
+    });
+    state.unless_cut(waiting).await.flatten()
 }
 
 /// The request in `bytes`, which are one whole message in form, unless it is one for hyper.
@@ -216,9 +195,7 @@ fn is_of_the_connection(name: &HeaderName, value: &[u8]) -> bool {
 /// The body of an answer, if it is one that we write; hyper knows about the others.
 fn whole(answer: &Response<Body>) -> Option<&Bytes> {
     let status = answer.status();
-    let is_bare = status.is_informational()
-        || status == StatusCode::NO_CONTENT
-        || status == StatusCode::NOT_MODIFIED;
+    let is_bare = status.is_informational() || head::has_no_body(status);
     let is_framed = [header::CONTENT_LENGTH, header::TRANSFER_ENCODING, header::CONNECTION]
         .iter()
         .any(|name| answer.headers().contains_key(name));
@@ -239,17 +216,12 @@ async fn write<S, B>(
 ) -> io::Result<()> {
     // What the socket did not take at once: nearly always it takes all.
     let mut rest: Option<(Vec<u8>, usize)> = None;
-    poll_fn(|cx| {
-        state.watch(cx);
-        if state.is_cut() {
-            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
-        }
+    let writing = poll_fn(|cx| {
         let polled = if let Some((bytes, sent)) = &mut rest {
             send(stream, bytes, sent, cx)
         } else {
             let mut out = shared.out.borrow_mut();
-            let connection: Option<&[u8]> = if is_last { Some(b"close") } else { None };
-            head::write(&mut out, answer, body, connection);
+            head::write(&mut out, answer, body, is_last.then_some(b"close"));
             let mut sent = 0;
             let polled = send(stream, &out, &mut sent, cx);
             if polled.is_pending() {
@@ -261,8 +233,9 @@ async fn write<S, B>(
         };
         state.set_blocked(polled.is_pending());
         polled
-    })
-    .await
+    });
+    let cut = || Err(io::ErrorKind::ConnectionAborted.into());
+    state.unless_cut(writing).await.unwrap_or_else(cut)
 }
 
 fn send(

@@ -27,8 +27,7 @@ pub(super) async fn answer<S: Service>(
     client: &Client,
     state: &Rc<ConnState>,
 ) -> Response<Body> {
-    let (parts, body) = request.into_parts();
-    let mut response = unstamped(shared, parts, body, client, state).await;
+    let mut response = unstamped(shared, request, client, state).await;
     stamp::response(response.headers_mut(), shared.via.as_ref());
     response
 }
@@ -64,12 +63,12 @@ pub(super) async fn answer_whole<S: Service>(
 
 async fn unstamped<S: Service>(
     shared: &Shared<S>,
-    mut parts: Parts,
-    mut body: Incoming,
+    request: http::Request<Incoming>,
     client: &Client,
     state: &Rc<ConnState>,
 ) -> Response<Body> {
     let service = &shared.service;
+    let (mut parts, mut body) = request.into_parts();
     if Version::HTTP_2 <= parts.version && service.is_full() {
         body::hear_out(body);
         return service.turn_away(&parts).map(Body::from);
