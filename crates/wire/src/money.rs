@@ -66,17 +66,12 @@ const CODES: usize = 26 * 26 * 26;
 /// and every outcome names one at each hop, and the table is searched name by name.
 static KNOWN: LazyLock<[u64; CODES.div_ceil(64)]> = LazyLock::new(|| {
     let mut known = [0; CODES.div_ceil(64)];
-    let letters = || b'A'..=b'Z';
-    for code in
-        letters().flat_map(|a| letters().flat_map(move |b| letters().map(move |c| [a, b, c])))
-    {
-        let text = std::str::from_utf8(&code).expect("letters");
-        let currency = iso_currency::Currency::from_code(text);
-        if currency.is_some_and(|it| it.exponent().is_some())
-            && let Some((word, bit)) = place(code)
-        {
-            known[word] |= 1 << bit;
-        }
+    // Each has a number of three digits: a thousand looks instead of one for every code.
+    let all = (0..1_000).filter_map(iso_currency::Currency::from_numeric);
+    for currency in all.filter(|it| it.exponent().is_some()) {
+        let letters = currency.code().as_bytes().try_into().expect("a code has three letters");
+        let (word, bit) = place(letters).expect("a code is of capital letters");
+        known[word] |= 1 << bit;
     }
     known
 });
