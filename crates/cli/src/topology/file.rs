@@ -294,16 +294,12 @@ fn read_node<'a>(walk: &mut Walk<'a>, table: &Section<'a>) -> NodeFile {
 }
 
 fn parse_connection_age(text: &str) -> Result<Duration, String> {
-    let range = CONNECTION_AGE_MIN..=CONNECTION_AGE_LIMIT;
-    duration::parse(text)
-        .ok()
-        .filter(|it| range.contains(it))
-        .ok_or_else(|| "a length of time from 1m to 1h, as in \"10m\"".to_owned())
+    let want = "a length of time from 1m to 1h, as in \"10m\"";
+    duration::parse_within(text, CONNECTION_AGE_MIN..=CONNECTION_AGE_LIMIT, want)
 }
 
 fn parse_stream_age(text: &str) -> Result<Duration, String> {
-    duration::parse(text).ok().filter(|it| *it <= STREAM_AGE_LIMIT).ok_or_else(|| {
-        let hours = STREAM_AGE_LIMIT.as_secs() / 3_600;
-        format!("a length of time up to {hours}h, as in \"4h\"")
-    })
+    let hours = STREAM_AGE_LIMIT.as_secs() / 3_600;
+    let want = format!("a length of time up to {hours}h, as in \"4h\"");
+    duration::parse_within(text, Duration::ZERO..=STREAM_AGE_LIMIT, &want)
 }

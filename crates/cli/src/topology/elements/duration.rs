@@ -1,6 +1,6 @@
 //! A length of time with its unit in the value, as in `"250ms"`.
 
-use std::time::Duration;
+use std::{ops::RangeInclusive, time::Duration};
 
 const WANT: &str = "a length of time with its unit (ms, s, m, h, d), as in \"250ms\" or \"10s\"";
 const UNITS: [(&str, u64); 5] =
@@ -14,6 +14,15 @@ pub(crate) fn parse(text: &str) -> Result<Duration, String> {
     let millis = UNITS.iter().find(|(name, _)| *name == unit).map(|(_, millis)| millis);
     let length = count.zip(millis).and_then(|(count, millis)| count.checked_mul(*millis));
     length.map(Duration::from_millis).ok_or_else(|| WANT.to_owned())
+}
+
+/// One within these bounds, which `want` names.
+pub(crate) fn parse_within(
+    text: &str,
+    range: RangeInclusive<Duration>,
+    want: &str,
+) -> Result<Duration, String> {
+    parse(text).ok().filter(|it| range.contains(it)).ok_or_else(|| want.to_owned())
 }
 
 #[cfg(test)]

@@ -48,8 +48,7 @@ pub(in crate::topology) fn shown(patience: &Patience) -> [(&'static str, String)
 }
 
 fn parse(text: &str) -> Result<Duration, String> {
-    duration::parse(text).ok().filter(|it| (MIN..=PATIENCE_LIMIT).contains(it)).ok_or_else(|| {
-        let hours = PATIENCE_LIMIT.as_secs() / 3_600;
-        format!("a length of time from 1s to {hours}h, as in \"30s\"")
-    })
+    let hours = PATIENCE_LIMIT.as_secs() / 3_600;
+    let want = format!("a length of time from 1s to {hours}h, as in \"30s\"");
+    duration::parse_within(text, MIN..=PATIENCE_LIMIT, &want)
 }
