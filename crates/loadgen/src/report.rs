@@ -155,6 +155,11 @@ impl Report {
         }
     }
 
+    /// What did not end as it was asked for, what never went out included.
+    pub fn errors(&self) -> u64 {
+        self.counts.errors() + self.unsent
+    }
+
     fn sent(&self) -> u64 {
         sent(&self.series)
     }
@@ -198,6 +203,12 @@ fn latency(micros: u64) -> String {
         10_000..1_000_000 => format!("{:.1} ms", value / 1e3),
         1_000_000.. => format!("{:.2} s", value / 1e6),
     }
+}
+
+/// A latency of a calculation likewise, rounded to microseconds.
+fn rounded(micros: f64) -> String {
+    let whole = format!("{micros:.0}");
+    whole.parse().map_or(whole, latency)
 }
 
 /// A rate likewise, rounded.

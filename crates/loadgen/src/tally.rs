@@ -65,9 +65,14 @@ impl Counts {
         self.shed + self.failed + self.unknown
     }
 
+    /// Operations that the ledger has answered.
+    pub fn answered(&self) -> u64 {
+        self.ok + self.refused
+    }
+
     /// Operations in all.
     pub fn operations(&self) -> u64 {
-        self.ok + self.refused + self.errors()
+        self.answered() + self.errors()
     }
 
     pub(crate) fn add(&mut self, other: &Counts) {

@@ -147,7 +147,7 @@ fn publish(args: &Bench, report: &Report) -> Result<(), CliError> {
 fn misses(goals: &[Goal], report: &Report) -> Vec<String> {
     let miss = |goal: &Goal| match goal {
         Goal::Errors => {
-            let errors = report.counts.errors() + report.unsent;
+            let errors = report.errors();
             (errors != 0).then(|| format!("{errors} operations were not answered by the ledger"))
         }
         Goal::Rate(rate) => (report.achieved < f64::from(*rate))

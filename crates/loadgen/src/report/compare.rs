@@ -1,6 +1,6 @@
 //! Two reports side by side.
 
-use super::{Report, latency, rate};
+use super::{Report, rate, rounded};
 use serde_json::Value;
 use std::fmt::Write as _;
 
@@ -13,15 +13,13 @@ pub fn compare(first: &Report, second: &Report) -> String {
         out.write_fmt(format_args!("{}\n", row.trim_end())).expect("a String takes everything");
     };
     row("achieved/s", first.achieved, second.achieved, &rate);
-    let of = |it: &Report| (it.counts.errors() + it.unsent) as f64;
-    row("errors", of(first), of(second), &rate);
+    row("errors", first.errors() as f64, second.errors() as f64, &rate);
     let quantiles = |it: &Report| {
         let it = it.latency;
         [("p50", it.p50), ("p90", it.p90), ("p99", it.p99), ("p99.9", it.p999), ("max", it.max)]
     };
     for ((name, a), (_, b)) in quantiles(first).into_iter().zip(quantiles(second)) {
-        let show = |it: f64| format!("{it:.0}").parse().map_or_else(|_| it.to_string(), latency);
-        row(name, a as f64, b as f64, &show);
+        row(name, a as f64, b as f64, &rounded);
     }
     for difference in differences(first, second) {
         out.write_fmt(format_args!("{difference}\n")).expect("a String takes everything");

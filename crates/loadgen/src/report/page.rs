@@ -29,14 +29,10 @@ pub fn page(report: &Report) -> String {
     let over = Across::Seconds { warm_up: asked.warm_up_seconds };
     let per_second = |it: u64, ms: f64| Some(it as f64 * 1_000.0 / ms);
     let lines = [
-        line("answered", "main", &|it, ms| per_second(it.counts.ok + it.counts.refused, ms)),
+        line("answered", "main", &|it, ms| per_second(it.counts.answered(), ms)),
         line("errors", "bad", &|it, ms| per_second(it.counts.errors(), ms)),
     ];
     plot(&mut out, "Operations a second", &lines, &over, &Up::Linear);
-    // A window in which nothing was answered has no latency.
-    let millis = |it: &Point, micros: u64| {
-        (it.counts.ok + it.counts.refused != 0).then_some(micros as f64 / 1e3)
-    };
     let lines = [
         line("p50", "main", &|it, _| millis(it, it.p50)),
         line("p99", "warn", &|it, _| millis(it, it.p99)),
@@ -84,6 +80,11 @@ fn points_of(report: &Report, of: &dyn Fn(&Point, f64) -> Option<f64>) -> Vec<(f
     series.iter().filter(is_whole).map(|it| (it.at_ms as f64 / 1e3, of(it, window))).collect()
 }
 
+/// A latency of a window in milliseconds; one in which nothing was answered has none.
+fn millis(it: &Point, micros: u64) -> Option<f64> {
+    (it.counts.answered() != 0).then_some(micros as f64 / 1e3)
+}
+
 /// The distribution of latencies, in milliseconds by nines.
 fn curve_points(report: &Report) -> Vec<(f64, Option<f64>)> {
     // Each step to the right is a tenth of what is left: 90 %, 99 %, 99.9 %.
@@ -102,8 +103,7 @@ fn begun(started: &str) -> String {
 
 /// What a reader wants first: the rate, the latencies, whether anything failed, and the books.
 fn figures(out: &mut String, report: &Report) {
-    let counts = &report.counts;
-    let errors = counts.errors() + report.unsent;
+    let errors = report.errors();
     let of = match report.asked.rate {
         Some(asked) => format!("a second, of {} asked for", grouped(asked.into())),
         None => "a second, closed loop".to_owned(),

@@ -76,7 +76,7 @@ fn series(out: &mut String, report: &Report) {
     let each = report.series.len().div_ceil(SERIES_ROWS_MAX).max(1);
     put(out, format_args!("\nFROM        ANSWERED   ERRORS     MAX\n"));
     for points in report.series.chunks(each) {
-        let answered: u64 = points.iter().map(|it| it.counts.ok + it.counts.refused).sum();
+        let answered: u64 = points.iter().map(|it| it.counts.answered()).sum();
         let errors: u64 = points.iter().map(|it| it.counts.errors()).sum();
         let max = points.iter().map(|it| it.max).max().unwrap_or(0);
         let first = points.first().expect("a chunk is not empty");

@@ -1,12 +1,12 @@
 //! Two reports over each other, as one page.
 
 use super::{
-    begin, begun, curve_points, end,
+    begin, begun, curve_points, end, millis,
     plot::{Across, Line, Up, plot},
     points_of, write,
 };
 use crate::{
-    report::{Report, compare, latency, rate},
+    report::{Report, compare, rate, rounded},
     tally::Point,
 };
 use stdx::grouped;
@@ -22,11 +22,9 @@ pub fn comparison(first: &Report, second: &Report) -> String {
     };
     let warm_up = first.asked.warm_up_seconds.min(second.asked.warm_up_seconds);
     let seconds = Across::Seconds { warm_up };
-    let answered =
-        |it: &Point, ms: f64| Some((it.counts.ok + it.counts.refused) as f64 * 1_000.0 / ms);
+    let answered = |it: &Point, ms: f64| Some(it.counts.answered() as f64 * 1_000.0 / ms);
     plot(&mut out, "Operations a second", &over(&answered), &seconds, &Up::Linear);
-    let p99 =
-        |it: &Point, _: f64| (it.counts.ok + it.counts.refused != 0).then_some(it.p99 as f64 / 1e3);
+    let p99 = |it: &Point, _: f64| millis(it, it.p99);
     let title = "p99 in ms over time, from when an operation was due";
     plot(&mut out, title, &over(&p99), &seconds, &Up::Log);
     let lines = both.map(|(name, class, it)| Line { name, class, points: curve_points(it) });
@@ -45,18 +43,16 @@ fn named(report: &Report) -> String {
 
 /// B's value of each figure, and what it is of A's.
 fn figures(out: &mut String, first: &Report, second: &Report) {
-    let micros = |it: f64| format!("{it:.0}").parse().map_or_else(|_| it.to_string(), latency);
     let of = |it: &Report| {
-        let errors = it.counts.errors() + it.unsent;
-        (it.achieved, it.latency.p50 as f64, it.latency.p99 as f64, errors as f64)
+        (it.achieved, it.latency.p50 as f64, it.latency.p99 as f64, it.errors() as f64)
     };
     let ((rate_a, p50_a, p99_a, errors_a), (rate_b, p50_b, p99_b, errors_b)) =
         (of(first), of(second));
     out.push_str("<dl>");
     for (name, a, b, show) in [
         ("a second", rate_a, rate_b, &rate as &dyn Fn(f64) -> String),
-        ("p50, from when due", p50_a, p50_b, &micros),
-        ("p99", p99_a, p99_b, &micros),
+        ("p50, from when due", p50_a, p50_b, &rounded),
+        ("p99", p99_a, p99_b, &rounded),
         ("shed, failed, unknown or unsent", errors_a, errors_b, &rate),
     ] {
         let ratio = if a == 0.0 { "–".to_owned() } else { format!("{:.2} times A's", b / a) };
