@@ -2,7 +2,7 @@
 //! questions about unknown outcomes, the reading of the books.
 
 use crate::{
-    driver::{Bounds, Driver},
+    driver::{self, Bounds},
     error::RunError,
     job::{End, Job, Next},
     limits::{ERRAND_ATTEMPTS_MAX, ERRAND_LANES, ERRAND_PAUSE, UNCONNECTED_MAX},
@@ -49,22 +49,24 @@ pub(crate) trait Errands {
 
 /// Runs all errands over a few connections.
 pub(crate) fn run<E: Errands>(plan: &Plan, errands: &mut E) -> Result<(), RunError> {
-    let lanes = ERRAND_LANES.min(plan.connections);
+    let connections = ERRAND_LANES.min(plan.connections);
     let bounds = Bounds {
         addr: plan.target.addr,
-        lanes,
+        connections,
+        streams: plan.streams.map(|it| it.min(ERRAND_LANES.div_ceil(connections))),
         answer_time_max: plan.answer_time_max,
         connection_requests: None,
     };
     let mut round = Round {
         errands,
-        in_flight: (0..lanes).map(|_| None).collect(),
+        in_flight: (0..bounds.lanes()).map(|_| None).collect(),
         again: VecDeque::new(),
         is_exhausted: false,
         failed: None,
         unconnected: 0,
+        is_http2: plan.streams.is_some(),
     };
-    Driver::new(bounds)?.drive(&mut round)?;
+    driver::drive(bounds, &mut round)?;
     match round.failed {
         Some(why) => Err(RunError::Refused(why)),
         None => Ok(()),
@@ -83,6 +85,7 @@ struct Round<'a, E: Errands> {
     failed: Option<String>,
     /// Failed attempts to connect since the last answer.
     unconnected: u32,
+    is_http2: bool,
 }
 
 impl<E: Errands> Round<'_, E> {
@@ -140,7 +143,8 @@ impl<E: Errands> Job for Round<'_, E> {
     fn unconnected(&mut self) {
         self.unconnected += 1;
         if self.unconnected == UNCONNECTED_MAX {
-            self.failed = Some("the tree takes no connection".to_owned());
+            let kind = if self.is_http2 { " of HTTP/2" } else { "" };
+            self.failed = Some(format!("the tree takes no connection{kind}"));
         }
     }
 

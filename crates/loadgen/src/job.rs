@@ -18,11 +18,13 @@ pub(crate) enum Next {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum End<'a> {
     Answer(Answer<'a>),
-    /// The connection broke after some of the request had been sent: it may have been executed.
+    /// The connection or the stream broke after some of the request had been sent: it may have been
+    /// executed.
     Lost,
-    /// The connection broke before any of it was sent: it was not.
+    /// The connection broke before any of it was sent, or the peer says that it did not begin with
+    /// it: it was not.
     Unsent,
-    /// No answer in time; the connection was given up.
+    /// No answer in time; the connection or the stream was given up.
     TimedOut,
     /// What came is no answer.
     Garbled(&'static str),

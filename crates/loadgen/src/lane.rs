@@ -4,19 +4,16 @@ use crate::{
     answer::{Answer, Parsed, parse},
     job::End,
     limits::{ANSWER_BYTES_MAX, CONNECT_TIME_MAX, RECONNECT_PAUSE},
+    socket::{self, READING, WRITING},
 };
-use rustix::event::epoll::{self, EventData, EventFlags};
-use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+use rustix::event::epoll::EventFlags;
 use std::{
     io::{self, ErrorKind, Read, Write},
     net::{SocketAddr, TcpStream},
-    os::fd::{BorrowedFd, OwnedFd},
+    os::fd::BorrowedFd,
     time::Duration,
 };
 use stdx::Moment;
-
-const READING: EventFlags = EventFlags::IN.union(EventFlags::RDHUP);
-const WRITING: EventFlags = READING.union(EventFlags::OUT);
 
 /// Where a lane stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,21 +107,10 @@ impl Lane {
         &mut self,
         now: Moment,
         addr: SocketAddr,
-        poll: &OwnedFd,
-        number: u64,
+        poll: BorrowedFd<'_>,
+        number: usize,
     ) -> io::Result<()> {
-        let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
-        socket.set_nonblocking(true)?;
-        socket.set_tcp_nodelay(true)?;
-        match socket.connect(&SockAddr::from(addr)) {
-            Ok(()) => (),
-            Err(err)
-                if err.raw_os_error() == Some(rustix::io::Errno::INPROGRESS.raw_os_error()) => {}
-            Err(err) => return Err(err),
-        }
-        let stream = TcpStream::from(socket);
-        epoll::add(poll, &stream, EventData::new_u64(number), WRITING)?;
-        self.stream = Some(stream);
+        self.stream = Some(socket::connect(addr, poll, number)?);
         self.input.clear();
         self.progress.phase = Phase::Connecting(now);
         self.progress.answered = 0;
@@ -140,7 +126,12 @@ impl Lane {
     }
 
     /// Sends what was written to `out`.
-    pub(crate) fn send(&mut self, now: Moment, poll: &OwnedFd, number: u64) -> Turn<'static> {
+    pub(crate) fn send(
+        &mut self,
+        now: Moment,
+        poll: BorrowedFd<'_>,
+        number: usize,
+    ) -> Turn<'static> {
         self.written = 0;
         self.progress.phase = Phase::Busy(now);
         match self.flush() {
@@ -167,9 +158,9 @@ impl Lane {
         Ok(true)
     }
 
-    fn watch(&self, poll: &OwnedFd, number: u64, flags: EventFlags) -> io::Result<()> {
+    fn watch(&self, poll: BorrowedFd<'_>, number: usize, flags: EventFlags) -> io::Result<()> {
         let Some(stream) = &self.stream else { return Err(ErrorKind::NotConnected.into()) };
-        Ok(epoll::modify(poll, stream, EventData::new_u64(number), flags)?)
+        socket::watch(stream, poll, number, flags)
     }
 
     fn broken(&mut self, now: Moment) -> Turn<'static> {
@@ -188,24 +179,20 @@ impl Lane {
         &'a mut self,
         now: Moment,
         poll: BorrowedFd<'_>,
-        number: u64,
+        number: usize,
         flags: EventFlags,
         buffer: &'a mut [u8],
     ) -> Turn<'a> {
         match self.progress.phase {
             Phase::Down(_) => Turn::Quiet,
             Phase::Connecting(_) => {
-                let connected = self.stream.as_ref().is_some_and(|it| {
-                    matches!(it.take_error(), Ok(None)) && !flags.contains(EventFlags::HUP)
-                });
-                let data = EventData::new_u64(number);
-                match (&self.stream, connected) {
-                    (Some(stream), true) if epoll::modify(poll, stream, data, READING).is_ok() => {
-                        self.progress.phase = Phase::Idle;
-                        Turn::Ready
-                    }
-                    (Some(_) | None, _) => self.broken(now),
+                let connected =
+                    self.stream.as_ref().is_some_and(|it| socket::is_connected(it, flags));
+                if connected && self.watch(poll, number, READING).is_ok() {
+                    self.progress.phase = Phase::Idle;
+                    return Turn::Ready;
                 }
+                self.broken(now)
             }
             Phase::Idle => {
                 // Nothing was asked: whatever comes now is a farewell.
@@ -215,16 +202,10 @@ impl Lane {
             Phase::Busy(_) => {
                 if flags.contains(EventFlags::OUT) {
                     match self.flush() {
-                        Ok(true) => {
-                            let data = EventData::new_u64(number);
-                            let quiet = self.stream.as_ref().is_some_and(|stream| {
-                                epoll::modify(poll, stream, data, READING).is_ok()
-                            });
-                            if !quiet {
-                                return self.broken(now);
-                            }
+                        Ok(true) if self.watch(poll, number, READING).is_err() => {
+                            return self.broken(now);
                         }
-                        Ok(false) => (),
+                        Ok(_) => (),
                         Err(_) => return self.broken(now),
                     }
                 }

@@ -1,10 +1,15 @@
 //! Writes requests into a reused buffer, without a parse or an allocation.
 
+mod envelope;
+
+pub(crate) use self::envelope::split;
+
+use self::envelope::Envelope;
 use crate::{
     plan::{Keys, Plan},
     work::{Deed, Op},
 };
-use std::io::Write as _;
+use std::{fmt::Arguments, io::Write as _};
 
 /// What every request of a run has in common.
 #[derive(Clone, Debug)]
@@ -12,8 +17,7 @@ pub(crate) struct Letters {
     services: Vec<String>,
     run: String,
     keys: Keys,
-    /// From the end of the path to the last header that all share.
-    head: Vec<u8>,
+    envelope: Envelope,
 }
 
 /// Which key a write bears.
@@ -30,12 +34,14 @@ pub(crate) enum Key {
 impl Letters {
     pub(crate) fn new(plan: &Plan) -> Letters {
         let (host, key) = (&plan.target.host, &plan.target.api_key);
-        let head = format!(" HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {key}\r\n");
         Letters {
             services: plan.services.clone(),
             run: plan.run.clone(),
             keys: plan.keys,
-            head: head.into_bytes(),
+            envelope: match plan.streams {
+                None => Envelope::http1(host, key),
+                Some(_) => Envelope::http2(host, key),
+            },
         }
     }
 
@@ -76,20 +82,14 @@ impl Letters {
             Deed::Read => "balance",
         };
         let (service, account, run) = (self.service(op.account), op.account, &self.run);
-        let method = if op.deed == Deed::Read { "GET" } else { "POST" };
-        put(out, format_args!("{method} /v1/{service}/accounts/bench-{run}-{account}/{verb}"));
-        out.extend_from_slice(&self.head);
+        let path = format_args!("/v1/{service}/accounts/bench-{run}-{account}/{verb}");
         match op.deed {
-            Deed::Read => out.extend_from_slice(b"\r\n"),
+            Deed::Read => self.envelope.get(out, path),
             Deed::Debit | Deed::Credit => {
-                self.key_header(out, key);
-                let digits = 1 + op.amount.checked_ilog10().unwrap_or(0);
-                let length = r#"{"amount":,"currency":"EUR"}"#.len() as u128 + u128::from(digits);
-                put(
-                    out,
-                    format_args!("Content-Type: application/json\r\nContent-Length: {length}"),
-                );
-                put(out, format_args!("\r\n\r\n{{\"amount\":{},\"currency\":\"EUR\"}}", op.amount));
+                let digits = usize::try_from(op.amount.checked_ilog10().unwrap_or(0));
+                let digits = 1 + digits.expect("at most ten");
+                self.post(out, path, key, r#"{"amount":,"currency":"EUR"}"#.len() + digits);
+                put(out, format_args!("{{\"amount\":{},\"currency\":\"EUR\"}}", op.amount));
             }
         }
     }
@@ -102,12 +102,13 @@ impl Letters {
              \"to\":{{\"service\":\"{target}\",\"account\":\"bench-{run}-{to}\"}},\
              \"amount\":{amount},\"currency\":\"EUR\"}}"
         );
-        self.post(out, format_args!("/v1/transfers"), key, body.as_bytes());
+        self.post(out, format_args!("/v1/transfers"), key, body.len());
+        out.extend_from_slice(body.as_bytes());
     }
 
     /// A transfer by its id.
     pub(crate) fn find_transfer(&self, out: &mut Vec<u8>, id: &str) {
-        self.get(out, format_args!("/v1/transfers/{}", escaped(id)));
+        self.envelope.get(out, format_args!("/v1/transfers/{}", escaped(id)));
     }
 
     /// Debits and credits of accounts of one service.
@@ -129,28 +130,19 @@ impl Letters {
             );
         }
         body.extend_from_slice(b"]}");
-        self.post(out, format_args!("/v1/{service}/batch"), key, &body);
+        self.post(out, format_args!("/v1/{service}/batch"), key, body.len());
+        out.extend_from_slice(&body);
     }
 
-    fn post(&self, out: &mut Vec<u8>, path: std::fmt::Arguments<'_>, key: &Key, body: &[u8]) {
-        put(out, format_args!("POST {path}"));
-        out.extend_from_slice(&self.head);
-        self.key_header(out, key);
-        let length = body.len();
-        put(
-            out,
-            format_args!("Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n"),
-        );
-        out.extend_from_slice(body);
-    }
-
-    fn key_header(&self, out: &mut Vec<u8>, key: &Key) {
+    /// All of a write but its body, which is so long.
+    fn post(&self, out: &mut Vec<u8>, path: Arguments<'_>, key: &Key, length: usize) {
+        let post = |out: &mut Vec<u8>, key| self.envelope.post(out, path, key, length);
         match key {
             Key::Ours(thread, number) => {
-                put(out, format_args!("Idempotency-Key: {}-{thread}-{number}\r\n", self.run));
+                post(out, Some(format_args!("{}-{thread}-{number}", self.run)));
             }
-            Key::Told(key) => put(out, format_args!("Idempotency-Key: {key}\r\n")),
-            Key::None => (),
+            Key::Told(key) => post(out, Some(format_args!("{key}"))),
+            Key::None => post(out, None),
         }
     }
 
@@ -171,17 +163,16 @@ impl Letters {
     }
 
     fn errand(&self, out: &mut Vec<u8>, path: &str, key: &str, body: &str) {
-        put(out, format_args!("POST {path}"));
-        out.extend_from_slice(&self.head);
-        put(out, format_args!("Idempotency-Key: {key}\r\nContent-Type: application/json\r\n"));
-        put(out, format_args!("Content-Length: {}\r\n\r\n{body}", body.len()));
+        let (path, key) = (format_args!("{path}"), format_args!("{key}"));
+        self.envelope.post(out, path, Some(key), body.len());
+        out.extend_from_slice(body.as_bytes());
     }
 
     /// A page of an account's history, after the page that ended with `cursor`.
     pub(crate) fn history(&self, out: &mut Vec<u8>, account: u32, rows: usize, cursor: &str) {
         let (service, id) = (self.service(account), self.account(account));
         let after = if cursor.is_empty() { "" } else { "&starting_after=" };
-        self.get(
+        self.envelope.get(
             out,
             format_args!(
                 "/v1/{service}/accounts/{id}/transactions?limit={rows}{after}{}",
@@ -192,13 +183,7 @@ impl Letters {
 
     /// A service's books.
     pub(crate) fn trial(&self, out: &mut Vec<u8>, service: &str) {
-        self.get(out, format_args!("/v1/{service}/trial-balance"));
-    }
-
-    fn get(&self, out: &mut Vec<u8>, path: std::fmt::Arguments<'_>) {
-        put(out, format_args!("GET {path}"));
-        out.extend_from_slice(&self.head);
-        out.extend_from_slice(b"\r\n");
+        self.envelope.get(out, format_args!("/v1/{service}/trial-balance"));
     }
 }
 
@@ -212,7 +197,7 @@ fn escaped(cursor: &str) -> String {
     cursor.bytes().map(escape).collect()
 }
 
-fn put(out: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
+fn put(out: &mut Vec<u8>, text: Arguments<'_>) {
     out.write_fmt(text).expect("a Vec takes everything");
 }
 

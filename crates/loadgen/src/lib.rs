@@ -15,8 +15,10 @@ mod ending;
 mod errand;
 mod error;
 pub mod history;
+mod http2;
 mod job;
 mod lane;
+mod lanes;
 mod letter;
 pub mod limits;
 mod load;
@@ -27,6 +29,7 @@ mod plan;
 pub mod report;
 mod run;
 mod settling;
+mod socket;
 mod tally;
 #[cfg(test)]
 mod tests;

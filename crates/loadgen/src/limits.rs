@@ -4,6 +4,13 @@ use std::time::Duration;
 
 /// Connections over all threads. A plan that asks for more is refused.
 pub const CONNECTIONS_MAX: usize = 20_000;
+/// Requests in flight on one connection of HTTP/2. A plan that asks for more is refused; a peer that
+/// takes fewer has its way.
+pub const STREAMS_MAX: usize = 250;
+/// How many there are unless the plan says otherwise.
+pub const STREAMS_DEFAULT: usize = 16;
+/// Requests in flight over all connections of HTTP/2. A plan that asks for more is refused.
+pub const IN_FLIGHT_MAX: usize = 100_000;
 /// Threads of one generator. A plan that asks for more is refused.
 pub const THREADS_MAX: usize = 64;
 /// Accounts of one run. A plan that asks for more is refused.
@@ -40,6 +47,8 @@ pub const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
 pub const ANSWER_HEADERS_MAX: usize = 64;
 /// Requests that one turn sends before it looks for answers.
 pub const BURST_MAX: usize = 64;
+/// The same of HTTP/2, where many of them go out in one write.
+pub const STREAMS_BURST_MAX: usize = 256;
 /// Events that one turn takes.
 pub const EVENTS_MAX: usize = 256;
 /// How often time-outs are looked for and broken connections opened again.

@@ -1,7 +1,10 @@
 //! What a run is to do.
 
 use crate::{
-    limits::{ACCOUNTS_MAX, BATCH_MAX, CONNECTIONS_MAX, RATE_MAX, THREADS_MAX, WINDOW_MIN},
+    limits::{
+        ACCOUNTS_MAX, BATCH_MAX, CONNECTIONS_MAX, IN_FLIGHT_MAX, RATE_MAX, STREAMS_MAX,
+        THREADS_MAX, WINDOW_MIN,
+    },
     work::Workload,
 };
 use std::{net::SocketAddr, time::Duration};
@@ -21,7 +24,8 @@ pub enum Pace {
     /// So many requests a second, whether or not those before have been answered. Latency counts from the
     /// moment an operation was due, so a stall of the tree is charged to all that it delayed.
     Open(u32),
-    /// On every connection as soon as the one before is answered: finds the peak, and hides stalls.
+    /// On every connection, or stream, as soon as the one before is answered: finds the peak, and
+    /// hides stalls.
     Closed,
 }
 
@@ -39,8 +43,10 @@ pub enum Keys {
 pub struct Plan {
     pub target: Target,
     pub pace: Pace,
-    /// Kept-alive connections, over all threads, one request at a time on each.
+    /// Kept-alive connections, over all threads.
     pub connections: usize,
+    /// HTTP/2, with so many requests in flight on each connection; `None` is HTTP/1.1, one at a time.
+    pub streams: Option<usize>,
     /// Each connection is closed and opened again after so many answers.
     pub connection_requests: Option<u64>,
     pub threads: usize,
@@ -79,6 +85,12 @@ impl Plan {
         }
         if !(self.threads..=CONNECTIONS_MAX).contains(&self.connections) {
             return Some(format!("connections: want one per thread to {CONNECTIONS_MAX}"));
+        }
+        if self.streams.is_some_and(|it| !(1..=STREAMS_MAX).contains(&it)) {
+            return Some(format!("streams: want 1 to {STREAMS_MAX}"));
+        }
+        if IN_FLIGHT_MAX < self.streams.map_or(0, |it| self.connections * it) {
+            return Some(format!("streams: want {IN_FLIGHT_MAX} at most over all connections"));
         }
         if !(1..=ACCOUNTS_MAX).contains(&self.accounts) {
             return Some(format!("accounts: want 1 to {ACCOUNTS_MAX}"));

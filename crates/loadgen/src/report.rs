@@ -64,6 +64,12 @@ pub struct Asked {
     /// Operations a second; `None` of a closed loop.
     pub rate: Option<u32>,
     pub connections: usize,
+    /// `HTTP/1.1` or `HTTP/2`.
+    #[serde(default = "http1")]
+    pub protocol: String,
+    /// Requests in flight on each connection, at most.
+    #[serde(default = "one")]
+    pub streams: usize,
     pub connection_requests: Option<u64>,
     pub threads: usize,
     pub seconds: f64,
@@ -73,6 +79,27 @@ pub struct Asked {
     /// `client` or `minted`.
     pub keys: String,
     pub repeats: bool,
+}
+
+/// What reports did not say when there was nothing else.
+fn http1() -> String {
+    "HTTP/1.1".to_owned()
+}
+
+/// Likewise.
+fn one() -> usize {
+    1
+}
+
+impl Asked {
+    /// `64 connections of HTTP/1.1`, `16 connections of HTTP/2 with 64 streams each`.
+    fn connections(&self) -> String {
+        let Asked { connections, protocol, streams, .. } = self;
+        match streams {
+            1 => format!("{connections} connections of {protocol}"),
+            _ => format!("{connections} connections of {protocol} with {streams} streams each"),
+        }
+    }
 }
 
 /// How often a request ended in this way.
@@ -179,6 +206,8 @@ fn asked(plan: &Plan) -> Asked {
         workload: plan.workload.text().to_owned(),
         rate: offered(plan),
         connections: plan.connections,
+        protocol: plan.streams.map_or_else(http1, |_| "HTTP/2".to_owned()),
+        streams: plan.streams.unwrap_or_else(one),
         connection_requests: plan.connection_requests,
         threads: plan.threads,
         seconds: plan.duration.as_secs_f64(),
@@ -275,5 +304,17 @@ mod tests {
         let text = serde_json::to_string(&report).unwrap();
         assert_eq!(serde_json::from_str::<Report>(&text).unwrap(), report);
         assert!((report.achieved - 1_501.5).abs() < 0.01, "{}", report.achieved);
+    }
+
+    #[test]
+    fn a_report_from_before_there_was_http2_is_one_of_http1() {
+        let mut report = serde_json::to_value(samples::report()).unwrap();
+        let asked = report["asked"].as_object_mut().unwrap();
+        assert!(asked.remove("protocol").is_some() && asked.remove("streams").is_some());
+        let report: Report = serde_json::from_value(report).unwrap();
+        assert_eq!(report, samples::report());
+        assert_eq!(report.asked.connections(), "4 connections of HTTP/1.1");
+        let asked = Asked { protocol: "HTTP/2".to_owned(), streams: 16, ..report.asked };
+        assert_eq!(asked.connections(), "4 connections of HTTP/2 with 16 streams each");
     }
 }

@@ -3,7 +3,7 @@
 use crate::{
     audit::Position,
     books::{AuditReport, Books},
-    driver::{Bounds, Driver},
+    driver::{self, Bounds},
     ending::Ending,
     errand,
     error::RunError,
@@ -88,18 +88,18 @@ fn load(
             let body = move || -> Result<(Log, u64), RunError> {
                 // The connections are spread over the threads, the first ones get what is left.
                 let more = usize::from(index < plan.connections % plan.threads);
-                let lanes = plan.connections / plan.threads + more;
                 let bounds = Bounds {
                     addr: plan.target.addr,
-                    lanes,
+                    connections: plan.connections / plan.threads + more,
+                    streams: plan.streams,
                     answer_time_max: plan.answer_time_max,
                     connection_requests: plan.connection_requests,
                 };
                 let seed = plan.seed ^ u64::try_from(index).expect("a few threads").rotate_left(32);
                 let chooser = chooser.reseeded(seed);
-                let share = (lanes, LOGGED_MAX / plan.threads);
+                let share = (bounds.lanes(), LOGGED_MAX / plan.threads);
                 let mut load = Load::new(plan, letters, chooser, index, times, share, &sender);
-                Driver::new(bounds)?.drive(&mut load)?;
+                driver::drive(bounds, &mut load)?;
                 Ok(load.finish(clock::now()))
             };
             threads.push(thread.spawn_scoped(scope, body)?);

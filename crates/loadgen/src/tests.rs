@@ -13,6 +13,7 @@ pub(crate) fn plan(addr: &str) -> Plan {
         },
         pace: Pace::Open(1_000),
         connections: 4,
+        streams: None,
         connection_requests: None,
         threads: 1,
         duration: Duration::from_secs(1),

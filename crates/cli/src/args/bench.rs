@@ -2,14 +2,16 @@
 
 use crate::topology::elements::duration;
 use clap::Args;
-use loadgen::Workload;
+use loadgen::{Workload, limits::STREAMS_DEFAULT};
 use std::{path::PathBuf, str::FromStr, time::Duration};
 
 /// What says how to measure, and so nothing of a comparison.
-const MEASURING: [&str; 23] = [
+const MEASURING: [&str; 25] = [
     "rate",
     "closed",
     "connections",
+    "http2",
+    "streams",
     "connection_requests",
     "threads",
     "processes",
@@ -37,12 +39,18 @@ pub(crate) struct Bench {
     /// Operations a second, due evenly whether or not those before were answered
     #[arg(long, value_name = "N", default_value_t = 1_000, conflicts_with = "closed")]
     pub(crate) rate: u32,
-    /// Instead of a rate: on every connection as soon as the one before is answered
+    /// Instead of a rate: on every connection, or stream, as soon as the one before is answered
     #[arg(long)]
     pub(crate) closed: bool,
-    /// Kept-alive connections, one request at a time on each
+    /// Kept-alive connections; of HTTP/1.1, one request at a time on each
     #[arg(long, value_name = "N", default_value_t = 64)]
     pub(crate) connections: usize,
+    /// HTTP/2 from the first byte on (no TLS), many requests at a time on each connection
+    #[arg(long)]
+    pub(crate) http2: bool,
+    /// With --http2: requests in flight on each connection, unless the tree takes fewer
+    #[arg(long, value_name = "N", default_value_t = STREAMS_DEFAULT, requires = "http2")]
+    pub(crate) streams: usize,
     /// A new connection after so many answers on it [default: kept]
     #[arg(long, value_name = "N")]
     pub(crate) connection_requests: Option<u64>,

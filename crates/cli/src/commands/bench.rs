@@ -75,6 +75,7 @@ fn plan(args: &Bench, data: &Path) -> Result<Plan, CliError> {
         target: Target { addr, host, api_key: tree.key },
         pace: if args.closed { Pace::Closed } else { Pace::Open(args.rate) },
         connections: args.connections,
+        streams: args.http2.then_some(args.streams),
         connection_requests: args.connection_requests,
         threads: args.threads,
         duration: args.duration,

@@ -19,7 +19,8 @@ const POINTS_MAX: usize = 800;
 pub fn page(report: &Report) -> String {
     let asked = &report.asked;
     let title = format!("{}: {} a second", asked.workload, rate(report.achieved));
-    let mut out = begin(&title, &asked.workload, &begun(&report.started));
+    let under = format!("{}, {}", begun(&report.started), asked.connections());
+    let mut out = begin(&title, &asked.workload, &under);
     figures(&mut out, report);
     let line = |name, class, of: &dyn Fn(&Point, f64) -> Option<f64>| Line {
         name,

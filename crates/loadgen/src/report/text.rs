@@ -19,9 +19,9 @@ pub fn text(report: &Report) -> String {
     put(
         &mut out,
         format_args!(
-            "{}: {pace}, {} connections, {} accounts of {}, {} s after {} s of warm-up, {} keys\n\n",
+            "{}: {pace}, {}, {} accounts of {}, {} s after {} s of warm-up, {} keys\n\n",
             asked.workload,
-            asked.connections,
+            asked.connections(),
             grouped(asked.accounts.into()),
             asked.services.join(", "),
             asked.seconds,
@@ -159,7 +159,7 @@ mod tests {
         let mut report = samples::report();
         let text = text(&report);
         for part in [
-            "debits: 1,000 a second, 4 connections, 4 accounts of a, b, 1 s after 0 s of",
+            "debits: 1,000 a second, 4 connections of HTTP/1.1, 4 accounts of a, b, 1 s after 0 s of",
             "achieved   1,502 a second\nok         3,003\nshed       3\nunsent     7\n",
             "1  503 overloaded",
             "0.0 s       1,000      0          20.0 ms  warm-up\n",

@@ -8,6 +8,9 @@ use crate::service::{Manner, Service};
 use loadgen::{Keys, News, Pace, Plan, Report, Target, Workload, run};
 use std::{thread, time::Duration};
 
+/// HTTP/1.1, and HTTP/2 with more streams than the service takes.
+const PROTOCOLS: [Option<usize>; 2] = [None, Some(4)];
+
 /// 300 operations, as fast as they are answered or at a pace that is soon over.
 fn plan(service: &Service) -> Plan {
     Plan {
@@ -18,6 +21,7 @@ fn plan(service: &Service) -> Plan {
         },
         pace: Pace::Open(1_000),
         connections: 8,
+        streams: None,
         connection_requests: None,
         threads: 2,
         duration: Duration::from_millis(300),
@@ -49,7 +53,14 @@ fn report(manner: Manner, change: impl Fn(&mut Plan)) -> (Report, usize) {
 
 #[test]
 fn an_honest_service_is_acquitted() {
-    let (report, windows) = report(Manner::Honest, |_| ());
+    for streams in PROTOCOLS {
+        is_acquitted(streams);
+    }
+}
+
+fn is_acquitted(streams: Option<usize>) {
+    let (report, windows) = report(Manner::Honest, |plan| plan.streams = streams);
+    assert_eq!(report.asked.streams, streams.unwrap_or(1));
     let audit = report.audit.clone().unwrap();
     assert!(audit.is_clean(), "{audit:?}");
     assert_eq!((audit.balances, audit.histories, audit.trials), (5, 5, 2));
@@ -63,33 +74,39 @@ fn an_honest_service_is_acquitted() {
 
 #[test]
 fn connections_come_and_go_when_they_are_told_to() {
-    let (report, _) = report(Manner::Honest, |plan| {
-        plan.connection_requests = Some(3);
-        (plan.pace, plan.workload) = (Pace::Closed, Workload::Reads);
-    });
-    assert_eq!(report.counts.errors() + report.counts.repeats, 0, "{report:?}");
-    assert!(report.audit.unwrap().is_clean());
+    for streams in PROTOCOLS {
+        let (report, _) = report(Manner::Honest, |plan| {
+            plan.connection_requests = Some(3);
+            (plan.pace, plan.workload, plan.streams) = (Pace::Closed, Workload::Reads, streams);
+        });
+        assert_eq!(report.counts.errors() + report.counts.repeats, 0, "{report:?}");
+        assert!(report.audit.unwrap().is_clean());
+    }
 }
 
 #[test]
 fn lost_answers_are_asked_for_again_and_booked_once() {
-    let (report, _) = report(Manner::HangsUpAfterExecuting, |plan| {
-        plan.workload = Workload::Debits;
-    });
-    let audit = report.audit.clone().unwrap();
-    assert!(0 < report.counts.repeats, "{report:?}");
-    assert!(audit.is_clean() && report.counts.unknown == 0, "{audit:?}");
+    for streams in PROTOCOLS {
+        let (report, _) = report(Manner::HangsUpAfterExecuting, |plan| {
+            (plan.workload, plan.streams) = (Workload::Debits, streams);
+        });
+        let audit = report.audit.clone().unwrap();
+        assert!(0 < report.counts.repeats, "{report:?}");
+        assert!(audit.is_clean() && report.counts.unknown == 0, "{audit:?}");
+    }
 }
 
 #[test]
 fn what_stays_unknown_is_settled_at_the_end() {
-    let (report, _) = report(Manner::HangsUpAfterExecuting, |plan| {
-        (plan.workload, plan.repeats) = (Workload::Debits, false);
-    });
-    let audit = report.audit.clone().unwrap();
-    assert!(0 < report.counts.unknown, "{report:?}");
-    assert_eq!(audit.settled_executed, report.counts.unknown);
-    assert!(audit.is_clean() && audit.unknown == 0, "{audit:?}");
+    for streams in PROTOCOLS {
+        let (report, _) = report(Manner::HangsUpAfterExecuting, |plan| {
+            (plan.workload, plan.repeats, plan.streams) = (Workload::Debits, false, streams);
+        });
+        let audit = report.audit.clone().unwrap();
+        assert!(0 < report.counts.unknown, "{report:?}");
+        assert_eq!(audit.settled_executed, report.counts.unknown);
+        assert!(audit.is_clean() && audit.unknown == 0, "{audit:?}");
+    }
 }
 
 #[test]
@@ -123,8 +140,14 @@ fn some_of(plan: &mut Plan, workload: Workload) {
 #[test]
 fn an_honest_service_is_acquitted_of_every_workload() {
     side_by_side(&Workload::ALL, |workload| {
-        for manner in [Manner::Honest, Manner::HangsUpAfterExecuting, Manner::EndsTransfersLater] {
-            let (report, _) = report(manner, |plan| some_of(plan, workload));
+        let manners = [Manner::Honest, Manner::HangsUpAfterExecuting, Manner::EndsTransfersLater];
+        for (manner, streams) in
+            manners.iter().flat_map(|it| PROTOCOLS.map(|streams| (*it, streams)))
+        {
+            let (report, _) = report(manner, |plan| {
+                some_of(plan, workload);
+                plan.streams = streams;
+            });
             let audit = report.audit.clone().unwrap();
             assert!(audit.is_clean(), "{workload:?}, {manner:?}: {audit:?}");
             assert_eq!(report.counts.errors() + report.counts.refused, 0, "{report:?}");

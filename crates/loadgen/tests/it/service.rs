@@ -1,5 +1,7 @@
 //! An account service of a few lines, a thread per connection, everything in memory.
 
+mod http2;
+
 use serde_json::{Value, json};
 use std::{
     collections::BTreeMap,
@@ -82,6 +84,9 @@ struct Request {
 fn serve(stream: TcpStream, manner: Manner, books: &Mutex<Books>) -> Option<()> {
     stream.set_nodelay(true).ok()?;
     let mut stream = BufReader::new(stream);
+    if stream.fill_buf().ok()?.starts_with(b"PRI") {
+        return http2::serve(stream, manner, books);
+    }
     loop {
         let request = read(&mut stream)?;
         let (status, body) = books.lock().unwrap().answer(manner, &request)?;

@@ -69,6 +69,9 @@ fn arguments(args: &Bench, part: Part, data: &Path) -> Vec<OsString> {
         flag("--rate", part.rate.to_string());
     }
     flag("--connections", part.connections.to_string());
+    if args.http2 {
+        flag("--streams", args.streams.to_string());
+    }
     flag("--accounts", part.accounts.to_string());
     flag("--threads", args.threads.to_string());
     flag("--duration", time(args.duration));
@@ -91,9 +94,12 @@ fn arguments(args: &Bench, part: Part, data: &Path) -> Vec<OsString> {
     if let Some(path) = &args.key_file {
         list.extend([OsString::from("--key-file"), path.into()]);
     }
-    for (is_on, name) in
-        [(args.closed, "--closed"), (args.no_retry, "--no-retry"), (args.no_audit, "--no-audit")]
-    {
+    for (is_on, name) in [
+        (args.closed, "--closed"),
+        (args.http2, "--http2"),
+        (args.no_retry, "--no-retry"),
+        (args.no_audit, "--no-audit"),
+    ] {
         if is_on {
             list.push(name.into());
         }
@@ -220,9 +226,9 @@ mod tests {
 
     #[test]
     fn a_generator_is_asked_for_what_the_whole_was_asked_for() {
-        let line = "tollgate bench --processes 2 --closed --connections 8 --duration 3s --warm-up \
-                    0s --window 100ms --workload zipf --service a,b --keys minted --no-retry \
-                    --timeout 5s --seed 7 --url http://127.0.0.1:1 --key-file key";
+        let line = "tollgate bench --processes 2 --closed --connections 8 --duration 3s --http2 \
+                    --streams 7 --warm-up 0s --window 100ms --workload zipf --service a,b --keys \
+                    minted --no-retry --timeout 5s --seed 7 --url http://127.0.0.1:1 --key-file key";
         let whole = args(&line.replace("                    ", ""));
         let part = Part { index: 1, rate: 500, connections: 4, accounts: 500 };
         let given = arguments(&whole, part, Path::new("there"));

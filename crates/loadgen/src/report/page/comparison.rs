@@ -38,7 +38,8 @@ fn named(report: &Report) -> String {
         Some(rate) => format!("{} a second", grouped(rate.into())),
         None => "closed loop".to_owned(),
     };
-    format!("{}, {pace}, {}", asked.workload, begun(&report.started))
+    let begun = begun(&report.started);
+    format!("{}, {pace}, {}, {begun}", asked.workload, asked.connections())
 }
 
 /// B's value of each figure, and what it is of A's.
