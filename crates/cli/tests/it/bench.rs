@@ -98,6 +98,27 @@ fn while_it_runs(tree: &Tree, load: &str, act: impl FnOnce(&mut Client)) -> (boo
 }
 
 #[test]
+fn many_requests_on_few_connections_of_http2_end_with_books_that_are_right() {
+    let tree = Tree::up("bench-http2");
+    for (load, of_each) in [
+        // More streams than the edge takes, and batches longer than its windows.
+        ("--closed --workload debits --connections 2 --streams 120", 1),
+        ("--rate 10 --workload batch --batch 2000 --connections 3 --streams 4", 2_000),
+        ("--rate 200 --workload mixed --keys minted --connections 4 --connection-requests 20", 1),
+    ] {
+        let (is_right, report) = while_it_runs(&tree, &format!("{load} --http2"), |_| ());
+        assert!(is_right, "{load}: {report}");
+        assert_eq!(report["asked"]["protocol"], "HTTP/2");
+        let (counts, audit) = (&report["counts"], &report["audit"]);
+        assert_eq!(counts["unknown"].as_u64().unwrap() + counts["failed"].as_u64().unwrap(), 0);
+        assert_eq!((&audit["faults_count"], &audit["gaps"]), (&0.into(), &serde_json::json!([])));
+        let entries = audit["entries"].as_u64().unwrap();
+        assert!(20 + of_each <= entries, "{load}: {audit}");
+    }
+    tree.ok(&["verify"]);
+}
+
+#[test]
 fn generators_side_by_side_make_one_report() {
     let tree = Tree::up("bench-processes");
     let arguments = "bench --processes 3 --rate 90 --connections 6 --duration 1s --warm-up 0s \
@@ -128,6 +149,7 @@ fn a_bench_that_makes_no_sense_is_refused_before_it_begins() {
         ["bench", "--compare", "one.json"],
         ["bench", "--rate=5", "--compare=one.json"],
         ["bench", "--processes", "65"],
+        ["bench", "--streams", "4"],
     ] {
         assert_eq!(folder.tollgate(arguments).code, Some(2), "{arguments:?}");
     }
