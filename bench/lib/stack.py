@@ -44,7 +44,7 @@ class Stack:
 
 def needs(*programs):
     """Ends the run where one of these is missing."""
-    packages = {"nginx": "nginx-light", "redis-server": "redis-server"}
+    packages = {"nginx": "nginx-light", "h2load": "nghttp2-client"}
     for program in programs:
         if not shutil.which(program):
             raise SystemExit(f"{program} is needed: apt-get install {packages.get(program, program)}")
