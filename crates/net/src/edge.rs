@@ -27,7 +27,6 @@ mod stamp;
 mod stream;
 mod target;
 mod tls;
-mod turnstile;
 mod upgrade;
 mod watch;
 
@@ -38,7 +37,6 @@ pub use self::{
     patience::Patience,
     reply::{Body, BodyError, StreamedBody},
     tls::{EdgeTls, TlsFiles},
-    turnstile::ECHOED,
     upgrade::{OnUpgrade, Upgraded},
 };
 
@@ -124,14 +122,19 @@ pub trait Service: 'static {
     /// The answer to a request that breaks a limit or the rules of HTTP.
     fn refuse(&self, parts: &Parts, code: Code, detail: &str) -> Response<Bytes>;
 
-    /// Whether one request more would be refused for lack of room, whatever it asks. Asked of every
-    /// request before it is parsed, so it must cost nothing.
+    /// Whether one request more would find no room, whatever it asks. Asked of every request, so it
+    /// must cost nothing.
     fn is_full(&self) -> bool {
         false
     }
 
-    /// Counts and answers a request that came while [`Service::is_full`]. Of its headers only those
-    /// in [`ECHOED`] need be there.
+    /// Waits for room, in a node that is full. False when there was none in good time: then the
+    /// request is to be turned away. Whoever gets room must take it before it waits again.
+    fn room(&self) -> impl Future<Output = bool> {
+        std::future::ready(!self.is_full())
+    }
+
+    /// Counts and answers a request that got no [`Service::room`].
     fn turn_away(&self, parts: &Parts) -> Response<Bytes> {
         self.refuse(parts, Code::Overloaded, "as much is in flight as this node takes")
     }

@@ -1,12 +1,19 @@
-//! How many requests one worker lets in at once: an adaptive limit and those that it admitted.
+//! How many requests one worker lets in at once: an adaptive limit, those that it admitted, and those
+//! that wait for room.
 
+mod line;
+
+use self::line::{LINE_TICK, Line, Place, Verdict};
 use balance::{Limit, LimitSettings};
 use net::{clock, ids};
 use std::{
     cell::{Cell, RefCell},
-    rc::Rc,
+    pin::Pin,
+    rc::{Rc, Weak},
+    task::{Context, Poll, Waker},
 };
 use stdx::{Moment, Rng};
+use tokio::task::spawn_local;
 
 /// Answers of one worker that go on after their heads, and connections that left HTTP behind. They
 /// may last for hours and say nothing of how fast anything is, so they take no room of the adaptive
@@ -19,18 +26,37 @@ pub(crate) struct Gate {
     limit: RefCell<Limit>,
     rng: RefCell<Rng>,
     streams: Cell<u32>,
+    line: RefCell<Line>,
+    /// Room that is kept for those who were let in from the line and have not come yet.
+    promised: Cell<u32>,
+    /// Somebody looks after the line.
+    is_kept: Cell<bool>,
 }
 
 impl Gate {
     pub(crate) fn new(settings: LimitSettings) -> Rc<Gate> {
         let limit = RefCell::new(Limit::new(clock::now(), settings));
-        Rc::new(Gate { limit, rng: RefCell::new(Rng::new(ids::seed())), streams: Cell::new(0) })
+        Rc::new(Gate {
+            limit,
+            rng: RefCell::new(Rng::new(ids::seed())),
+            streams: Cell::new(0),
+            line: RefCell::new(Line::new()),
+            promised: Cell::new(0),
+            is_kept: Cell::new(false),
+        })
     }
 
     /// Admits a request if there is room. Who is not admitted was certainly not executed.
     pub(crate) fn admit(self: &Rc<Gate>, now: Moment) -> Option<Admitted> {
-        let admitted = self.limit.borrow_mut().try_start(now);
+        // Room that is promised is taken; that there is none besides says nothing of the limit.
+        let is_free = self.promised.get() == 0 || self.has_room();
+        let admitted = is_free && self.limit.borrow_mut().try_start(now);
         admitted.then(|| Admitted { gate: Some(Rc::clone(self)), at: now })
+    }
+
+    fn has_room(&self) -> bool {
+        let limit = self.limit.borrow();
+        limit.in_flight().saturating_add(self.promised.get()) < limit.limit()
     }
 
     /// Requests that were admitted and have not ended.
@@ -39,9 +65,40 @@ impl Gate {
         self.limit.borrow().in_flight()
     }
 
-    /// Whether there is no room now.
+    /// Whether there is no room now, or others wait for it.
     pub(crate) fn is_full(&self) -> bool {
-        self.limit.borrow().is_full()
+        !self.line.borrow().is_empty() || !self.has_room()
+    }
+
+    /// Waits for room. Ends with true when there is some, which must be taken at once, and with
+    /// false when there was none in good time.
+    pub(crate) fn room(self: &Rc<Gate>) -> Room {
+        Room { gate: Rc::clone(self), place: None }
+    }
+
+    /// Gives what room there is to those who wait for it.
+    fn let_in(&self) {
+        while self.has_room() && self.line.borrow_mut().let_in() {
+            self.promised.set(self.promised.get() + 1);
+        }
+    }
+
+    /// A place in the line.
+    fn line_up(self: &Rc<Gate>, waker: &Waker) -> Option<Rc<Place>> {
+        let now = clock::now();
+        let place = self.line.borrow_mut().join(now, waker)?;
+        // That somebody waits is what shows that the limit is too low.
+        self.turned_away();
+        if !self.is_kept.replace(true) {
+            drop(spawn_local(keep(Rc::downgrade(self))));
+        }
+        self.let_in();
+        Some(place)
+    }
+
+    /// Whoever was let in is here, or will not come.
+    fn keep_promise(&self) {
+        self.promised.set(self.promised.get() - 1);
     }
 
     /// Notes a request that was refused because there was no room.
@@ -67,6 +124,66 @@ impl Gate {
     }
 }
 
+/// Looks after the line until nobody waits any more.
+async fn keep(gate: Weak<Gate>) {
+    loop {
+        tokio::time::sleep(LINE_TICK).await;
+        let Some(gate) = gate.upgrade() else { return };
+        gate.let_in();
+        gate.line.borrow_mut().refuse_overdue(clock::now());
+        if gate.line.borrow().is_empty() {
+            gate.is_kept.set(false);
+            return;
+        }
+    }
+}
+
+/// A request that waits for room; dropped, it waits no longer.
+#[derive(Debug)]
+pub(crate) struct Room {
+    gate: Rc<Gate>,
+    /// `None` before and after.
+    place: Option<Rc<Place>>,
+}
+
+impl Future for Room {
+    type Output = bool;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<bool> {
+        if self.place.is_none() {
+            if !self.gate.is_full() {
+                return Poll::Ready(true);
+            }
+            let place = self.gate.line_up(cx.waker());
+            if place.is_none() {
+                return Poll::Ready(false);
+            }
+            self.place = place;
+        }
+        let Some(place) = &self.place else { return Poll::Pending };
+        let Some(verdict) = place.verdict() else {
+            place.set_waker(cx.waker());
+            return Poll::Pending;
+        };
+        self.place = None;
+        let is_let_in = verdict == Verdict::Room;
+        if is_let_in {
+            self.gate.keep_promise();
+        }
+        Poll::Ready(is_let_in)
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        let Some(place) = self.place.take() else { return };
+        if place.leave() == Some(Verdict::Room) {
+            self.gate.keep_promise();
+            self.gate.let_in();
+        }
+    }
+}
+
 /// A request that was admitted, until it comes to its end. Dropped, it ended in a way that says
 /// nothing about how fast this node and those behind it are.
 #[derive(Debug)]
@@ -82,6 +199,7 @@ impl Admitted {
         if let Some(gate) = self.gate.take() {
             let latency = now.since(self.at);
             gate.limit.borrow_mut().ended(now, &mut gate.rng.borrow_mut(), Some(latency));
+            gate.let_in();
         }
     }
 
@@ -97,6 +215,7 @@ impl Drop for Admitted {
     fn drop(&mut self) {
         if let Some(gate) = &self.gate {
             gate.limit.borrow_mut().ended(clock::now(), &mut gate.rng.borrow_mut(), None);
+            gate.let_in();
         }
     }
 }
@@ -129,6 +248,35 @@ mod tests {
         second.answered(clock::now());
         third.shed();
         assert_eq!(gate.share_permille(), 0);
+    }
+
+    fn polled(room: &mut Room) -> Poll<bool> {
+        Pin::new(room).poll(&mut Context::from_waker(Waker::noop()))
+    }
+
+    #[tokio::test]
+    async fn room_is_kept_for_whoever_waited() {
+        let waiting = async {
+            let gate = Gate::new(LimitSettings { min: 1, initial: 1, max: 1 });
+            let now = clock::now();
+            let inside = gate.admit(now).expect("room for one");
+            let [mut first, mut second, mut third] = [0; 3].map(|_| gate.room());
+            for room in [&mut first, &mut second, &mut third] {
+                assert!(polled(room).is_pending());
+            }
+            inside.answered(clock::now());
+            // Nobody overtakes who was let in, and who leaves makes room for the next.
+            assert!(gate.is_full() && gate.admit(now).is_none());
+            drop(first);
+            assert_eq!(polled(&mut second), Poll::Ready(true));
+            let inside = gate.admit(now).expect("its room");
+            assert!(polled(&mut third).is_pending());
+            // In vain, in the end.
+            assert!(!third.await);
+            drop(inside);
+            assert!(!gate.is_full() && gate.room().await);
+        };
+        tokio::task::LocalSet::new().run_until(waiting).await;
     }
 
     #[test]

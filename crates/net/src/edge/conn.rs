@@ -190,12 +190,6 @@ impl ConnState {
         self.phase() == Phase::Idle && self.blocked.get().is_none()
     }
 
-    /// Notes a request that came and was answered at once.
-    pub(super) fn pass_by(&self) {
-        self.requests.set(self.requests.get() + 1);
-        self.enter(Phase::Idle);
-    }
-
     /// Notes whether the head of a further request has begun to come.
     pub(super) fn set_mid_head(&self, is_mid_head: bool) {
         self.mid_head.set(is_mid_head);

@@ -14,7 +14,7 @@ use super::{
     scan::{Scanner, Stop},
     stamp,
     stream::Stream,
-    turnstile, unless_let_go,
+    unless_let_go,
 };
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, Request, Response, Uri, header, request::Parts};
@@ -46,12 +46,22 @@ pub(super) enum Left {
 /// An answer to a request that hyper has not seen yet.
 pub(super) type Answered = (Response<Body>, InHand);
 
-/// A request that needs no hyper.
-enum Plain {
-    /// Refused before it was parsed: the node is full.
-    TurnedAway(Response<Bytes>),
-    /// Its role takes bodies of up to `bytes_max`.
-    Asked { parts: Parts, body: Bytes, bytes_max: usize },
+/// A request that needs no hyper. Its role takes bodies of up to `bytes_max`.
+struct Plain {
+    parts: Parts,
+    body: Bytes,
+    bytes_max: usize,
+}
+
+impl Plain {
+    /// The request in `bytes`, which are one and in form.
+    fn of<S: Service>(service: &S, bytes: &Bytes) -> Option<Plain> {
+        let (parts, body) = parsed(bytes)?;
+        match service.body_mode(&parts) {
+            BodyMode::Whole { bytes_max } => Some(Plain { parts, body, bytes_max }),
+            BodyMode::Stream => None,
+        }
+    }
 }
 
 /// Serves a connection for as long as what comes on it is plain.
@@ -64,65 +74,54 @@ pub(super) async fn serve<S: Service>(
     let mut scanner = Scanner::new();
     loop {
         let Some(bytes) = read(shared, stream, state).await else { return Left::Over };
-        let written = match plain(shared, &mut scanner, state, &bytes) {
-            None => {
-                stream.unread(bytes);
-                return Left::ToHyper(None);
-            }
-            Some(Plain::TurnedAway(answer)) => {
-                state.pass_by();
-                write(shared, stream, state, &answer, answer.body(), false).await
-            }
-            Some(Plain::Asked { parts, body, bytes_max }) => {
-                let in_hand = InHand::new(Rc::clone(state));
-                let answer = request::answer_whole(shared, parts, body, bytes_max, client);
-                let Some(answer) = unless_gone(stream, state, answer).await else {
-                    return Left::Over;
-                };
-                let Some(body) = whole(&answer) else {
-                    stream.unread(bytes);
-                    return Left::ToHyper(Some((answer, in_hand)));
-                };
-                let is_last = shared.is_last(state);
-                let written = write(shared, stream, state, &answer, body, is_last).await;
-                if is_last {
-                    return Left::Over;
-                }
-                written
-            }
+        let is_in_form = is_one_in_form(&mut scanner, &bytes);
+        let plain = || Plain::of(&shared.service, &bytes);
+        let Some(mut asked) = is_in_form.then(plain).flatten() else {
+            stream.unread(bytes);
+            return Left::ToHyper(None);
         };
-        if written.is_err() {
+        let in_hand = InHand::new(Rc::clone(state));
+        if shared.service.is_full() && !shared.is_last(state) {
+            // Many may wait: each with what it sent, which is less than what is made of it.
+            drop(asked);
+            let room = shared.service.room();
+            let Some(has_room) = unless_gone(stream, state, room).await else { return Left::Over };
+            let Some(again) = plain() else { return Left::Over }; // It was plain before.
+            if !has_room {
+                let mut answer = shared.service.turn_away(&again.parts);
+                stamp::response(answer.headers_mut(), shared.via.as_ref());
+                let written = write(shared, stream, state, &answer, answer.body(), false).await;
+                match written {
+                    Ok(()) => continue,
+                    Err(_) => return Left::Over,
+                }
+            }
+            asked = again;
+        }
+        let Plain { parts, body, bytes_max } = asked;
+        let answer = request::answer_whole(shared, parts, body, bytes_max, client);
+        let Some(answer) = unless_gone(stream, state, answer).await else {
+            return Left::Over;
+        };
+        let Some(body) = whole(&answer) else {
+            stream.unread(bytes);
+            return Left::ToHyper(Some((answer, in_hand)));
+        };
+        let is_last = shared.is_last(state);
+        let written = write(shared, stream, state, &answer, body, is_last).await;
+        if is_last || written.is_err() {
             return Left::Over;
         }
     }
 }
 
-/// What was read, if it is one plain request.
-fn plain<S: Service>(
-    shared: &Shared<S>,
-    scanner: &mut Scanner,
-    state: &ConnState,
-    bytes: &Bytes,
-) -> Option<Plain> {
+/// Whether these are one whole request, and in form.
+fn is_one_in_form(scanner: &mut Scanner, bytes: &[u8]) -> bool {
     let begun = scanner.begun();
-    let is_in_form = scanner.scan(bytes) == Stop::End && !scanner.awaits_upgrade();
-    if !is_in_form || !scanner.is_between() || scanner.begun() != begun + 1 {
-        return None;
-    }
-    let service = &shared.service;
-    if service.is_full()
-        && !shared.is_last(state)
-        && let Some(parts) = turnstile::plain(bytes)
-    {
-        let mut answer = service.turn_away(&parts);
-        stamp::response(answer.headers_mut(), shared.via.as_ref());
-        return Some(Plain::TurnedAway(answer));
-    }
-    let (parts, body) = parsed(bytes)?;
-    match service.body_mode(&parts) {
-        BodyMode::Whole { bytes_max } => Some(Plain::Asked { parts, body, bytes_max }),
-        BodyMode::Stream => None,
-    }
+    scanner.scan(bytes) == Stop::End
+        && !scanner.awaits_upgrade()
+        && scanner.is_between()
+        && scanner.begun() == begun + 1
 }
 
 /// What comes next; `None` when nothing will, or nothing is wanted any more.
@@ -139,15 +138,15 @@ async fn read<S>(shared: &Shared<S>, stream: &mut Stream, state: &ConnState) -> 
     Some(bytes)
 }
 
-/// The answer; `None` once the connection is cut off or its client is gone.
-async fn unless_gone(
+/// What a request waits for; `None` once the connection is cut off or its client is gone.
+async fn unless_gone<T>(
     stream: &Stream,
     state: &ConnState,
-    answer: impl Future<Output = Response<Body>>,
-) -> Option<Response<Body>> {
-    let mut answer = pin!(answer);
-    let waiting = poll_fn(|cx| match answer.as_mut().poll(cx) {
-        Poll::Ready(answer) => Poll::Ready(Some(answer)),
+    future: impl Future<Output = T>,
+) -> Option<T> {
+    let mut future = pin!(future);
+    let waiting = poll_fn(|cx| match future.as_mut().poll(cx) {
+        Poll::Ready(it) => Poll::Ready(Some(it)),
         Poll::Pending if h1::is_gone(stream, state, cx) => Poll::Ready(None),
         Poll::Pending => Poll::Pending,
     });

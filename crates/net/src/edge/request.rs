@@ -69,7 +69,7 @@ async fn unstamped<S: Service>(
 ) -> Response<Body> {
     let service = &shared.service;
     let (mut parts, mut body) = request.into_parts();
-    if Version::HTTP_2 <= parts.version && service.is_full() {
+    if service.is_full() && !service.room().await && Version::HTTP_2 <= parts.version {
         body::hear_out(body);
         return service.turn_away(&parts).map(Body::from);
     }

@@ -8,7 +8,7 @@ mod h2_heads;
 mod openings;
 mod patience;
 mod plain;
-mod turnstile;
+mod room;
 
 use crate::harness::{PATIENCE, run};
 use bytes::Bytes;
@@ -37,6 +37,8 @@ struct Mirror {
     /// Told when a request is given up that waits to be told.
     given_up: Rc<tokio::sync::Notify>,
     full: Cell<bool>,
+    /// While it is full, requests wait until they are told that there is room.
+    has_line: Cell<bool>,
     turned_away: Cell<usize>,
 }
 
@@ -90,6 +92,15 @@ impl Service for Mirror {
 
     fn is_full(&self) -> bool {
         self.full.get()
+    }
+
+    async fn room(&self) -> bool {
+        if !self.has_line.get() {
+            return !self.full.get();
+        }
+        self.arrived.send(()).unwrap();
+        self.go.notified().await;
+        true
     }
 
     fn turn_away(&self, parts: &Parts) -> Response<Bytes> {
@@ -147,6 +158,7 @@ async fn edge_with(edge: EdgeConfig) -> (Edge<Mirror>, SocketAddr, mpsc::Unbound
             go: tokio::sync::Notify::new(),
             given_up: Rc::default(),
             full: Cell::new(false),
+            has_line: Cell::new(false),
             turned_away: Cell::new(0),
         },
     );

@@ -192,6 +192,10 @@ impl Service for HttpFront {
         self.gate.is_full()
     }
 
+    fn room(&self) -> impl Future<Output = bool> {
+        self.gate.room()
+    }
+
     fn turn_away(&self, parts: &Parts) -> Response<Bytes> {
         self.gate.turned_away();
         self.router.requested(clock::now());

@@ -349,6 +349,10 @@ impl Service for HttpFront {
         self.0.load.is_full()
     }
 
+    fn room(&self) -> impl Future<Output = bool> {
+        self.0.load.room()
+    }
+
     fn turn_away(&self, parts: &Parts) -> Response<Bytes> {
         let board = &self.0.board;
         self.0.load.turned_away();

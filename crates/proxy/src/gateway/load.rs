@@ -4,7 +4,7 @@
 //! slow. What is in flight counts whole.
 
 use super::limits::GATEWAY_LIMIT;
-use crate::gate::{Admitted, Gate, OpenStream};
+use crate::gate::{Admitted, Gate, OpenStream, Room};
 use balance::{Arrival, LoadMeter, Paused, Report};
 use net::clock;
 use std::{
@@ -45,6 +45,11 @@ impl Load {
     /// Whether there is no room for one more.
     pub(super) fn is_full(&self) -> bool {
         self.gate.is_full()
+    }
+
+    /// Waits for room; false when there was none in good time.
+    pub(super) fn room(&self) -> Room {
+        self.gate.room()
     }
 
     /// Notes a request that was refused for that.

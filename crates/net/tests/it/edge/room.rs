@@ -1,4 +1,4 @@
-//! What is refused before it is parsed.
+//! A node that is full: who waits for room, and who is turned away.
 
 use super::{
     edge,
@@ -89,5 +89,36 @@ fn streams_of_http_2_are_refused_before_their_bodies() {
         client.send(&get(1)).await;
         let answer = client.find(|it| it.ends_stream()).await.expect("an answer");
         assert_eq!((answer.payload, edge.service().turned_away.get()), (b"overloaded".to_vec(), 1));
+    });
+}
+
+#[test]
+fn whoever_waits_for_room_is_served_when_there_is_some() {
+    run(async {
+        let (edge, addr, mut arrivals) = edge().await;
+        let mirror = edge.service();
+        mirror.full.set(true);
+        mirror.has_line.set(true);
+        // Plain, and through hyper.
+        for (request, end) in [
+            (PLAIN, "POST /x body"),
+            (&PLAIN.repeat(2), "POST /x body"),
+            (b"GET /old HTTP/1.0\r\n\r\n", "GET /old "),
+        ] {
+            let mut stream = TcpStream::connect(addr).await.unwrap();
+            stream.write_all(request).await.unwrap();
+            for _ in 0..request.windows(2).filter(|it| it == b" /").count() {
+                arrivals.recv().await.unwrap();
+                mirror.go.notify_one();
+            }
+            read_until(&mut stream, end).await;
+        }
+        let mut client = Client::greeted(addr).await;
+        client.send(&get(1)).await;
+        arrivals.recv().await.unwrap();
+        mirror.go.notify_one();
+        let answer = client.find(|it| it.ends_stream()).await.expect("an answer");
+        assert!(answer.payload.starts_with(b"GET /"), "{answer:?}");
+        assert_eq!(mirror.turned_away.get(), 0);
     });
 }
