@@ -64,7 +64,6 @@ pub(crate) fn run<E: Errands>(plan: &Plan, errands: &mut E) -> Result<(), RunErr
         is_exhausted: false,
         failed: None,
         unconnected: 0,
-        is_http2: plan.streams.is_some(),
     };
     driver::drive(bounds, &mut round)?;
     match round.failed {
@@ -85,7 +84,6 @@ struct Round<'a, E: Errands> {
     failed: Option<String>,
     /// Failed attempts to connect since the last answer.
     unconnected: u32,
-    is_http2: bool,
 }
 
 impl<E: Errands> Round<'_, E> {
@@ -140,11 +138,11 @@ impl<E: Errands> Job for Round<'_, E> {
         self.errands.tell();
     }
 
-    fn unconnected(&mut self) {
+    fn unconnected(&mut self, why: Option<&'static str>) {
         self.unconnected += 1;
         if self.unconnected == UNCONNECTED_MAX {
-            let kind = if self.is_http2 { " of HTTP/2" } else { "" };
-            self.failed = Some(format!("the tree takes no connection{kind}"));
+            let why = why.map_or_else(String::new, |it| format!(": {it}"));
+            self.failed = Some(format!("the tree takes no connection{why}"));
         }
     }
 

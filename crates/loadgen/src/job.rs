@@ -41,8 +41,8 @@ pub(crate) trait Job {
     /// Called every [`crate::limits::SWEEP_EVERY`] or so, whatever else happens.
     fn tick(&mut self, now: Moment);
 
-    /// A connection could not be opened.
-    fn unconnected(&mut self);
+    /// A connection could not be opened, or the peer is not one to talk to, for that reason.
+    fn unconnected(&mut self, why: Option<&'static str>);
 
     /// Nothing is left to be done.
     fn is_done(&self, now: Moment) -> bool;

@@ -97,7 +97,7 @@ impl Carrier for Lanes {
             match turn {
                 Turn::Quiet => (),
                 Turn::Ready => self.rest(number),
-                Turn::Refused => job.unconnected(),
+                Turn::Refused => job.unconnected(None),
                 Turn::Ended(end) => {
                     // A peer that has hung up after its answer takes no further request.
                     let closes = closes(&end) || flags.contains(EventFlags::RDHUP);
@@ -120,14 +120,14 @@ impl Carrier for Lanes {
                 lane.close(now);
                 match was_busy {
                     true => job.ended(number, now, End::TimedOut),
-                    false => job.unconnected(),
+                    false => job.unconnected(None),
                 }
             }
             if let Phase::Down(until) = self.lanes[number].phase()
                 && until <= now
                 && !self.open(number, now)
             {
-                job.unconnected();
+                job.unconnected(None);
             }
         }
     }

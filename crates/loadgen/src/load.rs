@@ -419,7 +419,7 @@ impl Job for Load<'_> {
         self.turn_window(now);
     }
 
-    fn unconnected(&mut self) {
+    fn unconnected(&mut self, _why: Option<&'static str>) {
         self.window.attempt(Label::Unconnected);
     }
 

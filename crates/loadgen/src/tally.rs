@@ -39,7 +39,7 @@ impl Label {
             Label::Answered(status, Some(code)) => format!("{status} {}", code.text()),
             Label::Answered(status, None) => status.to_string(),
             Label::Lost => "connection lost".to_owned(),
-            Label::Unsent => "connection lost before sending".to_owned(),
+            Label::Unsent => "lost before sending, or not begun".to_owned(),
             Label::TimedOut => "no answer in time".to_owned(),
             Label::Garbled => "no HTTP answer".to_owned(),
             Label::Unconnected => "no connection".to_owned(),

@@ -89,7 +89,7 @@ impl Head {
         let length = usize::from(*a) << 16 | usize::from(*b) << 8 | usize::from(*c);
         if PAYLOAD_BYTES_MAX < length {
             // An answer of HTTP/1.1 reads as such a frame, too.
-            return Err("a frame longer than was allowed, or no HTTP/2");
+            return Err("it speaks no HTTP/2, or sends longer frames than were allowed");
         }
         let stream = u32::from_be_bytes(*stream) & (u32::MAX >> 1);
         Ok(Some(Head { kind: Kind::of(*kind), flags: *flags, stream, length }))

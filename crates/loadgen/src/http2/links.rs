@@ -57,7 +57,7 @@ impl Links {
         if let Phase::Down(until) = link.phase {
             if until <= now && link.open(now, self.bounds.addr, self.poll.fd(), number).is_err() {
                 link.close(now, &End::Lost, &mut |_: usize, _: End<'_>| ());
-                job.unconnected();
+                job.unconnected(None);
             }
             return;
         }
@@ -82,7 +82,7 @@ impl Links {
     fn lose(&mut self, number: usize, now: Moment, end: &End<'static>, job: &mut impl Job) {
         let (link, first) = (&mut self.links[number], number * self.streams);
         if matches!(link.phase, Phase::Connecting(_)) {
-            job.unconnected();
+            job.unconnected(if let End::Garbled(why) = end { Some(why) } else { None });
         }
         link.close(now, end, &mut |at: usize, end: End<'_>| job.ended(first + at, now, end));
         self.rest(number, now, job);
@@ -181,3 +181,6 @@ impl Carrier for Links {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -42,7 +42,8 @@ impl Envelope {
     pub(crate) fn get(&self, out: &mut Vec<u8>, path: Arguments<'_>) {
         match self {
             Envelope::Http1 { after } => {
-                put(out, format_args!("GET {path}"));
+                out.extend_from_slice(b"GET ");
+                put(out, path);
                 out.extend_from_slice(after);
                 out.extend_from_slice(b"\r\n");
             }
@@ -63,10 +64,13 @@ impl Envelope {
     ) {
         match self {
             Envelope::Http1 { after } => {
-                put(out, format_args!("POST {path}"));
+                out.extend_from_slice(b"POST ");
+                put(out, path);
                 out.extend_from_slice(after);
                 if let Some(key) = key {
-                    put(out, format_args!("Idempotency-Key: {key}\r\n"));
+                    out.extend_from_slice(b"Idempotency-Key: ");
+                    put(out, key);
+                    out.extend_from_slice(b"\r\n");
                 }
                 put(
                     out,

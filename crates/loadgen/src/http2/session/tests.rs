@@ -203,7 +203,10 @@ fn answers_may_come_in_any_pieces() {
 fn what_no_peer_may_do_ends_the_connection() {
     let headers = |block: &[u8]| frame(Kind::Headers, END_HEADERS, 1, block);
     let cases: Vec<(Vec<u8>, Flaw)> = vec![
-        (b"HTTP/1.1 400 Bad".to_vec(), "a frame longer than was allowed, or no HTTP/2"),
+        (
+            b"HTTP/1.1 400 Bad".to_vec(),
+            "it speaks no HTTP/2, or sends longer frames than were allowed",
+        ),
         (frame(Kind::Push, 0, 1, &[0; 8]), "a push that was not allowed"),
         (answer(2, b""), "a stream that nobody began"),
         (answer(5, b""), "a stream that nobody began"),
