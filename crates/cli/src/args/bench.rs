@@ -48,7 +48,7 @@ pub(crate) struct Bench {
     /// HTTP/2 from the first byte on (no TLS), many requests at a time on each connection
     #[arg(long)]
     pub(crate) http2: bool,
-    /// With --http2: requests in flight on each connection, unless the tree takes fewer
+    /// With --http2: requests in flight on each connection, 1 to 250, unless the tree takes fewer
     #[arg(long, value_name = "N", default_value_t = STREAMS_DEFAULT, requires = "http2")]
     pub(crate) streams: usize,
     /// A new connection after so many answers on it [default: kept]
