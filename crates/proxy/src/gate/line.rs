@@ -14,10 +14,12 @@ pub(crate) const LINE_MAX: usize = 20_000;
 pub(crate) const ROOM_WAIT_MAX: Duration = Duration::from_millis(100);
 /// How often those who waited too long are looked for.
 pub(crate) const LINE_TICK: Duration = Duration::from_millis(10);
-/// Refusals of one worker in a millisecond: a refusal costs some 8 µs, so a twelfth of a processor.
-/// The line is empty after two seconds, whatever happens.
-const REFUSALS_PER_MS: u32 = 10;
-/// Refusals at once, after a turn of the event loop that took long.
+/// Refusals of one worker in a millisecond while others are let in: a refusal costs 10 to 20 µs, so a
+/// tenth of a processor at most. The line is empty after four seconds, whatever happens.
+const REFUSALS_PER_MS: u32 = 5;
+/// After so long without anybody let in, nobody is served whose time refusals could take.
+const STANDSTILL: Duration = Duration::from_millis(200);
+/// Refusals at once: after a turn of the event loop that took long, and at a standstill.
 const REFUSALS_MAX: u32 = 1_000;
 
 /// What becomes of a request that waits.
@@ -62,11 +64,20 @@ pub(crate) struct Line {
     places: VecDeque<Rc<Place>>,
     /// When refusals were last given.
     refused_at: Moment,
+    /// Somebody was let in since then.
+    moves: bool,
+    /// When that was last seen.
+    moved_at: Moment,
 }
 
 impl Line {
     pub(crate) fn new() -> Line {
-        Line { places: VecDeque::new(), refused_at: Moment::ZERO }
+        Line {
+            places: VecDeque::new(),
+            refused_at: Moment::ZERO,
+            moves: false,
+            moved_at: Moment::ZERO,
+        }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -79,7 +90,7 @@ impl Line {
             return None;
         }
         if self.places.is_empty() {
-            self.refused_at = now;
+            (self.refused_at, self.moved_at) = (now, now);
         }
         let (verdict, waker) = (Cell::new(None), RefCell::new(waker.clone()));
         let place = Rc::new(Place { since: now, verdict, waker });
@@ -89,15 +100,24 @@ impl Line {
 
     /// Gives room to whoever is first; false when nobody waits.
     pub(crate) fn let_in(&mut self) -> bool {
-        self.first().is_some() && self.give(Verdict::Room)
+        let is_let_in = self.first().is_some() && self.give(Verdict::Room);
+        self.moves |= is_let_in;
+        is_let_in
     }
 
     /// Refuses those who have waited too long, as many as may be since the last time.
     pub(crate) fn refuse_overdue(&mut self, now: Moment) {
         let since = now.since(self.refused_at).as_millis();
-        let allowed = u32::try_from(since).unwrap_or(u32::MAX).saturating_mul(REFUSALS_PER_MS);
+        let mut allowed = REFUSALS_MAX;
+        if std::mem::take(&mut self.moves) {
+            self.moved_at = now;
+        }
+        if now.since(self.moved_at) < STANDSTILL {
+            let since = u32::try_from(since).unwrap_or(u32::MAX);
+            allowed = allowed.min(since.saturating_mul(REFUSALS_PER_MS));
+        }
         self.refused_at = now;
-        for _ in 0..allowed.min(REFUSALS_MAX) {
+        for _ in 0..allowed {
             let is_overdue = self.first().is_some_and(|it| ROOM_WAIT_MAX <= now.since(it.since));
             if !is_overdue || !self.give(Verdict::Refused) {
                 return;
@@ -156,7 +176,7 @@ mod tests {
         let (mut line, places) = line(3);
         line.refuse_overdue(at(99));
         assert_eq!(verdicts(&places), [None; 3]);
-        line.refuse_overdue(at(101));
+        line.refuse_overdue(at(101)); // Two of three are overdue.
         let refused = Some(Verdict::Refused);
         assert_eq!(verdicts(&places), [refused, refused, None]);
         line.refuse_overdue(at(102));
@@ -164,17 +184,21 @@ mod tests {
     }
 
     #[test]
-    fn refusals_are_rationed() {
+    fn refusals_are_rationed_while_others_are_let_in() {
         let mut line = Line::new();
         let places: Vec<_> =
             (0..5_000).map(|_| line.join(at(0), Waker::noop()).expect("short")).collect();
-        let refused = || places.iter().filter(|it| it.verdict().is_some()).count();
-        line.refuse_overdue(at(100)); // What was not used in the meantime is not saved up.
-        assert_eq!(refused(), 1_000);
+        let refused = || places.iter().filter(|it| it.verdict() == Some(Verdict::Refused)).count();
+        assert!(line.let_in());
+        line.refuse_overdue(at(100)); // 100 ms of them.
+        assert_eq!(refused(), 500);
         line.refuse_overdue(at(110));
-        assert_eq!(refused(), 1_100);
         line.refuse_overdue(at(110));
-        assert_eq!(refused(), 1_100);
+        assert_eq!(refused(), 550);
+        line.refuse_overdue(at(299)); // Many at once, but not all.
+        assert_eq!(refused(), 1_495);
+        line.refuse_overdue(at(300)); // Nobody is served any more.
+        assert_eq!(refused(), 2_495);
     }
 
     #[test]
