@@ -5,11 +5,12 @@ mod line;
 
 use self::line::{LINE_TICK, Line, Place, Verdict};
 use balance::{Limit, LimitSettings};
-use net::{clock, ids};
+use net::{clock, counters::Counter, ids};
 use std::{
     cell::{Cell, RefCell},
     pin::Pin,
     rc::{Rc, Weak},
+    sync::Arc,
     task::{Context, Poll, Waker},
 };
 use stdx::{Moment, Rng};
@@ -19,6 +20,15 @@ use tokio::task::spawn_local;
 /// may last for hours and say nothing of how fast anything is, so they take no room of the adaptive
 /// limit; above this number whatever might become one more is refused.
 pub(crate) const OPEN_STREAMS_MAX: u32 = 8_192;
+
+/// What one worker counts of those who wait for room.
+#[derive(Debug, Default)]
+pub(crate) struct LineCounters {
+    /// They wait now.
+    pub(crate) waiting: Counter,
+    /// They waited, and there was room in good time.
+    pub(crate) let_in: Counter,
+}
 
 /// Lets requests of one worker in while there is room for them.
 #[derive(Debug)]
@@ -31,10 +41,11 @@ pub(crate) struct Gate {
     promised: Cell<u32>,
     /// Somebody looks after the line.
     is_kept: Cell<bool>,
+    counters: Arc<LineCounters>,
 }
 
 impl Gate {
-    pub(crate) fn new(settings: LimitSettings) -> Rc<Gate> {
+    pub(crate) fn new(settings: LimitSettings, counters: Arc<LineCounters>) -> Rc<Gate> {
         let limit = RefCell::new(Limit::new(clock::now(), settings));
         Rc::new(Gate {
             limit,
@@ -43,6 +54,7 @@ impl Gate {
             line: RefCell::new(Line::new()),
             promised: Cell::new(0),
             is_kept: Cell::new(false),
+            counters,
         })
     }
 
@@ -87,6 +99,7 @@ impl Gate {
     fn line_up(self: &Rc<Gate>, waker: &Waker) -> Option<Rc<Place>> {
         let now = clock::now();
         let place = self.line.borrow_mut().join(now, waker)?;
+        self.counters.waiting.add(1);
         // That somebody waits is what shows that the limit is too low.
         self.turned_away();
         if !self.is_kept.replace(true) {
@@ -166,8 +179,10 @@ impl Future for Room {
             return Poll::Pending;
         };
         self.place = None;
+        self.gate.counters.waiting.sub(1);
         let is_let_in = verdict == Verdict::Room;
         if is_let_in {
+            self.gate.counters.let_in.add(1);
             self.gate.keep_promise();
         }
         Poll::Ready(is_let_in)
@@ -177,6 +192,7 @@ impl Future for Room {
 impl Drop for Room {
     fn drop(&mut self) {
         let Some(place) = self.place.take() else { return };
+        self.gate.counters.waiting.sub(1);
         if place.leave() == Some(Verdict::Room) {
             self.gate.keep_promise();
             self.gate.let_in();
@@ -236,9 +252,13 @@ impl Drop for OpenStream {
 mod tests {
     use super::*;
 
+    fn gate(limit: u32) -> Rc<Gate> {
+        Gate::new(LimitSettings { min: limit, initial: limit, max: limit }, Arc::default())
+    }
+
     #[test]
     fn whoever_leaves_makes_room() {
-        let gate = Gate::new(LimitSettings { min: 2, initial: 2, max: 2 });
+        let gate = gate(2);
         let now = clock::now();
         let [first, second] = [0; 2].map(|_| gate.admit(now).expect("room for two"));
         assert!(gate.admit(now).is_none());
@@ -257,13 +277,15 @@ mod tests {
     #[tokio::test]
     async fn room_is_kept_for_whoever_waited() {
         let waiting = async {
-            let gate = Gate::new(LimitSettings { min: 1, initial: 1, max: 1 });
+            let gate = gate(1);
             let now = clock::now();
             let inside = gate.admit(now).expect("room for one");
             let [mut first, mut second, mut third] = [0; 3].map(|_| gate.room());
             for room in [&mut first, &mut second, &mut third] {
                 assert!(polled(room).is_pending());
             }
+            let counted = || (gate.counters.waiting.get(), gate.counters.let_in.get());
+            assert_eq!(counted(), (3, 0));
             inside.answered(clock::now());
             // Nobody overtakes who was let in, and who leaves makes room for the next.
             assert!(gate.is_full() && gate.admit(now).is_none());
@@ -271,8 +293,10 @@ mod tests {
             assert_eq!(polled(&mut second), Poll::Ready(true));
             let inside = gate.admit(now).expect("its room");
             assert!(polled(&mut third).is_pending());
+            assert_eq!(counted(), (1, 1));
             // In vain, in the end.
             assert!(!third.await);
+            assert_eq!(counted(), (0, 1));
             drop(inside);
             assert!(!gate.is_full() && gate.room().await);
         };
@@ -281,7 +305,7 @@ mod tests {
 
     #[test]
     fn streams_take_no_room_and_are_bounded() {
-        let gate = Gate::new(LimitSettings { min: 1, initial: 1, max: 1 });
+        let gate = gate(1);
         let open: Vec<_> = (0..OPEN_STREAMS_MAX).map(|_| gate.open_stream()).collect();
         assert!(gate.has_all_streams() && gate.admit(clock::now()).is_some());
         drop(open);

@@ -43,6 +43,8 @@ use self::{
     board::Board,
     front::{Front, HttpFront, TrunkFront},
     guests::{Guests, Meters},
+    limits::GATEWAY_LIMIT,
+    load::Load,
     post::Post,
     request::Desk,
     service::Service,
@@ -166,8 +168,8 @@ async fn serve(
         is_ending: Cell::new(false),
         routes: RefCell::default(),
         deadline: Cell::new(config.deadline),
+        load: Load::new(GATEWAY_LIMIT, Arc::clone(&board.line)),
         board,
-        load: Rc::default(),
     });
     front.set_routes(http, config, worker.index);
     drop(spawn_local(guests::keep_fresh(Rc::downgrade(&front))));

@@ -1,7 +1,7 @@
 //! What a balancer counts, and what it tells about itself.
 
 use super::plan::Plan;
-use crate::config::BalancerConfig;
+use crate::{config::BalancerConfig, gate::LineCounters};
 use balance::{Outcome, Policy, breaker::Phase};
 use net::{
     admin::{Exposition, Source},
@@ -37,6 +37,8 @@ pub(super) struct WorkerCounters {
     pub(super) unsent: Counter,
     /// Of clients, refused because as much was in flight as the limit allows.
     pub(super) shed: Counter,
+    /// Of clients, who wait for room before they are refused.
+    pub(super) line: Arc<LineCounters>,
     /// Answered with "outcome unknown".
     pub(super) unknown: Counter,
     /// Requests that wait for an endpoint to be connected.
@@ -241,6 +243,8 @@ struct Status<'a> {
     unsent: u64,
     unknown: u64,
     shed: u64,
+    in_line: u64,
+    let_in: u64,
     panics: u64,
     endpoints: Vec<EndpointStatus<'a>>,
 }
@@ -312,23 +316,26 @@ impl Source for Board {
     fn metrics(&self, out: &mut Exposition) {
         type Of = fn(&WorkerCounters) -> &Counter;
         type OfEndpoint = fn(&EndpointCounters) -> &Counter;
-        let totals: [(&str, &str, Of); 7] = [
+        let totals: [(&str, &str, Of); 8] = [
             ("balancer_requests_total", "Requests taken.", |it| &it.requests),
             ("balancer_repeats_total", "Second attempts.", |it| &it.repeats),
             ("balancer_denied_total", "Second attempts over budget.", |it| &it.denied),
             ("balancer_unsent_total", "Refused, certainly not executed.", |it| &it.unsent),
             ("balancer_shed_total", "Refused by the limit of this node.", |it| &it.shed),
+            ("balancer_let_in_total", "Let in from the line.", |it| &it.line.let_in),
             ("balancer_unknown_total", "Answered: outcome unknown.", |it| &it.unknown),
             ("balancer_panics_total", "Choices among tripped endpoints.", |it| &it.panics),
         ];
         for (name, help, of) in totals {
             out.counter(name, help, &[(&[], self.sum(of))]);
         }
-        out.gauge(
-            "balancer_waiting",
-            "Requests that wait for any endpoint.",
-            &[(&[], self.sum(|it| &it.waiting))],
-        );
+        let gauges: [(&str, &str, Of); 2] = [
+            ("balancer_in_line", "Requests that wait for room here.", |it| &it.line.waiting),
+            ("balancer_waiting", "Requests that wait for any endpoint.", |it| &it.waiting),
+        ];
+        for (name, help, of) in gauges {
+            out.gauge(name, help, &[(&[], self.sum(of))]);
+        }
         let rows = self.rows();
         let labels: Vec<_> = rows.iter().map(|row| [("endpoint", &*row.name)]).collect();
         let per_endpoint = |of: OfEndpoint| -> Vec<(&[(&str, &str)], u64)> {
@@ -364,6 +371,8 @@ impl Source for Board {
             unsent: self.sum(|it| &it.unsent),
             unknown: self.sum(|it| &it.unknown),
             shed: self.sum(|it| &it.shed),
+            in_line: self.sum(|it| &it.line.waiting),
+            let_in: self.sum(|it| &it.line.let_in),
             panics: self.sum(|it| &it.panics),
             endpoints: rows.iter().map(Row::status).collect(),
         };

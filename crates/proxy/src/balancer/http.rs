@@ -16,7 +16,7 @@ use net::{
     edge::{Asked, Body, BodyMode, BodyStream, OnUpgrade, Service},
     trunk::{Answer, Loss, StreamReader},
 };
-use std::{cell::Cell, rc::Rc};
+use std::{cell::Cell, rc::Rc, sync::Arc};
 use tokio::time::timeout;
 use wire::{
     Code,
@@ -31,7 +31,8 @@ pub(super) struct HttpFront {
 
 impl HttpFront {
     pub(super) fn new(router: Rc<Router>) -> HttpFront {
-        HttpFront { router, gate: Gate::new(EDGE_LIMIT) }
+        let gate = Gate::new(EDGE_LIMIT, Arc::clone(&router.counters.line));
+        HttpFront { router, gate }
     }
 
     /// Asks the endpoints, and makes an HTTP answer of whatever comes of it.

@@ -2,6 +2,7 @@
 
 use crate::{
     config::{GatewayConfig, ServiceConfig},
+    gate::LineCounters,
     upstream::{
         HttpService, HttpServices,
         status::{self, ServiceStatus as HttpStatus},
@@ -42,6 +43,8 @@ pub(super) struct WorkerBoard {
     refused: Counter,
     /// Refused by the limit of this node.
     pub(super) shed: Counter,
+    /// Who wait for room before they are refused.
+    pub(super) line: Arc<LineCounters>,
     /// Answered with 503: not executed.
     unavailable: Counter,
     /// Answered with 504: outcome unknown.
@@ -146,6 +149,8 @@ struct Status<'a> {
     requests: u64,
     refused: u64,
     shed: u64,
+    in_line: u64,
+    let_in: u64,
     unavailable: u64,
     unknown: u64,
     services: Vec<ServiceStatus<'a>>,
@@ -199,16 +204,19 @@ impl Source for Board {
 
     fn metrics(&self, out: &mut Exposition) {
         type Of = fn(&WorkerBoard) -> &Counter;
-        let totals: [(&str, &str, Of); 5] = [
+        let totals: [(&str, &str, Of); 6] = [
             ("gateway_requests_total", "Requests taken.", |it| &it.requests),
             ("gateway_refused_total", "Answered with 4xx.", |it| &it.refused),
             ("gateway_shed_total", "Refused by the limit of this node.", |it| &it.shed),
+            ("gateway_let_in_total", "Let in from the line.", |it| &it.line.let_in),
             ("gateway_unavailable_total", "Not executed: 503.", |it| &it.unavailable),
             ("gateway_unknown_total", "Outcome unknown: 504.", |it| &it.unknown),
         ];
         for (name, help, of) in totals {
             out.counter(name, help, &[(&[], self.sum(of))]);
         }
+        let in_line = self.sum(|it| &it.line.waiting);
+        out.gauge("gateway_in_line", "Requests that wait for room here.", &[(&[], in_line)]);
         let labels: Vec<_> = self.services.iter().map(|it| [("service", &*it.name)]).collect();
         let per_service = |of: &dyn Fn(usize) -> u64| -> Vec<(&[(&str, &str)], u64)> {
             labels.iter().enumerate().map(|(at, label)| (&label[..], of(at))).collect()
@@ -244,6 +252,8 @@ impl Source for Board {
             requests: self.sum(|it| &it.requests),
             refused: self.sum(|it| &it.refused),
             shed: self.sum(|it| &it.shed),
+            in_line: self.sum(|it| &it.line.waiting),
+            let_in: self.sum(|it| &it.line.let_in),
             unavailable: self.sum(|it| &it.unavailable),
             unknown: self.sum(|it| &it.unknown),
             services: services.collect(),

@@ -3,13 +3,13 @@
 //! Its latency leaves out the time that the ledger takes: a sick partition makes no gateway look
 //! slow. What is in flight counts whole.
 
-use super::limits::GATEWAY_LIMIT;
-use crate::gate::{Admitted, Gate, OpenStream, Room};
-use balance::{Arrival, LoadMeter, Paused, Report};
+use crate::gate::{Admitted, Gate, LineCounters, OpenStream, Room};
+use balance::{Arrival, LimitSettings, LoadMeter, Paused, Report};
 use net::clock;
 use std::{
     cell::{Cell, RefCell},
     rc::Rc,
+    sync::Arc,
 };
 use stdx::Moment;
 use wire::frame::LoadReport;
@@ -21,13 +21,11 @@ pub(super) struct Load {
     meter: RefCell<LoadMeter>,
 }
 
-impl Default for Load {
-    fn default() -> Load {
-        Load { gate: Gate::new(GATEWAY_LIMIT), meter: RefCell::default() }
-    }
-}
-
 impl Load {
+    pub(super) fn new(limit: LimitSettings, line: Arc<LineCounters>) -> Rc<Load> {
+        Rc::new(Load { gate: Gate::new(limit, line), meter: RefCell::default() })
+    }
+
     /// Takes a request, if there is room for it.
     pub(super) fn take(self: &Rc<Load>, now: Moment) -> Option<Taken> {
         let admitted = self.gate.admit(now)?;
@@ -148,11 +146,11 @@ impl Drop for Taken {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::limits::GATEWAY_LIMIT, *};
 
     #[test]
     fn what_waits_for_the_ledger_stays_in_flight() {
-        let load = Rc::new(Load::default());
+        let load = Load::new(GATEWAY_LIMIT, Arc::default());
         let taken = load.take(clock::now()).unwrap();
         let mut waiting = Box::pin(taken.below(std::future::pending::<()>()));
         let mut context = std::task::Context::from_waker(std::task::Waker::noop());
@@ -168,7 +166,7 @@ mod tests {
 
     #[test]
     fn what_streams_stays_in_flight_and_takes_no_room() {
-        let load = Rc::new(Load::default());
+        let load = Load::new(GATEWAY_LIMIT, Arc::default());
         let aside = load.take_aside(clock::now()).unwrap();
         assert_eq!((load.report().in_flight, load.gate.in_flight()), (1, 1));
         let aside = aside.begun();

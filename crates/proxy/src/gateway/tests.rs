@@ -1,14 +1,17 @@
 //! The gateway over real sockets, between a client and account nodes that say what a test wants.
 
+mod line;
 mod routed;
 mod several;
 mod transfers;
 
 use super::{
+    board::WorkerBoard,
     front::{Front, HttpFront, TrunkFront},
     *,
 };
 use crate::config::ServiceConfig;
+use balance::LimitSettings;
 use bytes::Bytes;
 use net::{
     edge::Edge,
@@ -143,12 +146,18 @@ fn guests(key: &str) -> RefCell<Guests> {
 }
 
 fn gateway(nodes: &[&Rc<Node>], deadline: Duration) -> Rc<Front> {
+    limited(nodes, deadline, GATEWAY_LIMIT)
+}
+
+/// A gateway with room for so many requests at once.
+fn limited(nodes: &[&Rc<Node>], deadline: Duration, limit: LimitSettings) -> Rc<Front> {
     let nodes = nodes.iter().map(|node| node.endpoint()).collect();
     let config = ServiceConfig { name: "a".to_owned(), partitions: PARTITIONS, nodes };
     let identity = identity("gateway-1");
     let service = Rc::new(Service::open(&config, &identity, Arc::default()));
     let desk = Desk { guests: guests("secret"), services: vec![service], listening: Rc::default() };
-    let (deadline, board, load) = (Cell::new(deadline), Arc::default(), Rc::default());
+    let (deadline, board) = (Cell::new(deadline), Arc::<WorkerBoard>::default());
+    let load = Load::new(limit, Arc::clone(&board.line));
     let routes = RefCell::default();
     Rc::new(Front {
         node: "gateway-1".into(),
@@ -436,6 +445,19 @@ fn the_trunk_front_answers_without_the_headers_of_the_first_hop() {
     });
 }
 
+/// Serves the gateway over HTTP.
+async fn served(gateway: Rc<Front>) -> SocketAddr {
+    let edge = Edge::new(HttpFront(gateway));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    drop(spawn_local(async move {
+        while let Ok((stream, peer)) = listener.accept().await {
+            edge.serve(stream, peer, ());
+        }
+    }));
+    addr
+}
+
 /// Sends a request over HTTP; the answer's head in lower case, and its body.
 async fn http(addr: SocketAddr, request: String) -> (String, Bytes) {
     let mut stream = TcpStream::connect(addr).await.unwrap();
@@ -455,14 +477,7 @@ fn the_http_front_marks_every_answer_once() {
             call @ (Call::Execute(_) | Call::Batch(_) | Call::Reverse(_)) => refused(call),
         })
         .await;
-        let edge = Edge::new(HttpFront(gateway(&[&node], AMPLE)));
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let addr = listener.local_addr().unwrap();
-        drop(spawn_local(async move {
-            while let Ok((stream, peer)) = listener.accept().await {
-                edge.serve(stream, peer, ());
-            }
-        }));
+        let addr = served(gateway(&[&node], AMPLE)).await;
         let request = |method: &str, path: &str, headers: &str, body: &str| {
             let length = body.len();
             format!(
