@@ -45,7 +45,7 @@ pub(crate) fn up(args: &args::Up, data: &Path) -> Outcome {
     let data = Data::at(data);
     let given = args.config.as_deref().map(|path| load_topology(path).map(|tree| (path, tree)));
     let given = given.transpose()?;
-    let lock = folder::take(&data)?;
+    let mut lock = folder::take(&data)?;
     let failed = |error: io::Error| CliError::io("cannot prepare the tree", &error);
     let mut ports = Ports::new().map_err(failed)?;
     let config = match given {
@@ -58,6 +58,7 @@ pub(crate) fn up(args: &args::Up, data: &Path) -> Outcome {
             data.topology()
         }
     };
+    lock.settle();
     // What is started is what was checked, whatever becomes of the file meanwhile.
     let tree = in_force::keep(&config, &data)?;
     in_force::enact(&data)?;

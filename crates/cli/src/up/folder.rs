@@ -10,7 +10,8 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use std::{
     fs::{self, DirBuilder, File, TryLockError},
     io::{self, Read, Seek, Write},
-    os::unix::fs::DirBuilderExt,
+    os::unix::fs::{DirBuilderExt, MetadataExt},
+    path::{Path, PathBuf},
     thread,
     time::Duration,
 };
@@ -23,26 +24,65 @@ const ORPHANS_LOOK_EVERY: Duration = Duration::from_millis(50);
 const LOCK_TRIES: u32 = 10;
 const LOCK_EVERY: Duration = Duration::from_millis(20);
 
-/// Held as long as the tree runs.
+/// Held as long as the tree runs. Dropped before the tree was begun, it takes away what was not
+/// there before, so that an `up` that is refused leaves nothing behind.
 #[derive(Debug)]
-pub(super) struct Lock(#[expect(dead_code, reason = "dropping it is what it is for")] File);
+pub(super) struct Lock {
+    /// Goes before the file is unlocked.
+    made: Made,
+    #[expect(dead_code, reason = "dropping it is what it is for")]
+    file: File,
+}
+
+impl Lock {
+    /// From now on there is something in the folder that is to stay.
+    pub(super) fn settle(&mut self) {
+        self.made.0.clear();
+    }
+}
+
+/// Folders and files that were not there before, each after the one that it is in. Dropped, they go
+/// again; a folder only if nothing else came into it.
+#[derive(Debug)]
+struct Made(Vec<PathBuf>);
+
+impl Made {
+    /// Makes a folder, and those that it is to be in.
+    fn folder(&mut self, path: &Path) -> Result<(), CliError> {
+        let missing = path.ancestors().filter(|it| !it.as_os_str().is_empty() && !it.exists());
+        let missing: Vec<_> = missing.map(Path::to_owned).collect();
+        self.0.extend(missing.into_iter().rev());
+        let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
+        made.map_err(|error| CliError::io(format!("cannot create {}", path.display()), &error))
+    }
+}
+
+impl Drop for Made {
+    fn drop(&mut self) {
+        for path in self.0.iter().rev() {
+            drop(fs::remove_file(path).or_else(|_| fs::remove_dir(path)));
+        }
+    }
+}
 
 /// Makes the folder if need be, locks it, and sees the nodes of an earlier run out.
 pub(super) fn take(data: &Data) -> Result<Lock, CliError> {
     let root = data.root.display();
+    let mut made = Made(Vec::new());
     match fs::metadata(&data.root) {
         Ok(meta) if !meta.is_dir() => {
             return Err(CliError::failed(format!("{root} is not a folder")));
         }
         Ok(_) => refuse_foreign(data)?,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let made = DirBuilder::new().recursive(true).mode(0o700).create(&data.root);
-            made.map_err(|error| CliError::io(format!("cannot create {root}"), &error))?;
-        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => made.folder(&data.root)?,
         Err(error) => return Err(CliError::io(root, &error)),
     }
-    let lock = lock(data)?;
-    fs::create_dir_all(data.logs()).map_err(|error| CliError::io(data.logs().display(), &error))?;
+    let (file, is_new) = lock(data)?;
+    if is_new {
+        made.0.push(data.lock());
+    }
+    let mut lock = Lock { made, file };
+    lock.made.folder(&data.logs())?;
     // An unreadable state is no reason not to start: it is about to be written anew.
     if let Ok(Some(tree)) = data.read_tree() {
         see_out(&tree)?;
@@ -62,17 +102,29 @@ fn refuse_foreign(data: &Data) -> Result<(), CliError> {
         .hint("name a folder that is empty or does not exist yet: --data DIR"))
 }
 
-fn lock(data: &Data) -> Result<Lock, CliError> {
+/// The file, locked, and whether it was not there before.
+fn lock(data: &Data) -> Result<(File, bool), CliError> {
     let path = data.lock();
     let failed = |error: io::Error| CliError::io(path.display(), &error);
-    let options = File::options().read(true).write(true).create(true).truncate(false).to_owned();
-    let mut file = options.open(&path).map_err(failed)?;
+    let mut options = File::options().read(true).write(true).to_owned();
+    let (mut file, is_new) = match options.clone().create_new(true).open(&path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            (options.create(true).truncate(false).open(&path).map_err(failed)?, false)
+        }
+        opened => (opened.map_err(failed)?, true),
+    };
     let mut tries_left = LOCK_TRIES;
     let mut locked = file.try_lock();
     while matches!(locked, Err(TryLockError::WouldBlock)) && 0 < tries_left {
         thread::sleep(LOCK_EVERY);
         tries_left -= 1;
         locked = file.try_lock();
+    }
+    // An `up` that was refused takes its file away again: the lock of that keeps nobody out.
+    if locked.is_ok() && !is_at(&file, &path).map_err(failed)? {
+        let root = data.root.display();
+        return Err(CliError::failed(format!("another `tollgate up` has just given up {root}"))
+            .hint("try once more"));
     }
     match locked {
         Ok(()) => {}
@@ -93,7 +145,17 @@ fn lock(data: &Data) -> Result<Lock, CliError> {
         .and_then(|()| file.rewind())
         .and_then(|()| file.write_all(pid.as_bytes()))
         .map_err(failed)?;
-    Ok(Lock(file))
+    Ok((file, is_new))
+}
+
+/// Whether this open file is the one at `path`.
+fn is_at(file: &File, path: &Path) -> io::Result<bool> {
+    let id = |meta: fs::Metadata| (meta.dev(), meta.ino());
+    match fs::metadata(path) {
+        Ok(meta) => Ok(id(meta) == id(file.metadata()?)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 /// Nodes whose `up` was killed drain by themselves; one that cannot, because it hangs, is killed.

@@ -37,8 +37,22 @@ fn an_address_in_use_is_refused_with_its_holder() {
         "{}",
         ran.stderr
     );
-    // The attempt makes the folder ours: a second one gets as far.
-    assert_eq!(folder.tollgate(["up", "--edge", &address]).stderr, ran.stderr);
+    assert_eq!(folder.entries("."), [""; 0], "nothing is left behind");
+    // Nor in a folder that was there, and not above one that was not.
+    fs::create_dir(folder.path.join("empty")).unwrap();
+    let tree = format!(
+        "name = \"x\"\n[services.a]\nhttp = [\"http://127.0.0.1:9\"]\n[[nodes]]\nname = \"edge\"\n\
+         role = \"balancer\"\nhttp = \"{address}\"\nendpoints = [\"a\"]\n"
+    );
+    folder.write("tree.toml", &tree);
+    for data in ["empty", "some/where"] {
+        for given in [["--edge", &address], ["--config", "tree.toml"]] {
+            let ran = folder.tollgate(["up", "--data", data, given[0], given[1]]);
+            assert!(ran.code == Some(1) && ran.stderr.starts_with(&holder), "{ran:?}");
+        }
+    }
+    assert_eq!(folder.entries("."), ["empty", "tree.toml"]);
+    assert_eq!(folder.entries("empty"), [""; 0]);
 }
 
 #[test]
