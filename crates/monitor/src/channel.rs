@@ -109,6 +109,12 @@ fn port_of(tls: bool) -> u16 {
     if tls { 443 } else { 80 }
 }
 
+/// What a [`Target`] may look like.
+const FORMS: &str = "http(s)://HOST[:PORT]/PATH (a webhook), mailto:who@where, command:/PATH/OF/PROGRAM, or \
+                     slack+, mattermost+, discord+, teams+, ntfy+, pagerduty+ or sms+ before \
+                     http(s)://…; as in \"https://hooks.example.com/tollgate\" or \
+                     \"mailto:kim@example.com\"";
+
 impl Target {
     /// Reads `http://…`, `slack+http://…`, `mattermost+`, `discord+`, `teams+`, `ntfy+`,
     /// `pagerduty+http://…#KEY`, `sms+http://[USER:PASSWORD@]…[#FORM]`, each of them with `https` as
@@ -116,7 +122,7 @@ impl Target {
     pub fn parse(text: &str, smtp: Option<&MailServer>) -> Result<Target, String> {
         if let Some(to) = text.strip_prefix("mailto:") {
             if !is_address(to) {
-                return Err("mailto:who@where".to_owned());
+                return Err("mailto:who@where, as in \"mailto:kim@example.com\"".to_owned());
             }
             let server = smtp.ok_or("a mail server for it: --smtp, or smtp = \"HOST:PORT\"")?;
             return Ok(Target::Mail { to: to.to_owned(), server: Box::new(server.clone()) });
@@ -128,18 +134,22 @@ impl Target {
                 false => Err("command:/PATH/OF/PROGRAM".to_owned()),
             };
         }
+        let service = |url: &str| {
+            let kind = text.strip_suffix(url).unwrap_or_default();
+            Url::parse(url).map_err(|want| format!("{kind}{want}"))
+        };
         match text.split_once('+') {
-            Some(("slack" | "mattermost", url)) => Url::parse(url).map(Target::Slack),
-            Some(("discord", url)) => Url::parse(url).map(Target::Discord),
-            Some(("teams", url)) => Url::parse(url).map(Target::Teams),
-            Some(("ntfy", url)) => Url::parse(url).map(Target::Ntfy),
+            Some(("slack" | "mattermost", url)) => service(url).map(Target::Slack),
+            Some(("discord", url)) => service(url).map(Target::Discord),
+            Some(("teams", url)) => service(url).map(Target::Teams),
+            Some(("ntfy", url)) => service(url).map(Target::Ntfy),
             Some(("pagerduty", url)) => {
                 let (url, key) =
                     url.split_once('#').ok_or("pagerduty+http(s)://HOST/v2/enqueue#KEY")?;
                 Ok(Target::PagerDuty { url: Url::parse(url)?, key: key.to_owned() })
             }
             Some(("sms", url)) => Target::sms(url),
-            Some(_) | None => Url::parse(text).map(Target::Webhook),
+            Some(_) | None => Url::parse(text).map(Target::Webhook).map_err(|_| FORMS.to_owned()),
         }
     }
 
@@ -289,6 +299,12 @@ mod tests {
         assert!(!format!("{pager:?}{}", pager.place()).contains("KEY"));
         assert_eq!(parse("mailto:kim@example.com").unwrap().place(), "kim@example.com");
         assert!(Target::parse("mailto:kim@example.com", None).is_err(), "it needs a server");
+        // Whoever does not know the forms is shown them.
+        let wanted = |text| parse(text).unwrap_err();
+        for unknown in ["nonsense", "kim@example.com", "irc+http://h/"] {
+            assert!(wanted(unknown).contains("mailto:kim@example.com"), "{unknown}");
+        }
+        assert_eq!(wanted("slack+nonsense"), "slack+http(s)://HOST[:PORT]/PATH");
         for bad in [
             "",
             "http://",

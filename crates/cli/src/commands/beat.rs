@@ -47,21 +47,22 @@ pub(super) fn beat(args: &args::Beat, data: &Path) -> Outcome {
     let send = |action: &str, query: &str, body: Vec<u8>| {
         runtime.block_on(place.send(action, &format!("{query}rid={run}"), body))
     };
-    report(send("/start", "", Vec::new()));
-    let told = std::env::temp_dir().join(format!("tollgate-beat-{run}"));
-    let (status, output) = match run_command(&args.command, &told) {
+    let mut told = String::new();
+    report(send("/start", "", Vec::new()), &mut told);
+    let numbers = std::env::temp_dir().join(format!("tollgate-beat-{run}"));
+    let (status, output) = match run_command(&args.command, &numbers) {
         Ok((status, output)) => (code(status), output),
         Err(error) => {
             tell!("cannot run {}: {error}", args.command[0].to_string_lossy());
             (NOT_RUN, error.to_string().into_bytes())
         }
     };
-    let metrics = metrics(&args.metric, &told);
+    let metrics = metrics(&args.metric, &numbers);
     for attempt in 1..=ATTEMPTS_MAX {
         let sent = send(&format!("/{status}"), &metrics, output.clone());
         let is_sent = sent.is_ok();
         if is_sent || attempt == ATTEMPTS_MAX {
-            report(sent);
+            report(sent, &mut told);
         }
         if is_sent {
             break;
@@ -93,9 +94,13 @@ fn metrics(given: &[Number], told: &Path) -> String {
     some.map(|it| format!("metric={}:{}&", it.name, it.value)).collect()
 }
 
-fn report(sent: Result<(), String>) {
-    if let Err(why) = sent {
+/// Says why a beat was not taken; what was told last is not told again.
+fn report(sent: Result<(), String>, told: &mut String) {
+    if let Err(why) = sent
+        && why != *told
+    {
         tell!("the beat was not taken: {why}");
+        *told = why;
     }
 }
 
@@ -136,6 +141,34 @@ impl Place {
         is_clean.then_some(Place { url, path, query: "", tls: None })
     }
 
+    /// What it means that there is nothing, and what to do. Names no key: it may end up in a mail.
+    fn unknown(&self) -> String {
+        let at = &self.url;
+        let parts: Vec<&str> = self.path.split('/').skip(1).collect();
+        match parts[..] {
+            ["ping", uuid] => format!(
+                "the monitor at {at} has no check {uuid} (404)\n\n\
+                 hint: its checks: curl {at}/v1/checks; a new one, whose answer has its address: \
+                 POST {at}/api/v3/checks/ with the API key as X-Api-Key"
+            ),
+            // It would have been made.
+            ["ping", _, slug] if !self.query.is_empty() => format!(
+                "the monitor at {at} does not take the ping key of this data folder for check {slug} \
+                 (404)\n\nhint: the key is that of the file that ping_key names in the topology file"
+            ),
+            ["ping", _, slug] => format!(
+                "the monitor at {at} has no check {slug}, or its ping key is another (404)\n\n\
+                 hint: its checks: curl {at}/v1/checks; a new one: curl -X POST \
+                 '{at}/ping/KEY/{slug}?create=1' with its ping key, or where its data folder is, \
+                 tollgate beat {slug} -- CMD"
+            ),
+            _ => format!(
+                "{at} takes no beats at this path (404)\n\nhint: want {at}/ping/UUID or \
+                 {at}/ping/KEY/SLUG"
+            ),
+        }
+    }
+
     async fn send(&self, action: &str, query: &str, body: Vec<u8>) -> Result<(), String> {
         let request = Request::post(format!("{}{action}?{}{query}", self.path, self.query))
             .header("host", format!("{}:{}", self.url.host, self.url.port))
@@ -144,6 +177,7 @@ impl Place {
             .map_err(|error| error.to_string())?;
         match http::call(&self.url, self.tls.as_ref(), request, BEAT_TIME_MAX).await {
             Ok(reply) if reply.status < 300 => Ok(()),
+            Ok(reply) if reply.status == 404 => Err(self.unknown()),
             Ok(reply) => Err(format!("{} {}", reply.status, String::from_utf8_lossy(&reply.body))),
             Err(Failure::Unsent(why) | Failure::Unanswered(why)) => Err(why),
         }

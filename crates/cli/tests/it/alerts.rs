@@ -1,6 +1,6 @@
 //! People are told: once when a node is gone, once when it is back, and of nothing else.
 
-use crate::{load::under_load, tree::Tree};
+use crate::{http::Client, load::under_load, tree::Tree};
 use serde_json::Value;
 use std::{
     fs,
@@ -67,7 +67,7 @@ pub(crate) fn take(mut stream: TcpStream) -> Value {
 
 /// What the monitor knows of a node.
 fn watched(tree: &Tree, name: &str) -> String {
-    let mut monitor = crate::http::Client::connect(tree.monitor(), "none").unwrap();
+    let mut monitor = Client::connect(tree.monitor(), "none").unwrap();
     let checks = monitor.get(&format!("/v1/checks/{name}")).unwrap().json();
     checks["state"].as_str().unwrap().to_owned()
 }
@@ -110,7 +110,7 @@ fn a_dead_node_is_told_of_once_and_its_return_once() {
     // The monitor itself may die: it goes on where it was.
     tree.kill("monitor");
     tree.until("the monitor is back", |tree| {
-        crate::http::Client::connect(tree.monitor(), "none").is_ok() && watched(tree, "a-2") == "up"
+        Client::connect(tree.monitor(), "none").is_ok() && watched(tree, "a-2") == "up"
     });
     assert!(tree.drain(), "{}", tree.logs());
     tree.start_with(&["--notify", &notify]);
@@ -195,6 +195,31 @@ fn a_job_tells_numbers(tree: &Tree, receiver: &Receiver) {
     assert_eq!(bad.status.code(), Some(2));
 }
 
+/// What `tollgate beat` says where nobody knows the check, and that its advice is good.
+fn a_check_that_is_not_there_is_named(tree: &Tree) {
+    let key = fs::read_to_string(tree.data.join("ping.key")).unwrap();
+    let (at, key) = (format!("http://{}", tree.monitor()), key.trim());
+    let beat = |path: &str| {
+        let ran = tree.run(&["beat", &format!("{at}{path}"), "--", "true"]);
+        assert_eq!(ran.status.code(), Some(0), "{ran:?}");
+        String::from_utf8(ran.stderr).unwrap()
+    };
+    let path = format!("/ping/{key}/weekly");
+    let told = beat(&path);
+    let not_taken = "the beat was not taken: ";
+    let what = format!("{not_taken}the monitor at {at} has no check weekly, or ");
+    assert!(told.starts_with(&what) && told.matches(not_taken).count() == 1, "{told}");
+    let advice = format!("curl -X POST '{at}/ping/KEY/weekly?create=1'");
+    assert!(told.contains(&advice) && !told.contains(key), "{told}");
+    let mut monitor = Client::connect(tree.monitor(), "").unwrap();
+    assert_eq!(monitor.post(&format!("{path}?create=1"), "").unwrap().status, 201);
+    assert_eq!(beat(&path), "");
+    let uuid = "7f0d2b1c-6f0e-4d38-9a6b-0f6f5b3a1d55";
+    let told = beat(&format!("/ping/{uuid}"));
+    assert!(told.contains(&format!("has no check {uuid} (404)")), "{told}");
+    assert!(beat("/elsewhere").contains("/ping/KEY/SLUG"));
+}
+
 #[test]
 fn a_broken_rule_is_told_of_and_so_is_its_end() {
     let receiver = Receiver::listen();
@@ -215,5 +240,6 @@ fn a_broken_rule_is_told_of_and_so_is_its_end() {
     assert_eq!(receiver.next(&tree), told("resolved"));
     tree.until("it is up", |tree| watched(tree, "edge") == "up");
     a_job_tells_numbers(&tree, &receiver);
+    a_check_that_is_not_there_is_named(&tree);
     assert!(receiver.letters.try_recv().is_err(), "one notice of each");
 }
