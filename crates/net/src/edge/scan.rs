@@ -11,9 +11,11 @@ mod field;
 mod tests;
 
 use self::{
-    class::{Class, is},
+    class::{Class, is, run},
     field::Field,
 };
+use super::limits::METHOD_BYTES_MAX;
+
 /// Empty lines before a request that are overlooked (RFC 9112 §2.2).
 const EMPTY_LINES_MAX: u8 = 1;
 /// Digits of a chunk's size.
@@ -229,14 +231,22 @@ impl Scanner {
     /// Takes at least one byte of `rest`, which has one.
     fn step(&mut self, rest: &[u8]) -> Result<usize, Flaw> {
         let byte = rest[0];
-        let run = |class| rest.iter().position(|it| !is(*it, class)).unwrap_or(rest.len());
         let mut count = 1;
         self.state = match self.state {
             State::Start(lines) => self.start(lines, byte)?,
             State::StartLf(lines) => lf(byte, State::Start(lines))?,
-            State::Method(length) => method(length, byte)?,
+            State::Method(length) => {
+                let room = METHOD_BYTES_MAX - usize::from(length);
+                count = run(rest, Class::Token).min(room);
+                if count == 0 {
+                    count = 1;
+                    method(length, byte)?
+                } else {
+                    State::Method(length + u8::try_from(count).expect("a method is short"))
+                }
+            }
             State::Target(is_empty) => {
-                count = run(Class::Target);
+                count = run(rest, Class::Target);
                 match (count, byte) {
                     (1.., _) => State::Target(false),
                     (0, b' ') if !is_empty => {
@@ -246,31 +256,36 @@ impl Scanner {
                     (0, _) => return Err(Flaw::Target),
                 }
             }
-            State::Version(matched) => self.version(matched, byte)?,
-            State::VersionCr => cr(byte, State::VersionLf).map_err(|_| Flaw::Version)?,
-            State::VersionLf => lf(byte, State::Line)?,
-            State::Line => self.line(byte)?,
-            State::Name => {
-                count = run(Class::Token);
-                self.field.name(&rest[..count]);
+            State::Version(matched) => {
+                let expected = &VERSION[usize::from(matched)..];
+                count = rest.iter().zip(expected).take_while(|(it, other)| it == other).count();
                 if count == 0 {
                     count = 1;
-                    self.name_end(byte)?
+                    self.version(expected, byte)?
                 } else {
-                    State::Name
+                    State::Version(matched + u8::try_from(count).expect("seven at most"))
                 }
             }
+            State::VersionCr => cr(byte, State::VersionLf).map_err(|_| Flaw::Version)?,
+            State::VersionLf => lf(byte, State::Line)?,
+            State::Line if is(byte, Class::Token) => {
+                self.field.begin();
+                let (taken, next) = self.name(rest);
+                count = taken;
+                next
+            }
+            State::Line => self.line(byte)?,
+            State::Name => {
+                let (taken, next) = self.name(rest);
+                count = taken.max(1);
+                if taken == 0 { self.name_end(byte)? } else { next }
+            }
             State::Value => {
-                count = run(Class::Value);
-                if self.field.is_framing() {
-                    count = count.min(1); // So that a flaw is told from its very byte on.
-                }
-                self.field.value(&rest[..count])?;
-                if count == 0 {
-                    count = 1;
-                    cr(byte, State::ValueLf).map_err(|_| line_end(byte))?
-                } else {
-                    State::Value
+                let (taken, next) = self.value(rest)?;
+                count = taken.max(1);
+                match taken {
+                    0 => cr(byte, State::ValueLf).map_err(|_| line_end(byte))?,
+                    _ => next,
                 }
             }
             State::ValueLf => {
@@ -311,14 +326,12 @@ impl Scanner {
         method(0, byte)
     }
 
-    fn version(&mut self, matched: u8, byte: u8) -> Result<State, Flaw> {
-        match VERSION.get(usize::from(matched)) {
-            Some(expected) if *expected == byte => Ok(State::Version(matched + 1)),
-            Some(_) => Err(Flaw::Version),
-            None => {
-                self.field.is_1_0 = byte == b'0';
-                if byte == b'0' || byte == b'1' { Ok(State::VersionCr) } else { Err(Flaw::Version) }
-            }
+    /// Takes a byte of the version that is not the next of the `expected`.
+    fn version(&mut self, expected: &[u8], byte: u8) -> Result<State, Flaw> {
+        self.field.is_1_0 = byte == b'0';
+        match byte {
+            b'0' | b'1' if expected.is_empty() => Ok(State::VersionCr),
+            _ => Err(Flaw::Version),
         }
     }
 
@@ -331,13 +344,30 @@ impl Scanner {
             }
             b' ' | b'\t' => Err(Flaw::Fold),
             b'\n' => Err(Flaw::LineEnd),
-            _ if is(byte, Class::Token) => {
-                self.field.begin();
-                self.field.name(&[byte]);
-                Ok(State::Name)
-            }
             _ => Err(Flaw::Name),
         }
+    }
+
+    /// Takes what is here of a header's name, and its colon if all is well so far: a flaw is to be
+    /// told from that very byte on, by the next step.
+    fn name(&mut self, rest: &[u8]) -> (usize, State) {
+        let count = run(rest, Class::Token);
+        self.field.name(&rest[..count]);
+        let is_over = rest.get(count) == Some(&b':') && self.field.name_end().is_ok();
+        if is_over { (count + 1, State::Value) } else { (count, State::Name) }
+    }
+
+    /// Takes what is here of a header's value, and the end of its line.
+    fn value(&mut self, rest: &[u8]) -> Result<(usize, State), Flaw> {
+        if self.field.is_framing() {
+            // One byte at a time, so that a flaw is told from its very byte on.
+            let count = run(&rest[..1], Class::Value);
+            self.field.value(&rest[..count])?;
+            return Ok((count, State::Value));
+        }
+        let count = run(rest, Class::Value);
+        let is_over = rest[count..].starts_with(b"\r\n");
+        Ok(if is_over { (count + 2, State::Line) } else { (count, State::Value) })
     }
 
     fn name_end(&mut self, byte: u8) -> Result<State, Flaw> {
@@ -419,7 +449,7 @@ impl Scanner {
 fn method(length: u8, byte: u8) -> Result<State, Flaw> {
     match byte {
         b' ' if length != 0 => Ok(State::Target(true)),
-        _ if is(byte, Class::Token) && usize::from(length) < super::limits::METHOD_BYTES_MAX => {
+        _ if is(byte, Class::Token) && usize::from(length) < METHOD_BYTES_MAX => {
             Ok(State::Method(length + 1))
         }
         _ => Err(Flaw::Method),

@@ -47,6 +47,20 @@ const fn among(byte: u8, bytes: &[u8]) -> bool {
     false
 }
 
+/// Bytes that are looked at together.
+const BLOCK_BYTES: usize = 8;
+
+/// How many bytes at the front belong to a class.
+pub(super) fn run(bytes: &[u8], class: Class) -> usize {
+    let all_are = |block: &&[u8]| {
+        let common = |classes, byte: &u8| classes & CLASSES[usize::from(*byte)];
+        block.iter().fold(class as u8, common) != 0
+    };
+    let whole = BLOCK_BYTES * bytes.chunks_exact(BLOCK_BYTES).take_while(all_are).count();
+    let rest = &bytes[whole..];
+    whole + rest.iter().position(|byte| !is(*byte, class)).unwrap_or(rest.len())
+}
+
 /// Whether a byte belongs to a class.
 pub(super) fn is(byte: u8, class: Class) -> bool {
     CLASSES[usize::from(byte)] & class as u8 != 0

@@ -41,31 +41,33 @@ impl Field {
 
     /// The next bytes of its name.
     pub(super) fn name(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            if let Some(place) = self.name.get_mut(self.name_bytes) {
-                *place = byte.to_ascii_lowercase();
-            }
-            self.name_bytes += 1;
+        let end = self.name_bytes + bytes.len();
+        if let Some(places) = self.name.get_mut(self.name_bytes..end) {
+            places.copy_from_slice(bytes);
         }
+        self.name_bytes = end;
     }
 
     /// The name is over.
     pub(super) fn name_end(&mut self) -> Result<(), Flaw> {
         self.matched = 0;
         self.is_over = false;
-        match self.name.get(..self.name_bytes) {
-            Some(b"content-length") if self.length.is_some() => return Err(Flaw::Lengths),
-            Some(b"content-length") => {
-                self.length = Some(0);
-                self.kind = Kind::Length;
+        // One that is longer than the memory for it is none of those that matter.
+        let name = self.name.get(..self.name_bytes).unwrap_or_default();
+        if name.eq_ignore_ascii_case(b"content-length") {
+            if self.length.is_some() {
+                return Err(Flaw::Lengths);
             }
-            Some(b"transfer-encoding") if self.is_chunked => return Err(Flaw::Codings),
-            Some(b"transfer-encoding") => {
-                self.is_chunked = true;
-                self.kind = Kind::Coding;
+            self.length = Some(0);
+            self.kind = Kind::Length;
+        } else if name.eq_ignore_ascii_case(b"transfer-encoding") {
+            if self.is_chunked {
+                return Err(Flaw::Codings);
             }
-            Some(b"upgrade") => self.has_upgrade = true,
-            Some(_) | None => (),
+            self.is_chunked = true;
+            self.kind = Kind::Coding;
+        } else if name.eq_ignore_ascii_case(b"upgrade") {
+            self.has_upgrade = true;
         }
         Ok(())
     }
