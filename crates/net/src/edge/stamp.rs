@@ -19,6 +19,9 @@ const SERVER: HeaderValue = HeaderValue::from_static("tollgate");
 const HTTP: HeaderValue = HeaderValue::from_static("http");
 const HTTPS: HeaderValue = HeaderValue::from_static("https");
 
+/// Headers that a request has more after it was stamped, at most.
+const STAMPS_MAX: usize = 6;
+
 /// `00-`, 32 digits of the trace, `-`, 16 of the parent, `-`, 2 of flags.
 const TRACEPARENT_BYTES: usize = 55;
 
@@ -29,44 +32,74 @@ pub(super) fn request(
     via: Option<&Via>,
 ) -> Result<(), (Code, &'static str)> {
     let headers = &mut parts.headers;
+    let brought = Brought::with(headers);
+    headers.reserve(STAMPS_MAX);
     if let Some(via) = via {
-        if is_loop(headers, via) {
+        if brought.via && is_loop(headers, via) {
             return Err((Code::InvalidRequest, "the request has come through here before"));
         }
-        add(headers, header::VIA, via.of(parts.version));
+        add(headers, brought.via, header::VIA, via.of(parts.version));
     }
-    if !client.is_trusted {
+    if brought.origin && !client.is_trusted {
         for name in [FORWARDED_FOR, FORWARDED_PROTO, FORWARDED_HOST, header::FORWARDED] {
             headers.remove(name);
         }
     }
-    add(headers, FORWARDED_FOR, &client.address);
-    add(headers, header::FORWARDED, &client.element);
-    if !headers.contains_key(FORWARDED_PROTO) {
+    let is_believed = brought.origin && client.is_trusted;
+    add(headers, is_believed, FORWARDED_FOR, &client.address);
+    add(headers, is_believed, header::FORWARDED, &client.element);
+    if !is_believed || !headers.contains_key(FORWARDED_PROTO) {
         headers.insert(FORWARDED_PROTO, if client.is_tls { HTTPS } else { HTTP });
     }
-    if !headers.contains_key(FORWARDED_HOST)
+    if (!is_believed || !headers.contains_key(FORWARDED_HOST))
         && let Some(host) = headers.get(header::HOST).cloned()
     {
         headers.insert(FORWARDED_HOST, host);
     }
-    trace(headers);
+    let parent = trace(headers, brought.trace);
+    headers.insert(TRACEPARENT, parent);
     Ok(())
+}
+
+/// What a request brings of what is written on it here. Nearly always that is nothing, which one
+/// look at its headers' names tells.
+#[derive(Default)]
+struct Brought {
+    via: bool,
+    /// Any of those that say where it comes from.
+    origin: bool,
+    trace: bool,
+}
+
+impl Brought {
+    fn with(headers: &HeaderMap) -> Brought {
+        let mut brought = Brought::default();
+        for name in headers.keys() {
+            match name.as_str() {
+                "via" => brought.via = true,
+                "forwarded" | "x-forwarded-for" | "x-forwarded-proto" | "x-forwarded-host" => {
+                    brought.origin = true;
+                }
+                "traceparent" | "tracestate" => brought.trace = true,
+                _ => (),
+            }
+        }
+        brought
+    }
 }
 
 /// Writes on an answer who gives it.
 pub(super) fn response(headers: &mut HeaderMap, via: Option<&Via>) {
-    if !headers.contains_key(header::SERVER) {
-        headers.insert(header::SERVER, SERVER);
-    }
+    headers.entry(header::SERVER).or_insert(SERVER);
     if let Some(via) = via {
-        add(headers, header::VIA, via.of(http::Version::HTTP_11));
+        let is_there = headers.keys().any(|name| *name == header::VIA);
+        add(headers, is_there, header::VIA, via.of(http::Version::HTTP_11));
     }
 }
 
-/// Adds an element to a list, in one header.
-fn add(headers: &mut HeaderMap, name: HeaderName, element: &HeaderValue) {
-    let mut given = headers.get_all(&name).iter();
+/// Adds an element to a list that may be there, in one header.
+fn add(headers: &mut HeaderMap, may_be_there: bool, name: HeaderName, element: &HeaderValue) {
+    let mut given = may_be_there.then(|| headers.get_all(&name).iter()).into_iter().flatten();
     let Some(first) = given.next() else {
         headers.insert(name, element.clone());
         return;
@@ -90,23 +123,30 @@ fn is_loop(headers: &HeaderMap, via: &Via) -> bool {
     })
 }
 
-fn trace(headers: &mut HeaderMap) {
+/// The `traceparent` that goes on, of the trace that was brought or of a new one.
+fn trace(headers: &mut HeaderMap, is_brought: bool) -> HeaderValue {
+    let sound = if is_brought { brought_trace(headers) } else { None };
+    let mut parent = sound.unwrap_or_else(|| {
+        let mut parent = *b"00-00000000000000000000000000000000-0000000000000000-00";
+        hex(&ids::trace_id(), &mut parent[3..35]);
+        parent
+    });
+    hex(&ids::span_id(), &mut parent[36..52]);
+    HeaderValue::from_bytes(&parent).expect("digits make a value")
+}
+
+/// The one sound `traceparent` of a request.
+fn brought_trace(headers: &mut HeaderMap) -> Option<[u8; TRACEPARENT_BYTES]> {
     let mut given = headers.get_all(TRACEPARENT).iter();
     let sound = match (given.next(), given.next()) {
         (Some(one), None) => continued(one.as_bytes()),
         (None | Some(_), _) => None,
     };
-    let parent = sound.unwrap_or_else(|| {
+    if sound.is_none() {
         // A state belongs to the trace that it came with.
         headers.remove(TRACESTATE);
-        let mut parent = *b"00-00000000000000000000000000000000-0000000000000000-00";
-        hex(&ids::trace_id(), &mut parent[3..35]);
-        parent
-    });
-    let mut parent = parent;
-    hex(&ids::span_id(), &mut parent[36..52]);
-    let parent = HeaderValue::from_bytes(&parent).expect("digits make a value");
-    headers.insert(TRACEPARENT, parent);
+    }
+    sound
 }
 
 /// The version 00 form of a sound `traceparent`, of whatever version (W3C Trace Context §4.1).
