@@ -1,14 +1,16 @@
 //! An answer in the words of HTTP/1.1, where hyper does not write it.
 
 use crate::clock;
-use http::{HeaderName, HeaderValue, Response, StatusCode, header};
+use http::{HeaderName, Response, StatusCode, header};
 use std::{
     cell::RefCell,
-    io::Write,
     time::{Duration, UNIX_EPOCH},
 };
 
 const MICROS_PER_SECOND: u64 = 1_000_000;
+
+/// Digits of the longest length.
+const LENGTH_DIGITS_MAX: usize = 20;
 
 /// Writes an answer and its body at the end of `out`; `connection` is what becomes of the
 /// connection. The answer has neither `Content-Length` nor `Connection` among its headers.
@@ -20,24 +22,42 @@ pub(super) fn write<B>(
 ) {
     let status = answer.status();
     let reason = status.canonical_reason().unwrap_or_default();
-    write!(out, "HTTP/1.1 {} {reason}\r\n", status.as_str()).expect("memory takes all");
+    for part in ["HTTP/1.1 ", status.as_str(), " ", reason, "\r\n"] {
+        out.extend_from_slice(part.as_bytes());
+    }
     let mut line = |name: &HeaderName, value: &[u8]| {
         for part in [name.as_str().as_bytes(), b": ", value, b"\r\n"] {
             out.extend_from_slice(part);
         }
     };
+    let mut has_date = false;
     for (name, value) in answer.headers() {
+        has_date |= *name == header::DATE;
         line(name, value.as_bytes());
     }
     if let Some(connection) = connection {
         line(&header::CONNECTION, connection);
     }
-    line(&header::CONTENT_LENGTH, HeaderValue::from(body.len()).as_bytes());
-    if !answer.headers().contains_key(header::DATE) {
-        line(&header::DATE, date().as_bytes());
+    let mut digits = [0; LENGTH_DIGITS_MAX];
+    line(&header::CONTENT_LENGTH, decimal(body.len(), &mut digits));
+    if !has_date {
+        with_date(|date| line(&header::DATE, date.as_bytes()));
     }
     out.extend_from_slice(b"\r\n");
     out.extend_from_slice(body);
+}
+
+/// A number in decimal, at the end of `digits`.
+fn decimal(number: usize, digits: &mut [u8; LENGTH_DIGITS_MAX]) -> &[u8] {
+    let (mut at, mut rest) = (digits.len(), number);
+    loop {
+        at -= 1;
+        digits[at] = b'0' + u8::try_from(rest % 10).expect("a digit is below 10");
+        rest /= 10;
+        if rest == 0 {
+            return &digits[at..];
+        }
+    }
 }
 
 /// RFC 9110 §15.3.5, §15.4.5.
@@ -45,19 +65,30 @@ pub(super) fn has_no_body(status: StatusCode) -> bool {
     status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED
 }
 
-/// The time now as HTTP writes it (RFC 9110 §5.6.7). It changes once a second.
-fn date() -> HeaderValue {
+/// Gives `read` the time now as HTTP writes it (RFC 9110 §5.6.7). It changes once a second.
+fn with_date(read: impl FnOnce(&str)) {
     thread_local! {
-        static LAST: RefCell<(u64, HeaderValue)> =
-            const { RefCell::new((u64::MAX, HeaderValue::from_static(""))) };
+        static LAST: RefCell<(u64, String)> = const { RefCell::new((u64::MAX, String::new())) };
     }
     let second = u64::try_from(clock::wall().0).unwrap_or(0) / MICROS_PER_SECOND;
-    LAST.with_borrow_mut(|(of, value)| {
+    LAST.with_borrow_mut(|(of, text)| {
         if *of != second {
-            let text = httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(second));
-            *value = HeaderValue::from_str(&text).expect("a date is ASCII");
+            *text = httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(second));
             *of = second;
         }
-        value.clone()
-    })
+        read(text);
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_length_is_written_in_decimal() {
+        for number in [0, 7, 10, 251, 65_536, usize::MAX] {
+            let mut digits = [0; LENGTH_DIGITS_MAX];
+            assert_eq!(decimal(number, &mut digits), number.to_string().as_bytes());
+        }
+    }
 }

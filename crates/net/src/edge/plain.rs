@@ -84,7 +84,7 @@ pub(super) async fn serve<S: Service>(
         if shared.service.is_full() && !shared.is_last(state) {
             // Many may wait: each with what it sent, which is less than what is made of it.
             drop(asked);
-            let room = shared.service.room();
+            let room = pin!(shared.service.room());
             let Some(has_room) = unless_gone(stream, state, room).await else { return Left::Over };
             let Some(again) = plain() else { return Left::Over }; // It was plain before.
             if !has_room {
@@ -99,7 +99,8 @@ pub(super) async fn serve<S: Service>(
             asked = again;
         }
         let Plain { parts, body, bytes_max } = asked;
-        let answer = request::answer_whole(shared, parts, body, bytes_max, client);
+        // Where it is it stays: it holds the request and is not to be moved about.
+        let answer = pin!(request::answer_whole(shared, parts, body, bytes_max, client));
         let Some(answer) = unless_gone(stream, state, answer).await else {
             return Left::Over;
         };
@@ -142,9 +143,8 @@ async fn read<S>(shared: &Shared<S>, stream: &mut Stream, state: &ConnState) -> 
 async fn unless_gone<T>(
     stream: &Stream,
     state: &ConnState,
-    future: impl Future<Output = T>,
+    mut future: Pin<&mut impl Future<Output = T>>,
 ) -> Option<T> {
-    let mut future = pin!(future);
     let waiting = poll_fn(|cx| match future.as_mut().poll(cx) {
         Poll::Ready(it) => Poll::Ready(Some(it)),
         Poll::Pending if h1::is_gone(stream, state, cx) => Poll::Ready(None),
@@ -195,9 +195,11 @@ fn is_of_the_connection(name: &HeaderName, value: &[u8]) -> bool {
 fn whole(answer: &Response<Body>) -> Option<&Bytes> {
     let status = answer.status();
     let is_bare = status.is_informational() || head::has_no_body(status);
-    let is_framed = [header::CONTENT_LENGTH, header::TRANSFER_ENCODING, header::CONNECTION]
-        .iter()
-        .any(|name| answer.headers().contains_key(name));
+    let is_framed = answer.headers().keys().any(|name| {
+        *name == header::CONTENT_LENGTH
+            || *name == header::TRANSFER_ENCODING
+            || *name == header::CONNECTION
+    });
     match answer.body() {
         Body::Whole(body) if !is_bare && !is_framed => Some(body),
         Body::Whole(_) | Body::Streamed(_) => None,
