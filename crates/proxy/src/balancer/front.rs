@@ -19,6 +19,9 @@ const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 
+/// Memory for the headers that travel on, to begin with: more than they mostly are.
+const FORWARDED_BYTES: usize = 1024;
+
 /// What a client is told whose request is one too many.
 pub(crate) const FULL: &str =
     "as much is in flight as this node takes; the request was not executed";
@@ -75,10 +78,12 @@ pub(crate) fn forwarded_headers(
     headers: &HeaderMap,
     request_id: &HeaderValue,
 ) -> Result<HeaderList, Flaw> {
-    let mut list = HeaderList::new();
+    let mut list = HeaderList::with_capacity(FORWARDED_BYTES);
+    let names_some = headers.contains_key(header::CONNECTION);
     for (name, value) in headers {
         let ours = *name == REQUEST_ID || *name == IDEMPOTENCY_KEY || *name == TRACEPARENT;
-        if !ours && !is_hop_by_hop(name) && !is_named_in_connection(headers, name) {
+        let stays = is_hop_by_hop(name) || (names_some && is_named_in_connection(headers, name));
+        if !ours && !stays {
             list.push(name.as_str(), value.as_bytes())?;
         }
     }

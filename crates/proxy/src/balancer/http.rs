@@ -17,6 +17,7 @@ use net::{
     trunk::{Answer, Loss, StreamReader},
 };
 use std::{cell::Cell, rc::Rc, sync::Arc};
+use stdx::Moment;
 use tokio::time::timeout;
 use wire::{
     Code,
@@ -38,6 +39,7 @@ impl HttpFront {
     /// Asks the endpoints, and makes an HTTP answer of whatever comes of it.
     async fn pass(
         &self,
+        now: Moment,
         asked: &Asked,
         request_id: &HeaderValue,
         key: Option<&Key>,
@@ -49,7 +51,8 @@ impl HttpFront {
         };
         let request = request(&asked.parts, headers.as_ref(), &asked.body, key);
         let nature = Nature::of(&request);
-        let failure = match self.exchange(request, may_stream(&asked.parts), nature, shed).await {
+        let streams = may_stream(&asked.parts);
+        let failure = match self.exchange(now, request, streams, nature, shed).await {
             Ok((endpoint, answer, more)) => match passed_on(&answer, more) {
                 Ok(response) => return self.keep(endpoint, response),
                 Err(failure) => failure,
@@ -62,19 +65,21 @@ impl HttpFront {
     /// Sends a request to one endpoint, and if its connection is lost to one more.
     async fn exchange(
         &self,
+        now: Moment,
         mut request: RequestRef<'_>,
         streams: bool,
         nature: Nature,
         shed: &Cell<bool>,
     ) -> Result<(usize, Answer, Option<StreamReader>), Failure> {
         let router = &self.router;
-        let expires = clock::now() + router.deadline.get();
+        let expires = now + router.deadline.get();
+        let mut known = Some(now);
         let hash = router.hash_of(&request.target);
         let (mut excluded, mut refusals, mut fulls) = (None, 0, 0);
         loop {
             let repeated = request.attempt != 0;
             let in_vain = if repeated { Failure::Unknown } else { Failure::Unsent };
-            let now = clock::now();
+            let now = known.take().unwrap_or_else(clock::now);
             let left = expires.since(now);
             let left_ms = u32::try_from(left.as_millis()).unwrap_or(u32::MAX);
             if left_ms == 0 {
@@ -135,7 +140,7 @@ impl HttpFront {
     async fn admit<B>(
         &self,
         asked: &Asked<B>,
-        pass: impl AsyncFnOnce(&HeaderValue, Option<&Key>, &Cell<bool>) -> Response<Body>,
+        pass: impl AsyncFnOnce(Moment, &HeaderValue, Option<&Key>, &Cell<bool>) -> Response<Body>,
     ) -> Response<Body> {
         let now = clock::now();
         self.router.requested(now);
@@ -153,7 +158,7 @@ impl HttpFront {
             return response.map(Body::from);
         };
         let shed = Cell::new(false);
-        let mut response = pass(&request_id, key.as_ref(), &shed).await;
+        let mut response = pass(now, &request_id, key.as_ref(), &shed).await;
         if shed.get() {
             admitted.shed();
         } else if !response.status().is_server_error() {
@@ -170,19 +175,19 @@ impl Service for HttpFront {
     }
 
     async fn respond(&self, asked: Asked) -> Response<Body> {
-        let pass = async |request_id: &HeaderValue, key: Option<&Key>, shed: &Cell<bool>| {
-            self.pass(&asked, request_id, key, shed).await
-        };
-        self.admit(&asked, pass).await
+        self.admit(&asked, async |now, request_id, key, shed| {
+            self.pass(now, &asked, request_id, key, shed).await
+        })
+        .await
     }
 
     async fn relay(&self, asked: Asked<BodyStream>, upgrade: Option<OnUpgrade>) -> Response<Body> {
         let (asked, body) = door::apart(asked);
-        let pass = async |request_id: &HeaderValue, key: Option<&Key>, shed: &Cell<bool>| {
+        self.admit(&asked, async |_, request_id, key, shed| {
             let way = (&self.router, &self.gate);
             http_stream::pass(way, &asked, body, upgrade, (request_id, key), shed).await
-        };
-        self.admit(&asked, pass).await
+        })
+        .await
     }
 
     fn refuse(&self, parts: &Parts, code: Code, detail: &str) -> Response<Bytes> {
@@ -263,7 +268,7 @@ pub(super) fn passed_on(
         return Err(if response.status == 503 { Failure::Unsent } else { Failure::Unknown });
     }
     let share = |part: &[u8]| answer.share(part);
-    let http = front::response(response.status, response.headers, answer.body(), share);
+    let http = front::response(response.status, response.headers, share(response.body), share);
     let http = http.ok_or(Failure::Unknown)?;
     let Some(reader) = more else { return Ok(http.map(Body::from)) };
     let length = response.headers.get("content-length");

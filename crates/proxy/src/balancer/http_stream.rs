@@ -31,6 +31,9 @@ use wire::{
 /// How a body is wanted: whole where that is little, so that the request can be sent again, and
 /// always for the account API.
 pub(super) fn body_mode(parts: &Parts) -> BodyMode {
+    if !may_stream(parts) {
+        return BodyMode::Whole { bytes_max: body_bytes_max(parts.uri.path()) };
+    }
     let headers = &parts.headers;
     let is_short = match headers.get(header::CONTENT_LENGTH) {
         Some(length) => {
@@ -41,7 +44,7 @@ pub(super) fn body_mode(parts: &Parts) -> BodyMode {
         // In HTTP/2 a body need not be announced.
         None => parts.version < Version::HTTP_2 || parts.method.is_safe(),
     };
-    if may_stream(parts) && (!is_short || headers.contains_key(header::UPGRADE)) {
+    if !is_short || headers.contains_key(header::UPGRADE) {
         BodyMode::Stream
     } else {
         BodyMode::Whole { bytes_max: body_bytes_max(parts.uri.path()) }

@@ -70,6 +70,11 @@ impl HeaderList {
         HeaderList { pairs: Vec::new(), count: 0 }
     }
 
+    /// An empty list with memory for so many bytes of names, values and four more for each header.
+    pub fn with_capacity(bytes: usize) -> HeaderList {
+        HeaderList { pairs: Vec::with_capacity(bytes), count: 0 }
+    }
+
     /// Adds a header. The name is to be lower case.
     pub fn push(&mut self, name: &str, value: &[u8]) -> Result<(), Flaw> {
         let bytes = self.pairs.len() + name.len() + value.len() + 4;
