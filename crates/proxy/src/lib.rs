@@ -4,6 +4,7 @@ pub mod balancer;
 mod coming;
 pub mod config;
 mod doors;
+mod escapes;
 mod gate;
 pub mod gateway;
 mod held;

@@ -1,6 +1,6 @@
 //! The hash of a request, for a balancer that sends what belongs together to the same endpoint.
 
-use crate::config::HashBy;
+use crate::{config::HashBy, escapes::unescaped};
 use wire::frame::Target;
 
 /// The hash of an endpoint's name: the same in every process and after a reload.
@@ -19,20 +19,21 @@ pub(crate) fn of_request(by: &HashBy, target: &Target<'_>) -> u64 {
                 HashBy::Header(name) => headers.get(name),
                 HashBy::Account => None,
             };
-            match (value, account(path)) {
+            let path = unescaped(without_query(path));
+            match (value, account(&path)) {
                 (Some(value), _) => Fnv::new().with(value).0,
                 (None, Some((service, id))) => {
                     Fnv::new().with(service.as_bytes()).with(b"/").with(id.as_bytes()).0
                 }
-                (None, None) => Fnv::new().with(without_query(path).as_bytes()).0,
+                (None, None) => Fnv::new().with(path.as_bytes()).0,
             }
         }
     }
 }
 
-/// Service and account of a path of the account API.
+/// Service and account of a path of the account API, which has no query.
 fn account(path: &str) -> Option<(&str, &str)> {
-    let mut parts = without_query(path).strip_prefix("/v1/")?.split('/');
+    let mut parts = path.strip_prefix("/v1/")?.split('/');
     let (service, accounts, id) = (parts.next()?, parts.next()?, parts.next()?);
     (accounts == "accounts" && !id.is_empty()).then_some((service, id))
 }
@@ -69,7 +70,7 @@ mod tests {
     #[test]
     fn everything_about_an_account_is_one_key() {
         let alice = by_account("/v1/a/accounts/alice");
-        for path in ["/v1/a/accounts/alice?x=1", "/v1/a/accounts/alice/debit"] {
+        for path in ["/v1/a/accounts/alice?x=1", "/v1/%61/accounts/al%69ce/debit"] {
             assert_eq!(by_account(path), alice, "{path}");
         }
         for path in ["/v1/b/accounts/alice", "/v1/a/accounts/bob", "/v1/a/accounts"] {

@@ -7,7 +7,7 @@ use super::{
     router::Router,
     verdict::{Failure, Nature, is_definite},
 };
-use crate::{coming::Coming, gate::Gate, held::held, upstream::door};
+use crate::{coming::Coming, escapes::unescaped, gate::Gate, held::held, upstream::door};
 use balance::{Ask, Outcome};
 use bytes::Bytes;
 use http::{HeaderValue, Response, Version, request::Parts};
@@ -211,10 +211,10 @@ impl Service for HttpFront {
 }
 
 /// Whether a long answer may go to the client as it comes. One of the account API is put together,
-/// but for its events: it is not long, and one that breaks off is then told as such. So is one to HTTP/1.0, where
-/// a body that broke off looks like one that ended.
+/// but for its events: it is not long, and one that breaks off is then told as such. So is one to
+/// HTTP/1.0, where a body that broke off looks like one that ended.
 pub(super) fn may_stream(parts: &Parts) -> bool {
-    let path = parts.uri.path();
+    let path = unescaped(parts.uri.path());
     let is_put_together = path.starts_with("/v1/") && !path.ends_with("/events");
     parts.version != Version::HTTP_10 && !is_put_together
 }
@@ -275,4 +275,23 @@ pub(super) fn passed_on(
     let (parts, first) = http.into_parts();
     let coming = Coming::new(first, length, reader).ok_or(Failure::Unknown)?;
     Ok(Response::from_parts(parts, Body::streamed(coming)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_come_as_they_come_however_they_are_written() {
+        let streams = |path: &str| {
+            let (parts, ()) = http::Request::get(path).body(()).unwrap().into_parts();
+            may_stream(&parts)
+        };
+        for path in ["/v1/a/events", "/v1/%61/event%73", "/%76%31/a/events?after=now", "/rates/x"] {
+            assert!(streams(path), "{path}");
+        }
+        for path in ["/v1/a/accounts", "/%761/a/accounts", "/v1/a%2Fevents/x"] {
+            assert!(!streams(path), "{path}");
+        }
+    }
 }

@@ -3,9 +3,9 @@
 use super::{
     body,
     mistake::{Mistake, clip},
-    route::percent_decode,
     statement::Format,
 };
+use crate::escapes::percent_decode;
 use std::borrow::Cow;
 use wire::{Kind, Timestamp, limits, query::Filter};
 

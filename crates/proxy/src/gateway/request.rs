@@ -17,6 +17,7 @@ use super::{
     statement::{Format, Statement, Wanted},
     transfers::Transferring,
 };
+use crate::escapes::unescaped;
 use net::{clock, ids};
 use std::{cell::RefCell, pin::Pin, rc::Rc, time::Duration};
 use stdx::Moment;
@@ -89,6 +90,7 @@ impl Desk {
     /// The order of the rungs is part of the contract: the first that fails is the answer.
     fn check(&self, request: &Request<'_>) -> Result<Step, NotAsked> {
         let (path, query) = request.path.split_once('?').unwrap_or((request.path, ""));
+        let path = &*unescaped(path);
         if let Some(page) = describe::answer(request.method, path) {
             return page.map(Step::Answer);
         }

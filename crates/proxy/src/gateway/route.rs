@@ -4,7 +4,7 @@ use super::{
     body,
     mistake::{Mistake, clip},
 };
-use std::borrow::Cow;
+use crate::escapes::{percent_decode, unescaped};
 use wire::{AccountId, Code, HoldId, Kind, TransactionId, TransferId, limits};
 
 /// What a request asks of a service.
@@ -96,7 +96,7 @@ enum Resource<'a> {
 
 /// Longest body of a request to this path.
 pub(crate) fn body_bytes_max(path: &str) -> usize {
-    match Route::of(path) {
+    match Route::of(&unescaped(path)) {
         Some(Route::OfService(OfService { resource: Resource::Batch, .. })) => {
             limits::BATCH_BODY_BYTES_MAX
         }
@@ -119,7 +119,7 @@ impl From<Mistake> for NotAsked {
 }
 
 impl<'a> Route<'a> {
-    /// Reads a path without its query; `None` when the API has no such path.
+    /// Reads a path without its query, as [`unescaped`] makes it; `None` when the API has no such path.
     pub(super) fn of(path: &'a str) -> Option<Route<'a>> {
         let path = path.strip_prefix("/v1/")?;
         match path.split_once('/') {
@@ -276,33 +276,6 @@ fn minted_id<T>(
     })
 }
 
-/// Undoes percent-encoding; in a query (`plus`) a `+` is a space. `None` when an escape is not two
-/// hexadecimal digits or the result is not UTF-8.
-pub(super) fn percent_decode(text: &str, plus: bool) -> Option<Cow<'_, str>> {
-    if !text.bytes().any(|byte| byte == b'%' || (plus && byte == b'+')) {
-        return Some(Cow::Borrowed(text));
-    }
-    let mut decoded = Vec::with_capacity(text.len());
-    let mut bytes = text.bytes();
-    while let Some(byte) = bytes.next() {
-        decoded.push(match byte {
-            b'%' => hex_digit(bytes.next()?)? << 4 | hex_digit(bytes.next()?)?,
-            b'+' if plus => b' ',
-            byte => byte,
-        });
-    }
-    String::from_utf8(decoded).ok().map(Cow::Owned)
-}
-
-fn hex_digit(byte: u8) -> Option<u8> {
-    match byte {
-        b'0'..=b'9' => Some(byte - b'0'),
-        b'a'..=b'f' => Some(byte - b'a' + 10),
-        b'A'..=b'F' => Some(byte - b'A' + 10),
-        _ => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -426,6 +399,16 @@ mod tests {
             ["/v1/a/accounts/%", "/v1/a/accounts/%4", "/v1/a/accounts/%zz", "/v1/a/accounts/%ff"]
         {
             check("GET", path, "invalid_request id: a % in the path begins no sound escape");
+        }
+    }
+
+    #[test]
+    fn a_batch_may_be_long_however_it_is_written() {
+        for path in ["/v1/a/batch", "/v1/%61/b%61tch", "/%761/a/%62atch"] {
+            assert_eq!(body_bytes_max(path), limits::BATCH_BODY_BYTES_MAX, "{path}");
+        }
+        for path in ["/v1/a/accounts", "/v1%2Fa/batch", "/v1/a/batch/%"] {
+            assert_eq!(body_bytes_max(path), limits::BODY_BYTES_MAX, "{path}");
         }
     }
 

@@ -3,7 +3,7 @@
 //! An exact path comes before any pattern, and of the patterns the longest wins. The account API is
 //! under `/v1/`, where no route leads.
 
-use super::route::percent_decode;
+use crate::escapes::{percent_decode, unescaped};
 use std::collections::BTreeMap;
 
 /// Where the account API is.
@@ -70,6 +70,10 @@ impl<T> Routes<T> {
             return Found::Nothing;
         }
         let path = target.split_once('?').map_or(target, |(path, _)| path);
+        let path = &*unescaped(path);
+        if path.starts_with(OWN) {
+            return Found::Nothing;
+        }
         let by_prefix = || self.prefixes.iter().find(|(prefix, _)| path.starts_with(&**prefix));
         let found = self.exact.get(path).or_else(|| by_prefix().map(|(_, service)| service));
         match found {
@@ -100,6 +104,7 @@ mod tests {
             ("/rates/eur/*", "euro"),
             ("/rates/eur/now", "now"),
             ("/", "root"),
+            ("/rates%2F*", "any"),
         ];
         Routes::new(all.map(|(path, service)| (path.to_owned(), service)))
     }
@@ -118,10 +123,14 @@ mod tests {
             ("/rates/eur/now/", "euro"),
             ("/", "root"),
             ("/?q", "root"),
+            ("/r%61tes/%65ur/x", "euro"),
+            ("/rates%2Feur/x", "any"),
         ] {
             assert_eq!(routes.find(target), Found::Service(&service), "{target}");
         }
-        for target in ["/rates", "/ratesx", "/other", "/v1/rates/", "/v1/a/accounts", "", "*"] {
+        for target in
+            ["/rates", "/ratesx", "/other", "/v1/rates/", "/v1/a/accounts", "/%761/rates/", "", "*"]
+        {
             assert_eq!(routes.find(target), Found::Nothing, "{target}");
         }
     }

@@ -142,6 +142,19 @@ fn sound_requests_ask_the_ledger() {
 }
 
 #[test]
+fn an_unreserved_character_may_be_escaped() {
+    check(given("GET", "/v1/%61/accounts/x", ""), "asks");
+    check(given("POST", "/%76%31/a/accounts/%61lice/d%65bit", DEBIT), "asks");
+    check(given("GET", "/v1/%61%2Faccounts/x", ""), "404 no_such_route -");
+    check(given("GET", "/v1/%2561/accounts/x", ""), "404 no_such_service -");
+    check(given("GET", "/v1/a/accounts/%2561", ""), "400 invalid_request id");
+    // It is the same request, and a repeat of it.
+    let plain = given("POST", "/v1/a/accounts/alice/debit", DEBIT);
+    let escaped = Given { path: "/v1/%61/accounts/%61lice/debit", ..plain.clone() };
+    assert_eq!(command_of(&escaped), command_of(&plain));
+}
+
+#[test]
 fn the_first_wrong_thing_is_the_answer() {
     let wrong = given("DELETE", "/v1/z/accounts/x%2Fy?x=1", "{").with("accept", "text/html");
     let at = |path| Given { path, ..wrong.clone() };
