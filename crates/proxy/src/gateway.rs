@@ -22,6 +22,7 @@ mod json;
 mod limits;
 mod lists;
 mod load;
+mod looks;
 mod mistake;
 pub mod owners;
 mod params;

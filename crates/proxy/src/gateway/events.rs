@@ -4,18 +4,12 @@
 //! The order is that of each partition's journal; partitions are told side by side. After each round
 //! over all of them the client gets a cursor, which is where each partition is to go on: what came
 //! after the last cursor comes again. Nothing is held anywhere for a client: the owners read a
-//! little of their journals whenever this asks them, and whoever takes nothing is asked nothing.
+//! little of their journals whenever this asks them, and whoever takes nothing is asked nothing. Who
+//! are at the same place share a question.
 
 use super::{
-    ask::Ask,
-    cursor,
-    front::Front,
-    guests::Pass,
-    limits::{EVENTS_ROWS_MAX, STEP_TIME_MAX},
-    lists::TrialParts,
-    mistake::Mistake,
-    render,
-    service::Service,
+    ask::Ask, cursor, front::Front, guests::Pass, limits::STEP_TIME_MAX, lists::TrialParts, looks,
+    mistake::Mistake, render, service::Service,
 };
 use bytes::Bytes;
 use net::clock;
@@ -27,8 +21,6 @@ use wire::{
     query::{Event, Mark, Query},
 };
 
-/// How often the owners are asked while nothing happens.
-const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// How often a client hears something at least, so that nobody on the way takes it for gone.
 const HEARTBEAT_EVERY: Duration = Duration::from_secs(15);
 /// Partitions of a service that can be listened to: a cursor names a place in each of them, and is to
@@ -104,7 +96,7 @@ impl Events {
                 }
             }
             if !is_news {
-                sleep(LOOK_EVERY).await;
+                sleep(looks::until_next()).await;
             }
         }
     }
@@ -123,27 +115,27 @@ impl Events {
         Ok(())
     }
 
-    /// Asks every owner once; whether there was anything new. What an owner does not answer now is
+    /// Asks every owner once, unless others just did; whether there was anything new. What an owner does not answer now is
     /// asked again in the next round.
     async fn round(&mut self, text: &mut Vec<u8>) -> bool {
         let mut asking = JoinSet::new();
+        let now = clock::now();
         for (partition, from) in (0..).map(PartitionId).zip(self.marks.iter().copied()) {
+            if self.service.looks.is_quiet(now, partition, from) {
+                continue;
+            }
             let service = Rc::clone(&self.service);
-            drop(asking.spawn_local(async move {
-                let query = Query::Events { partition, from, limit: EVENTS_ROWS_MAX };
-                let deadline = clock::now() + STEP_TIME_MAX;
-                let ask = Ask::new(&Call::Query(query), deadline, 0, "");
-                (partition, ask.owner(&service, partition).await)
-            }));
+            let look = async move { (partition, looks::look(&service, partition, from).await) };
+            drop(asking.spawn_local(look));
         }
         let mut is_news = false;
         while let Some(answer) = asking.join_next().await {
-            let Ok((partition, answer)) = answer else { continue };
-            match answer {
+            let Ok((partition, look)) = answer else { continue };
+            match look.answer().expect("it was waited for") {
                 Ok(Reply::Events { rows, next }) => {
                     let mark = &mut self.marks[usize::from(partition.0)];
-                    is_news |= *mark < next;
-                    *mark = next;
+                    is_news |= *mark < *next;
+                    *mark = *next;
                     rows.iter().for_each(|event| self.write(text, event));
                 }
                 Ok(_) => tracing::error!("a node answers a question about events oddly"),

@@ -3,6 +3,7 @@
 use super::{
     board::ServiceBoard,
     limits::{PARTITION_IN_FLIGHT_MAX, RETRY_FLOOR_PER_SECOND, RETRY_SHARE_PERMILLE},
+    looks::Looks,
     owners::{NodeIndex, Owners},
     seen::Seen,
 };
@@ -37,6 +38,8 @@ pub(super) struct Service {
     /// Requests for each partition.
     in_flight: Vec<Cell<u32>>,
     budget: RefCell<Budget>,
+    /// What those who listen ask.
+    pub(super) looks: Looks,
     ownership: Rc<Ownership>,
 }
 
@@ -82,6 +85,7 @@ impl Service {
             nodes: RefCell::default(),
             in_flight: (0..config.partitions).map(|_| Cell::new(0)).collect(),
             budget: RefCell::new(Budget::new(RETRY_SHARE_PERMILLE, RETRY_FLOOR_PER_SECOND)),
+            looks: Looks::new(config.partitions),
             ownership,
         };
         service.set_nodes(&config.nodes);

@@ -1,6 +1,7 @@
 //! The gateway over real sockets, between a client and account nodes that say what a test wants.
 
 mod line;
+mod looks;
 mod routed;
 mod several;
 mod transfers;
