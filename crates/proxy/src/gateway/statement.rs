@@ -135,7 +135,7 @@ impl Statement {
                 Format::Csv => csv::write(&sheet),
                 Format::Camt053 => camt::write(&sheet),
             };
-            if STATEMENT_BYTES_MAX < body.len() { Err(too_long()) } else { Ok(body) }
+            if STATEMENT_BYTES_MAX < body.len() { Err(self.too_long()) } else { Ok(body) }
         });
         match body {
             Ok(body) => Answer::statement(self.wanted.format, body),
@@ -184,7 +184,7 @@ impl Statement {
             let (rows, more) = self.page(filter.clone(), before, PAGE_ROWS_MAX).await?;
             bytes += rows.iter().map(bytes_of).sum::<usize>();
             if STATEMENT_ENTRIES_MAX < entries.len() + rows.len() || STATEMENT_BYTES_MAX < bytes {
-                return Err(too_long());
+                return Err(self.too_long());
             }
             let oldest = rows.last().map(|row| row.version);
             entries.extend(rows);
@@ -203,6 +203,18 @@ impl Statement {
         let filter = Filter { to: Some(until), ..Filter::default() };
         let (rows, _) = self.page(filter, None, 1).await?;
         Ok(rows.first().map_or(0, |last| last.posted_after))
+    }
+
+    /// Nothing is cut off in silence.
+    fn too_long(&self) -> Failed {
+        let (service, account) = (&self.service.name, self.wanted.account.as_str());
+        let detail = format!(
+            "the period has more than a statement holds, {STATEMENT_ENTRIES_MAX} entries or {} MiB: \
+             ask for a shorter one, as in from=2026-11-01T00:00:00Z&to=2026-11-02T00:00:00Z, or page \
+             by page for /v1/{service}/accounts/{account}/transactions",
+            STATEMENT_BYTES_MAX / (1024 * 1024),
+        );
+        Failed::Mistake(Mistake::in_field("from", detail))
     }
 
     async fn page(
@@ -225,15 +237,6 @@ impl Statement {
         let ask = Ask::new(&Call::Query(query), self.deadline, self.attempts, &self.trace);
         ask.owner(&self.service, partition).await
     }
-}
-
-fn too_long() -> Failed {
-    let detail = format!(
-        "more than {STATEMENT_ENTRIES_MAX} entries or {} MiB; choose a shorter period, or list the \
-         transactions page by page",
-        STATEMENT_BYTES_MAX / (1024 * 1024),
-    );
-    Failed::Mistake(Mistake::in_field("from", detail))
 }
 
 /// What the balance was before `posting`.

@@ -4,6 +4,7 @@ mod line;
 mod looks;
 mod routed;
 mod several;
+mod statement;
 mod transfers;
 
 use super::{
