@@ -87,7 +87,7 @@ impl Ask {
         partition: PartitionId,
     ) -> Result<Reply, Failure> {
         let mut attempts = Attempts::new(self.asking, self.attempts_before);
-        let now = clock::now();
+        let mut now = clock::now();
         if self.deadline <= now {
             return Err(Failure::Overloaded);
         }
@@ -96,10 +96,11 @@ impl Ask {
             return Err(Failure::Overloaded);
         };
         service.requested(now);
-        while clock::now() < self.deadline {
+        while now < self.deadline {
             let version = service.owners_version();
             let Some(node) = service.owner(partition) else {
                 service.owners_changed(version, self.deadline).await;
+                now = clock::now();
                 continue;
             };
             self.blame(Blame::Node(node));
@@ -119,6 +120,7 @@ impl Ask {
                     }
                     let until = self.deadline.min(clock::now() + pause);
                     service.owners_changed(version, until).await;
+                    now = clock::now();
                 }
             }
         }
@@ -148,19 +150,20 @@ impl Ask {
     ) -> impl Future<Output = Attempt> + use<> {
         let partitions = service.partitions;
         let target = Target::Ledger { service: &service.name, partition, partitions };
-        let left = self.deadline.since(clock::now()).as_millis();
+        let now = clock::now();
+        let left = self.deadline.since(now).as_millis();
         let deadline_ms = u32::try_from(left).unwrap_or(u32::MAX);
         let mut request = RequestRef::new(target, deadline_ms, &self.body);
         request.attempt = self.attempts_before.saturating_add(attempts);
         request.trace = &self.trace;
-        let (seen, asked_at) = (service.seen(node), clock::now());
+        let seen = service.seen(node);
         seen.asked();
         let answer = trunk::call(&service.link(node), &request);
         async move {
             match answer.await {
                 Ok(answer) => {
                     fault::passed(Point::AfterReply);
-                    seen.answered(asked_at);
+                    seen.answered(now);
                     read(&answer)
                 }
                 Err(loss) => {

@@ -229,8 +229,11 @@ impl Front {
     }
 }
 
+/// Memory for the headers of an answer: more than they mostly are.
+const ANSWER_HEADERS_BYTES: usize = 128;
+
 fn headers_of(answer: &Answer) -> HeaderList {
-    let mut headers = HeaderList::new();
+    let mut headers = HeaderList::with_capacity(ANSWER_HEADERS_BYTES);
     let content_type = (!answer.content_type.is_empty()).then_some(answer.content_type);
     let content_type = content_type.map(|it| ("content-type", it));
     for (name, value) in content_type.into_iter().chain(answer.header) {

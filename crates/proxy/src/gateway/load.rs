@@ -140,7 +140,9 @@ impl Aside {
 
 impl Drop for Taken {
     fn drop(&mut self) {
-        self.end(clock::now(), false);
+        if !matches!(self.phase.get(), Phase::Ended) {
+            self.end(clock::now(), false);
+        }
     }
 }
 
