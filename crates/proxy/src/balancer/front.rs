@@ -151,11 +151,14 @@ pub(crate) fn bad_key(flaw: Flaw, request_id: HeaderValue) -> Response<Bytes> {
     response
 }
 
-/// Marks an answer with the request's id and key.
-pub(crate) fn mark<B>(response: &mut Response<B>, request_id: HeaderValue, key: Option<Key>) {
+/// Marks an answer with the request's id and key. They never come again: HTTP/2 is to keep them out
+/// of its table of headers (RFC 7541 §7.1.3), from which they would only drive out what does.
+pub(crate) fn mark<B>(response: &mut Response<B>, mut request_id: HeaderValue, key: Option<Key>) {
+    request_id.set_sensitive(true);
     response.headers_mut().insert(REQUEST_ID, request_id);
-    if let Some(key) = key {
-        response.headers_mut().insert(IDEMPOTENCY_KEY, key.value);
+    if let Some(Key { mut value, .. }) = key {
+        value.set_sensitive(true);
+        response.headers_mut().insert(IDEMPOTENCY_KEY, value);
     }
 }
 
