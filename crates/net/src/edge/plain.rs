@@ -171,7 +171,7 @@ fn parsed(bytes: &Bytes) -> Option<(Parts, Bytes)> {
         return None; // Its answer has a length and no body.
     }
     *request.uri_mut() = Uri::from_maybe_shared(bytes.slice_ref(path.as_bytes())).ok()?;
-    request.headers_mut().reserve(read.headers.len() + 8); // For what the edge adds.
+    request.headers_mut().reserve(read.headers.len() + stamp::REQUEST_STAMPS_MAX);
     for given in &*read.headers {
         let name = HeaderName::from_bytes(given.name.as_bytes()).ok()?;
         if is_of_the_connection(&name, given.value) {

@@ -20,7 +20,7 @@ const HTTP: HeaderValue = HeaderValue::from_static("http");
 const HTTPS: HeaderValue = HeaderValue::from_static("https");
 
 /// Headers that a request has more after it was stamped, at most.
-const STAMPS_MAX: usize = 6;
+pub(super) const REQUEST_STAMPS_MAX: usize = 6;
 
 /// `00-`, 32 digits of the trace, `-`, 16 of the parent, `-`, 2 of flags.
 const TRACEPARENT_BYTES: usize = 55;
@@ -33,7 +33,7 @@ pub(super) fn request(
 ) -> Result<(), (Code, &'static str)> {
     let headers = &mut parts.headers;
     let brought = Brought::with(headers);
-    headers.reserve(STAMPS_MAX);
+    headers.reserve(REQUEST_STAMPS_MAX);
     if let Some(via) = via {
         if brought.via && is_loop(headers, via) {
             return Err((Code::InvalidRequest, "the request has come through here before"));

@@ -5,7 +5,7 @@
 
 use crate::problem::{self, Problem};
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, header, request::Parts};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, Version, header, request::Parts};
 use net::ids;
 use wire::{
     Code, Flaw,
@@ -114,8 +114,10 @@ fn is_named_in_connection(headers: &HeaderMap, name: &HeaderName) -> bool {
     })
 }
 
-/// Puts an answer from the trunk into HTTP. `share` makes a part of it the response's own.
+/// Puts an answer from the trunk into HTTP of this version. `share` makes a part of it the
+/// response's own.
 pub(crate) fn response(
+    version: Version,
     status: u16,
     headers: Headers<'_>,
     body: Bytes,
@@ -124,7 +126,8 @@ pub(crate) fn response(
     let mut response = Response::new(body);
     *response.status_mut() = http::StatusCode::from_u16(status).ok()?;
     let out = response.headers_mut();
-    out.reserve(headers.len() + 4);
+    // Id, key, Server and Via; in HTTP/2 hyper adds Date and Content-Length.
+    out.reserve(headers.len() + if version == Version::HTTP_2 { 6 } else { 4 });
     for (name, value) in headers.iter() {
         let name = HeaderName::from_bytes(name).ok()?;
         if !is_hop_by_hop(&name) {

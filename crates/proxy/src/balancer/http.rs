@@ -53,7 +53,7 @@ impl HttpFront {
         let nature = Nature::of(&request);
         let streams = may_stream(&asked.parts);
         let failure = match self.exchange(now, request, streams, nature, shed).await {
-            Ok((endpoint, answer, more)) => match passed_on(&answer, more) {
+            Ok((endpoint, answer, more)) => match passed_on(asked.parts.version, &answer, more) {
                 Ok(response) => return self.keep(endpoint, response),
                 Err(failure) => failure,
             },
@@ -256,6 +256,7 @@ pub(super) fn failed(
 /// with 503 before it began, with anything else without saying how far it had come.
 /// Of a long one only the head and what came with it are here.
 pub(super) fn passed_on(
+    version: Version,
     answer: &Answer,
     more: Option<StreamReader>,
 ) -> Result<Response<Body>, Failure> {
@@ -268,7 +269,8 @@ pub(super) fn passed_on(
         return Err(if response.status == 503 { Failure::Unsent } else { Failure::Unknown });
     }
     let share = |part: &[u8]| answer.share(part);
-    let http = front::response(response.status, response.headers, share(response.body), share);
+    let body = share(response.body);
+    let http = front::response(version, response.status, response.headers, body, share);
     let http = http.ok_or(Failure::Unknown)?;
     let Some(reader) = more else { return Ok(http.map(Body::from)) };
     let length = response.headers.get("content-length");

@@ -67,7 +67,7 @@ pub(super) async fn pass(
         return front::problem(Code::HeadersTooLarge, detail, None, request_id).map(Body::from);
     };
     let request = request(&asked.parts, headers.as_ref(), &[], key);
-    match exchange(way, request, body, upgrade, shed).await {
+    match exchange(way, (request, asked.parts.version), body, upgrade, shed).await {
         Ok(response) => response,
         Err(failure) => failed(way.0, failure, Nature::of(&request), request_id),
     }
@@ -93,7 +93,7 @@ fn headers(
 
 async fn exchange(
     (router, gate): (&Rc<Router>, &Rc<Gate>),
-    request: RequestRef<'_>,
+    (request, version): (RequestRef<'_>, Version),
     body: BodyStream,
     upgrade: Option<OnUpgrade>,
     shed: &Cell<bool>,
@@ -137,7 +137,7 @@ async fn exchange(
             if let Some((_, writer)) = tunnel {
                 writer.finish();
             }
-            passed_on(&answer, more).map(|response| response.map(|body| held(body, open)))
+            passed_on(version, &answer, more).map(|it| it.map(|body| held(body, open)))
         }
     }
 }
@@ -173,7 +173,8 @@ fn switched(
     let share = |part: &[u8]| answer.share(part);
     let name = head.headers.get("upgrade").map(|it| HeaderValue::from_maybe_shared(share(it)));
     let Some(Ok(name)) = name else { return Err(Failure::Unknown) };
-    let response = front::response(head.status, head.headers, Bytes::new(), share);
+    let response =
+        front::response(Version::HTTP_11, head.status, head.headers, Bytes::new(), share);
     let mut response = response.ok_or(Failure::Unknown)?;
     debug_assert_eq!(response.status(), StatusCode::SWITCHING_PROTOCOLS);
     response.headers_mut().insert(header::UPGRADE, name);
