@@ -27,6 +27,7 @@ mod stamp;
 mod stream;
 mod target;
 mod tls;
+mod trace;
 mod upgrade;
 mod watch;
 
@@ -37,6 +38,7 @@ pub use self::{
     patience::Patience,
     reply::{Body, BodyError, StreamedBody},
     tls::{EdgeTls, TlsFiles},
+    trace::TraceParent,
     upgrade::{OnUpgrade, Upgraded},
 };
 
@@ -77,6 +79,8 @@ pub struct Asked<B = Bytes> {
     pub peer: SocketAddr,
     /// Whether it came within TLS.
     pub is_tls: bool,
+    /// Its place in a trace, whatever its headers say.
+    pub trace: TraceParent,
 }
 
 impl<B> Asked<B> {

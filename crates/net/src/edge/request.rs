@@ -9,6 +9,7 @@ use super::{
     reply::Body,
     stamp,
     target::{self, Aim},
+    trace::TraceParent,
     upgrade::OnUpgrade,
 };
 use bytes::Bytes;
@@ -44,12 +45,12 @@ pub(super) async fn answer_whole<S: Service>(
     let service = &shared.service;
     let Client { peer, is_tls, .. } = *client;
     let mut response = match checked(&mut parts, client, shared.via.as_ref()) {
-        Ok(Aim::Edge) => options(service, &parts),
-        Ok(Aim::Role) if bytes_max < body.len() => {
+        Ok((Aim::Edge, _)) => options(service, &parts),
+        Ok((Aim::Role, _)) if bytes_max < body.len() => {
             let (code, detail) = body::ReadError::TooLarge.meaning(bytes_max);
             refused(service, &parts, code, &detail)
         }
-        Ok(Aim::Role) => service.respond(Asked { parts, body, peer, is_tls }).await,
+        Ok((Aim::Role, trace)) => service.respond(Asked { parts, body, peer, is_tls, trace }).await,
         Err((code, detail)) => {
             // Who breaks the rules of HTTP may have meant something else by what comes next.
             let mut response = refused(service, &parts, code, detail);
@@ -76,12 +77,14 @@ async fn unstamped<S: Service>(
     let Client { peer, is_tls, .. } = *client;
     let (code, detail) = match checked(&mut parts, client, shared.via.as_ref()) {
         Err((code, detail)) => (code, detail.into()),
-        Ok(Aim::Edge) => return options(service, &parts),
-        Ok(Aim::Role) => match service.body_mode(&parts) {
+        Ok((Aim::Edge, _)) => return options(service, &parts),
+        Ok((Aim::Role, trace)) => match service.body_mode(&parts) {
             BodyMode::Whole { bytes_max } => {
                 let time_max = shared.config.patience.body;
                 match body::read(&mut body, &parts.headers, bytes_max, time_max).await {
-                    Ok(body) => return service.respond(Asked { parts, body, peer, is_tls }).await,
+                    Ok(body) => {
+                        return service.respond(Asked { parts, body, peer, is_tls, trace }).await;
+                    }
                     Err(error) => error.meaning(bytes_max),
                 }
             }
@@ -92,7 +95,7 @@ async fn unstamped<S: Service>(
                     upgrade
                 });
                 let body = BodyStream::new(body, Rc::clone(state));
-                return service.relay(Asked { parts, body, peer, is_tls }, upgrade).await;
+                return service.relay(Asked { parts, body, peer, is_tls, trace }, upgrade).await;
             }
         },
     };
@@ -148,10 +151,9 @@ fn checked(
     parts: &mut Parts,
     client: &Client,
     via: Option<&Via>,
-) -> Result<Aim, (Code, &'static str)> {
+) -> Result<(Aim, TraceParent), (Code, &'static str)> {
     let aim = check(parts)?;
-    stamp::request(parts, client, via)?;
-    Ok(aim)
+    Ok((aim, stamp::request(parts, client, via)?))
 }
 
 fn check(parts: &mut Parts) -> Result<Aim, (Code, &'static str)> {

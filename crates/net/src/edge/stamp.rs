@@ -2,35 +2,32 @@
 //!
 //! `X-Forwarded-For`, `-Proto`, `-Host` and `Forwarded` (RFC 7239) tell the client; only a trusted
 //! peer may have said so before, and its statement is then added to. `Via` (RFC 9110 §7.6.3) is
-//! added to in any case, and stops a loop. `traceparent` (W3C Trace Context) goes on if it is
-//! sound, with the edge as the new parent, else a new trace begins here.
+//! added to in any case, and stops a loop.
 
-use super::client::{Client, Via};
-use crate::ids;
+use super::{
+    client::{Client, Via},
+    trace::TraceParent,
+};
 use http::{HeaderMap, HeaderName, HeaderValue, header, request::Parts};
 use wire::Code;
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
-const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 const SERVER: HeaderValue = HeaderValue::from_static("tollgate");
 const HTTP: HeaderValue = HeaderValue::from_static("http");
 const HTTPS: HeaderValue = HeaderValue::from_static("https");
 
 /// Headers that a request has more after it was stamped, at most.
-pub(super) const REQUEST_STAMPS_MAX: usize = 6;
+pub(super) const REQUEST_STAMPS_MAX: usize = 5;
 
-/// `00-`, 32 digits of the trace, `-`, 16 of the parent, `-`, 2 of flags.
-const TRACEPARENT_BYTES: usize = 55;
-
-/// Writes on a request where it comes from. An error means that it has been here before.
+/// Writes on a request where it comes from, and returns its place in a trace. An error means that it
+/// has been here before.
 pub(super) fn request(
     parts: &mut Parts,
     client: &Client,
     via: Option<&Via>,
-) -> Result<(), (Code, &'static str)> {
+) -> Result<TraceParent, (Code, &'static str)> {
     let headers = &mut parts.headers;
     let brought = Brought::with(headers);
     headers.reserve(REQUEST_STAMPS_MAX);
@@ -56,9 +53,7 @@ pub(super) fn request(
     {
         headers.insert(FORWARDED_HOST, host);
     }
-    let parent = trace(headers, brought.trace);
-    headers.insert(TRACEPARENT, parent);
-    Ok(())
+    Ok(if brought.trace { TraceParent::following(headers) } else { TraceParent::new() })
 }
 
 /// What a request brings of what is written on it here. Nearly always that is nothing, which one
@@ -123,71 +118,12 @@ fn is_loop(headers: &HeaderMap, via: &Via) -> bool {
     })
 }
 
-/// The `traceparent` that goes on, of the trace that was brought or of a new one.
-fn trace(headers: &mut HeaderMap, is_brought: bool) -> HeaderValue {
-    let sound = if is_brought { brought_trace(headers) } else { None };
-    let mut parent = sound.unwrap_or_else(|| {
-        let mut parent = *b"00-00000000000000000000000000000000-0000000000000000-00";
-        hex(&ids::trace_id(), &mut parent[3..35]);
-        parent
-    });
-    hex(&ids::span_id(), &mut parent[36..52]);
-    HeaderValue::from_bytes(&parent).expect("digits make a value")
-}
-
-/// The one sound `traceparent` of a request.
-fn brought_trace(headers: &mut HeaderMap) -> Option<[u8; TRACEPARENT_BYTES]> {
-    let mut given = headers.get_all(TRACEPARENT).iter();
-    let sound = match (given.next(), given.next()) {
-        (Some(one), None) => continued(one.as_bytes()),
-        (None | Some(_), _) => None,
-    };
-    if sound.is_none() {
-        // A state belongs to the trace that it came with.
-        headers.remove(TRACESTATE);
-    }
-    sound
-}
-
-/// The version 00 form of a sound `traceparent`, of whatever version (W3C Trace Context §4.1).
-fn continued(value: &[u8]) -> Option<[u8; TRACEPARENT_BYTES]> {
-    let known: &[u8; TRACEPARENT_BYTES] = value.first_chunk()?;
-    let is_sound = known.iter().enumerate().all(|(at, byte)| match at {
-        2 | 35 | 52 => *byte == b'-',
-        _ => byte.is_ascii_digit() || (b'a'..=b'f').contains(byte),
-    });
-    let is_whole = match &known[..2] {
-        b"00" => value.len() == TRACEPARENT_BYTES,
-        b"ff" => false,
-        _ => value.get(TRACEPARENT_BYTES).is_none_or(|byte| *byte == b'-'),
-    };
-    let is_zero = |digits: &[u8]| digits.iter().all(|digit| *digit == b'0');
-    if !is_sound || !is_whole || is_zero(&known[3..35]) || is_zero(&known[36..52]) {
-        return None;
-    }
-    let mut parent = *known;
-    parent[..2].copy_from_slice(b"00");
-    // Of the flags only the first is known in version 00: sampled.
-    parent[53] = b'0';
-    parent[54] = if matches!(known[54], b'1' | b'3' | b'5' | b'7' | b'9' | b'b' | b'd' | b'f') {
-        b'1'
-    } else {
-        b'0'
-    };
-    Some(parent)
-}
-
-fn hex(bytes: &[u8], digits: &mut [u8]) {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    for (byte, pair) in bytes.iter().zip(digits.chunks_exact_mut(2)) {
-        pair[0] = DIGITS[usize::from(byte >> 4)];
-        pair[1] = DIGITS[usize::from(byte & 15)];
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{super::config::EdgeConfig, *};
+    use super::{
+        super::{config::EdgeConfig, trace::continued},
+        *,
+    };
     use http::Request;
 
     fn client(trusted: &str, is_tls: bool) -> Client {
@@ -205,7 +141,8 @@ mod tests {
         }
         let (mut parts, ()) = builder.body(()).unwrap().into_parts();
         let via = Via::new("edge-1");
-        request(&mut parts, client, Some(&via)).map_err(|(code, _)| code.status())?;
+        let parent = request(&mut parts, client, Some(&via)).map_err(|(code, _)| code.status())?;
+        parts.headers.insert("traceparent", parent.as_str().parse().unwrap());
         Ok(parts.headers)
     }
 

@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, Version, header
 use net::ids;
 use wire::{
     Code, Flaw,
-    frame::{HeaderList, Headers, limits::TRACE_BYTES_MAX},
+    frame::{HeaderList, Headers},
     limits::{KEY_BYTES_MAX, REQUEST_ID_BYTES_MAX},
 };
 
@@ -65,12 +65,6 @@ pub(crate) fn key(parts: &Parts) -> Result<Option<Key>, Flaw> {
         return Err(Flaw("the Idempotency-Key is not 1 to 255 printable ASCII characters"));
     }
     Ok(Some(Key { value: key.clone(), minted: false }))
-}
-
-/// The trace context of a request; empty when there is none that makes sense.
-pub(crate) fn trace(headers: &HeaderMap) -> &str {
-    let text = headers.get(TRACEPARENT).and_then(|value| value.to_str().ok());
-    text.filter(|text| text.len() <= TRACE_BYTES_MAX).unwrap_or_default()
 }
 
 /// The headers that travel on: the end-to-end ones, and the request's id.

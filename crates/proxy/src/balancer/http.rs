@@ -49,7 +49,7 @@ impl HttpFront {
             let detail = "the headers are too many to be passed on";
             return front::problem(Code::HeadersTooLarge, detail, None, request_id).map(Body::from);
         };
-        let request = request(&asked.parts, headers.as_ref(), &asked.body, key);
+        let request = request(asked, headers.as_ref(), &asked.body, key);
         let nature = Nature::of(&request);
         let streams = may_stream(&asked.parts);
         let failure = match self.exchange(now, request, streams, nature, shed).await {
@@ -220,20 +220,20 @@ pub(super) fn may_stream(parts: &Parts) -> bool {
 }
 
 /// A request for the trunk, without a deadline yet.
-pub(super) fn request<'a>(
-    parts: &'a Parts,
+pub(super) fn request<'a, B>(
+    asked: &'a Asked<B>,
     headers: Headers<'a>,
     body: &'a [u8],
     key: Option<&'a Key>,
 ) -> RequestRef<'a> {
-    let path = parts.uri.path_and_query().map_or("/", |it| it.as_str());
-    let target = Target::Http { method: parts.method.as_str(), path, headers };
+    let (method, path) = (asked.parts.method.as_str(), asked.path());
+    let target = Target::Http { method, path, headers };
     let mut request = RequestRef::new(target, 0, body);
     if let Some(key) = key {
         request.key = key.value.as_bytes();
         request.minted = key.minted;
     }
-    request.trace = front::trace(&parts.headers);
+    request.trace = asked.trace.as_str();
     request
 }
 

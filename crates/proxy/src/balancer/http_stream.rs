@@ -66,7 +66,7 @@ pub(super) async fn pass(
         let detail = "the headers are too many to be passed on";
         return front::problem(Code::HeadersTooLarge, detail, None, request_id).map(Body::from);
     };
-    let request = request(&asked.parts, headers.as_ref(), &[], key);
+    let request = request(asked, headers.as_ref(), &[], key);
     match exchange(way, (request, asked.parts.version), body, upgrade, shed).await {
         Ok(response) => response,
         Err(failure) => failed(way.0, failure, Nature::of(&request), request_id),

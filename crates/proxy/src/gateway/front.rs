@@ -468,7 +468,7 @@ impl Front {
             request_id: request_id.to_str().expect("front::request_id() gives only ASCII"),
             attempts: 0,
             left: self.deadline.get(),
-            trace: front::trace(headers),
+            trace: asked.trace.as_str(),
         });
         let answer = match step {
             Step::Listen(events) => {

@@ -75,7 +75,7 @@ pub(crate) async fn over_http<G: Unpin + 'static>(
                 headers: list.as_ref(),
                 key: key.as_ref().map_or(&[], |key| key.value.as_bytes()),
                 minted: key.as_ref().is_some_and(|key| key.minted),
-                trace: front::trace(headers),
+                trace: asked.trace.as_str(),
                 upgrade: wanted.and_then(|it| it.to_str().ok()),
                 trailers: asked.parts.version == Version::HTTP_2,
             };
@@ -126,8 +126,8 @@ pub(crate) fn streamed(body: BodyStream) -> Payload {
 
 /// Takes the body out of a request.
 pub(crate) fn apart<B>(asked: Asked<B>) -> (Asked<()>, B) {
-    let Asked { parts, body, peer, is_tls } = asked;
-    (Asked { parts, body: (), peer, is_tls }, body)
+    let Asked { parts, body, peer, is_tls, trace } = asked;
+    (Asked { parts, body: (), peer, is_tls, trace }, body)
 }
 
 /// Passes on a request of the trunk, with a reader for what of its body is not in `request`. Its
