@@ -59,11 +59,13 @@ pub(crate) fn up(args: &args::Up, data: &Path) -> Outcome {
         }
     };
     lock.settle();
+    // Paths in it count from the file, and a reload, a node and a command that stands elsewhere are
+    // to read the same ones.
+    let config = absolute(&config).map_err(failed)?;
     // What is started is what was checked, whatever becomes of the file meanwhile.
     let tree = in_force::keep(&config, &data)?;
     in_force::enact(&data)?;
     make_keys(&tree, &data)?;
-    let config = absolute(&config).map_err(failed)?;
     let program = env::current_exe().map_err(failed)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     // The nodes bind these addresses themselves, from here on.

@@ -27,7 +27,9 @@ pub(super) fn banner(tree: &Topology, data: &Data, key: Option<&str>, paint: Pai
         Some(key) => line(&mut out, &format!("key      {key} (in {key_file})")),
         None => line(&mut out, &format!("key      in {key_file}")),
     }
-    line(&mut out, &format!("logs     {}", data.logs().display()));
+    let logs = data.logs();
+    let logs = std::path::absolute(&logs).unwrap_or(logs);
+    line(&mut out, &format!("logs     {}", logs.display()));
     let monitors = tree.nodes.iter().filter_map(|node| match &node.role {
         Role::Monitor(monitor) => Some(monitor),
         Role::Balancer { .. } | Role::Gateway { .. } | Role::Account { .. } => None,

@@ -6,7 +6,7 @@ use std::{
     fs,
     io::{BufRead, BufReader},
     net::{SocketAddr, TcpListener},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
     sync::{
         atomic::{AtomicU16, Ordering},
@@ -120,10 +120,14 @@ impl Tree {
     /// As [`Tree::start`], with more arguments.
     pub(crate) fn start_with(&mut self, more: &[&str]) {
         assert!(self.up.is_none());
+        // As a person does: from beside the folder, by its short name.
+        let beside = self.data.parent().unwrap();
+        let short = |path: &Path| path.strip_prefix(beside).unwrap().to_string_lossy().into_owned();
         let mut command = match &self.config {
-            Some(config) => self.command(&["up", "--config", &config.to_string_lossy()]),
-            None => self.command(&["up", "--edge", &self.edge.to_string()]),
+            Some(config) => self.at(&["up", "--config", &short(config)], &short(&self.data)),
+            None => self.at(&["up", "--edge", &self.edge.to_string()], &short(&self.data)),
         };
+        command.current_dir(beside);
         command.args(more).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut up = command.spawn().unwrap();
         let (said, ready) = mpsc::channel();
@@ -150,8 +154,12 @@ impl Tree {
 
     /// The binary with these arguments and this tree's `--data`.
     pub(crate) fn command(&self, args: &[&str]) -> Command {
+        self.at(args, &self.data.to_string_lossy())
+    }
+
+    fn at(&self, args: &[&str], data: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_tollgate"));
-        command.args(args).arg("--data").arg(&self.data).env("NO_COLOR", "1");
+        command.args(args).args(["--data", data]).env("NO_COLOR", "1");
         // What a test wants to go wrong in a node, if there is such a folder.
         command.env("TOLLGATE_FAULTS", self.data.with_extension("faults"));
         command
