@@ -65,3 +65,27 @@ pub(super) fn run(bytes: &[u8], class: Class) -> usize {
 pub(super) fn is(byte: u8, class: Class) -> bool {
     CLASSES[usize::from(byte)] & class as u8 != 0
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_ends_at_the_first_byte_that_does_not_belong() {
+        for class in [Class::Token, Class::Target, Class::Value] {
+            assert_eq!(run(b"", class), 0);
+            for length in 1..3 * BLOCK_BYTES {
+                let mut bytes = vec![b'a'; length];
+                assert_eq!(run(&bytes, class), length);
+                for at in 0..length {
+                    bytes[at] = b'\r';
+                    assert_eq!(run(&bytes, class), at);
+                    bytes[at] = b'a';
+                }
+            }
+        }
+        assert_eq!(run(b"text/html; q=1", Class::Token), 4);
+        assert_eq!(run(b"text/html; q=1", Class::Target), 10);
+        assert_eq!(run(b"text/html; q=1", Class::Value), 14);
+    }
+}
