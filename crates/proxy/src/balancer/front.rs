@@ -182,3 +182,19 @@ pub(crate) fn problem(
 fn value(bytes: &[u8]) -> HeaderValue {
     HeaderValue::from_bytes(bytes).expect("base 32 makes a header value")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_differs_in_each_answer_is_never_indexed() {
+        let (parts, ()) = http::Request::post("/").body(()).unwrap().into_parts();
+        let response = refusal(&parts, Code::Overloaded, FULL);
+        for (name, value) in response.headers() {
+            let differs = *name == REQUEST_ID || *name == IDEMPOTENCY_KEY;
+            assert_eq!(value.is_sensitive(), differs, "{name}");
+        }
+        assert!(response.headers().contains_key(IDEMPOTENCY_KEY));
+    }
+}
