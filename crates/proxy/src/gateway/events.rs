@@ -115,8 +115,8 @@ impl Events {
         Ok(())
     }
 
-    /// Asks every owner once, unless others just did; whether there was anything new. What an owner does not answer now is
-    /// asked again in the next round.
+    /// Asks every owner once, unless others just did; whether there was anything new. What an owner
+    /// does not answer now is asked again in the next round.
     async fn round(&mut self, text: &mut Vec<u8>) -> bool {
         let mut asking = JoinSet::new();
         let now = clock::now();
