@@ -9,9 +9,6 @@ use std::{
 
 const MICROS_PER_SECOND: u64 = 1_000_000;
 
-/// Digits of the longest length.
-const LENGTH_DIGITS_MAX: usize = 20;
-
 /// Writes an answer and its body at the end of `out`; `connection` is what becomes of the
 /// connection. The answer has neither `Content-Length` nor `Connection` among its headers.
 pub(super) fn write<B>(
@@ -38,26 +35,12 @@ pub(super) fn write<B>(
     if let Some(connection) = connection {
         line(&header::CONNECTION, connection);
     }
-    let mut digits = [0; LENGTH_DIGITS_MAX];
-    line(&header::CONTENT_LENGTH, decimal(body.len(), &mut digits));
+    line(&header::CONTENT_LENGTH, itoa::Buffer::new().format(body.len()).as_bytes());
     if !has_date {
         with_date(|date| line(&header::DATE, date.as_bytes()));
     }
     out.extend_from_slice(b"\r\n");
     out.extend_from_slice(body);
-}
-
-/// A number in decimal, at the end of `digits`.
-fn decimal(number: usize, digits: &mut [u8; LENGTH_DIGITS_MAX]) -> &[u8] {
-    let (mut at, mut rest) = (digits.len(), number);
-    loop {
-        at -= 1;
-        digits[at] = b'0' + u8::try_from(rest % 10).expect("a digit is below 10");
-        rest /= 10;
-        if rest == 0 {
-            return &digits[at..];
-        }
-    }
 }
 
 /// RFC 9110 §15.3.5, §15.4.5.
@@ -78,17 +61,4 @@ fn with_date(read: impl FnOnce(&str)) {
         }
         read(text);
     });
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_length_is_written_in_decimal() {
-        for number in [0, 7, 10, 251, 65_536, usize::MAX] {
-            let mut digits = [0; LENGTH_DIGITS_MAX];
-            assert_eq!(decimal(number, &mut digits), number.to_string().as_bytes());
-        }
-    }
 }
