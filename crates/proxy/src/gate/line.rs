@@ -14,9 +14,9 @@ pub(crate) const LINE_MAX: usize = 20_000;
 pub(crate) const ROOM_WAIT_MAX: Duration = Duration::from_millis(100);
 /// How often those who waited too long are looked for.
 pub(crate) const LINE_TICK: Duration = Duration::from_millis(10);
-/// Refusals of one worker in a millisecond while others are let in: a refusal costs 10 to 20 µs, so a
-/// tenth of a processor at most. The line is empty after four seconds, whatever happens.
-const REFUSALS_PER_MS: u32 = 5;
+/// Refusals of one worker in a millisecond while others are let in: a refusal costs some 20 µs, so
+/// these are a sixteenth of a processor. Nobody waits for more than seven seconds, whatever happens.
+const REFUSALS_PER_MS: u32 = 3;
 /// After so long without anybody let in, nobody is served whose time refusals could take.
 const STANDSTILL: Duration = Duration::from_millis(200);
 /// Refusals at once: after a turn of the event loop that took long, and at a standstill.
@@ -191,14 +191,14 @@ mod tests {
         let refused = || places.iter().filter(|it| it.verdict() == Some(Verdict::Refused)).count();
         assert!(line.let_in());
         line.refuse_overdue(at(100)); // 100 ms of them.
-        assert_eq!(refused(), 500);
+        assert_eq!(refused(), 300);
         line.refuse_overdue(at(110));
         line.refuse_overdue(at(110));
-        assert_eq!(refused(), 550);
+        assert_eq!(refused(), 330);
         line.refuse_overdue(at(299)); // Many at once, but not all.
-        assert_eq!(refused(), 1_495);
+        assert_eq!(refused(), 897);
         line.refuse_overdue(at(300)); // Nobody is served any more.
-        assert_eq!(refused(), 2_495);
+        assert_eq!(refused(), 1_897);
     }
 
     #[test]
