@@ -82,7 +82,8 @@ pub(super) async fn serve<S: Service>(
         };
         let in_hand = InHand::new(Rc::clone(state));
         if shared.service.is_full() && !shared.is_last(state) {
-            // Many may wait: each with what it sent, which is less than what is made of it.
+            // Many may wait: each with what it sent. Two kilobytes of headers made of it, for each of
+            // thousands, drive so much out of the caches that goodput falls by a twelfth.
             drop(asked);
             let room = pin!(shared.service.room());
             let Some(has_room) = unless_gone(stream, state, room).await else { return Left::Over };
