@@ -8,7 +8,7 @@ use crate::{
 };
 use rustix::event::epoll::EventFlags;
 use std::{
-    io::{self, ErrorKind, Read, Write},
+    io::{self, ErrorKind},
     net::{SocketAddr, TcpStream},
     os::fd::BorrowedFd,
     time::Duration,
@@ -146,13 +146,11 @@ impl Lane {
 
     /// True when all is written.
     fn flush(&mut self) -> io::Result<bool> {
-        let Some(stream) = &mut self.stream else { return Err(ErrorKind::NotConnected.into()) };
+        let Some(stream) = &self.stream else { return Err(ErrorKind::NotConnected.into()) };
         while self.written < self.out.len() {
-            match stream.write(&self.out[self.written..]) {
-                Ok(count) => self.written += count,
-                Err(err) if err.kind() == ErrorKind::WouldBlock => return Ok(false),
-                Err(err) if err.kind() == ErrorKind::Interrupted => (),
-                Err(err) => return Err(err),
+            match socket::write(stream, &self.out[self.written..])? {
+                Some(count) => self.written += count,
+                None => return Ok(false),
             }
         }
         Ok(true)
@@ -218,13 +216,10 @@ impl Lane {
     }
 
     fn read<'a>(&'a mut self, now: Moment, buffer: &'a mut [u8]) -> Turn<'a> {
-        let Some(stream) = &mut self.stream else { return Turn::Quiet };
-        let count = match stream.read(buffer) {
-            Ok(0) => return self.broken(now),
-            Ok(count) => count,
-            Err(err) if matches!(err.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {
-                return Turn::Quiet;
-            }
+        let Some(stream) = &self.stream else { return Turn::Quiet };
+        let count = match socket::read(stream, buffer) {
+            Ok(Some(count)) => count,
+            Ok(None) => return Turn::Quiet,
             Err(_) => return self.broken(now),
         };
         // The usual answer comes in one piece and is read where it lies.

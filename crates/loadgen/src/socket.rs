@@ -1,9 +1,9 @@
-//! Opens sockets and says what of them is watched.
+//! Opens sockets, says what of them is watched, and moves bytes without waiting.
 
 use rustix::event::epoll::{self, EventData, EventFlags};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use std::{
-    io,
+    io::{self, ErrorKind, Read, Write},
     net::{SocketAddr, TcpStream},
     os::fd::BorrowedFd,
 };
@@ -43,6 +43,30 @@ pub(crate) fn watch(
 /// True when an attempt to connect has succeeded.
 pub(crate) fn is_connected(stream: &TcpStream, flags: EventFlags) -> bool {
     matches!(stream.take_error(), Ok(None)) && !flags.contains(EventFlags::HUP)
+}
+
+/// Writes what the socket takes; `None` when it takes nothing now.
+pub(crate) fn write(mut stream: &TcpStream, bytes: &[u8]) -> io::Result<Option<usize>> {
+    loop {
+        match stream.write(bytes) {
+            Ok(count) => return Ok(Some(count)),
+            Err(err) if err.kind() == ErrorKind::WouldBlock => return Ok(None),
+            Err(err) if err.kind() == ErrorKind::Interrupted => (),
+            Err(err) => return Err(err),
+        }
+    }
+}
+
+/// Reads what has come; `None` when that is nothing yet. The end of the stream is an error.
+pub(crate) fn read(mut stream: &TcpStream, buffer: &mut [u8]) -> io::Result<Option<usize>> {
+    match stream.read(buffer) {
+        Ok(0) => Err(ErrorKind::UnexpectedEof.into()),
+        Ok(count) => Ok(Some(count)),
+        Err(err) if matches!(err.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {
+            Ok(None)
+        }
+        Err(err) => Err(err),
+    }
 }
 
 fn data(number: usize) -> EventData {

@@ -8,7 +8,7 @@ use crate::{
 };
 use rustix::event::epoll::EventFlags;
 use std::{
-    io::{self, ErrorKind, Read, Write},
+    io::{self, ErrorKind},
     net::{SocketAddr, TcpStream},
     os::fd::BorrowedFd,
     time::Duration,
@@ -97,13 +97,11 @@ impl Link {
 
     /// True when all is written.
     fn write(&mut self) -> io::Result<bool> {
-        let Some(stream) = &mut self.stream else { return Ok(true) };
+        let Some(stream) = &self.stream else { return Ok(true) };
         while !self.session.unsent().is_empty() {
-            match stream.write(self.session.unsent()) {
-                Ok(count) => self.session.wrote(count),
-                Err(err) if err.kind() == ErrorKind::WouldBlock => return Ok(false),
-                Err(err) if err.kind() == ErrorKind::Interrupted => (),
-                Err(err) => return Err(err),
+            match socket::write(stream, self.session.unsent())? {
+                Some(count) => self.session.wrote(count),
+                None => return Ok(false),
             }
         }
         Ok(true)
@@ -124,7 +122,7 @@ impl Link {
         buffer: &mut [u8],
         hear: &mut impl FnMut(usize, End<'_>),
     ) -> Result<(), End<'static>> {
-        let Some(stream) = &mut self.stream else { return Ok(()) };
+        let Some(stream) = &self.stream else { return Ok(()) };
         if flags.contains(EventFlags::OUT) && self.is_full {
             if !socket::is_connected(stream, flags) {
                 return Err(End::Lost);
@@ -152,15 +150,9 @@ impl Link {
         buffer: &mut [u8],
         hear: &mut impl FnMut(usize, End<'_>),
     ) -> Result<(), End<'static>> {
-        let Some(stream) = &mut self.stream else { return Ok(()) };
-        let count = match stream.read(buffer) {
-            Ok(0) => return Err(End::Lost),
-            Ok(count) => count,
-            Err(err) if matches!(err.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {
-                return Ok(());
-            }
-            Err(_) => return Err(End::Lost),
-        };
+        let Some(stream) = &self.stream else { return Ok(()) };
+        let read = socket::read(stream, buffer).map_err(|_| End::Lost)?;
+        let Some(count) = read else { return Ok(()) };
         self.heard = now;
         self.session.feed(&buffer[..count], hear).map_err(End::Garbled)?;
         if self.session.is_open() {
