@@ -108,7 +108,8 @@ impl Limit {
         }
     }
 
-    /// How many may be in flight now.
+    /// How many may be in flight now. Who goes by it and does not ask [`Limit::try_start`] must ask that
+    /// for those that it refuses: it is what shows that the limit is too low.
     pub fn limit(&self) -> u32 {
         let limit = match self.probe {
             Probe::Due { .. } => self.limit,
@@ -126,12 +127,6 @@ impl Limit {
     pub fn share_permille(&self) -> u16 {
         let share = u64::from(self.in_flight) * 1_000 / u64::from(whole(self.limit).max(1));
         u16::try_from(share).unwrap_or(u16::MAX)
-    }
-
-    /// Whether there is no room now. Who goes by it and does not ask [`Limit::try_start`] must ask that
-    /// for those that it refuses: it is what shows that the limit is too low.
-    pub fn is_full(&self) -> bool {
-        self.limit() <= self.in_flight
     }
 
     /// Admits a request if there is room: it counts as in flight until [`Limit::ended`].
