@@ -89,8 +89,8 @@ impl Gate {
     }
 
     /// Gives what room there is to those who wait for it.
-    fn let_in(&self) {
-        while self.has_room() && self.line.borrow_mut().let_in() {
+    fn let_in(&self, now: Moment) {
+        while self.has_room() && self.line.borrow_mut().let_in(now) {
             self.promised.set(self.promised.get() + 1);
         }
     }
@@ -105,7 +105,7 @@ impl Gate {
         if !self.is_kept.replace(true) {
             drop(spawn_local(keep(Rc::downgrade(self))));
         }
-        self.let_in();
+        self.let_in(now);
         Some(place)
     }
 
@@ -142,8 +142,9 @@ async fn keep(gate: Weak<Gate>) {
     loop {
         tokio::time::sleep(LINE_TICK).await;
         let Some(gate) = gate.upgrade() else { return };
-        gate.let_in();
-        gate.line.borrow_mut().refuse_overdue(clock::now());
+        let now = clock::now();
+        gate.let_in(now);
+        gate.line.borrow_mut().refuse_overdue(now);
         if gate.line.borrow().is_empty() {
             gate.is_kept.set(false);
             return;
@@ -195,7 +196,7 @@ impl Drop for Room {
         self.gate.counters.waiting.sub(1);
         if place.leave() == Some(Verdict::Room) {
             self.gate.keep_promise();
-            self.gate.let_in();
+            self.gate.let_in(clock::now());
         }
     }
 }
@@ -215,7 +216,7 @@ impl Admitted {
         if let Some(gate) = self.gate.take() {
             let latency = now.since(self.at);
             gate.limit.borrow_mut().ended(now, &mut gate.rng.borrow_mut(), Some(latency));
-            gate.let_in();
+            gate.let_in(now);
         }
     }
 
@@ -230,8 +231,9 @@ impl Admitted {
 impl Drop for Admitted {
     fn drop(&mut self) {
         if let Some(gate) = &self.gate {
-            gate.limit.borrow_mut().ended(clock::now(), &mut gate.rng.borrow_mut(), None);
-            gate.let_in();
+            let now = clock::now();
+            gate.limit.borrow_mut().ended(now, &mut gate.rng.borrow_mut(), None);
+            gate.let_in(now);
         }
     }
 }

@@ -9,9 +9,9 @@ use std::{cell::Cell, cell::RefCell, collections::VecDeque, rc::Rc, task::Waker,
 use stdx::Moment;
 
 /// Requests of one worker that wait; one more is refused at once.
-pub(crate) const LINE_MAX: usize = 20_000;
+const LINE_MAX: usize = 20_000;
 /// How long one waits before it may be refused.
-pub(crate) const ROOM_WAIT_MAX: Duration = Duration::from_millis(100);
+const ROOM_WAIT_MAX: Duration = Duration::from_millis(100);
 /// How often those who waited too long are looked for.
 pub(crate) const LINE_TICK: Duration = Duration::from_millis(10);
 /// Refusals of one worker in a millisecond while others are let in: a refusal costs some 20 µs, so
@@ -64,20 +64,13 @@ pub(crate) struct Line {
     places: VecDeque<Rc<Place>>,
     /// When refusals were last given.
     refused_at: Moment,
-    /// Somebody was let in since then.
-    moves: bool,
-    /// When that was last seen.
+    /// When somebody was last let in.
     moved_at: Moment,
 }
 
 impl Line {
     pub(crate) fn new() -> Line {
-        Line {
-            places: VecDeque::new(),
-            refused_at: Moment::ZERO,
-            moves: false,
-            moved_at: Moment::ZERO,
-        }
+        Line { places: VecDeque::new(), refused_at: Moment::ZERO, moved_at: Moment::ZERO }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -99,9 +92,11 @@ impl Line {
     }
 
     /// Gives room to whoever is first; false when nobody waits.
-    pub(crate) fn let_in(&mut self) -> bool {
+    pub(crate) fn let_in(&mut self, now: Moment) -> bool {
         let is_let_in = self.first().is_some() && self.give(Verdict::Room);
-        self.moves |= is_let_in;
+        if is_let_in {
+            self.moved_at = now;
+        }
         is_let_in
     }
 
@@ -109,9 +104,6 @@ impl Line {
     pub(crate) fn refuse_overdue(&mut self, now: Moment) {
         let since = now.since(self.refused_at).as_millis();
         let mut allowed = REFUSALS_MAX;
-        if std::mem::take(&mut self.moves) {
-            self.moved_at = now;
-        }
         if now.since(self.moved_at) < STANDSTILL {
             let since = u32::try_from(since).unwrap_or(u32::MAX);
             allowed = allowed.min(since.saturating_mul(REFUSALS_PER_MS));
@@ -164,10 +156,10 @@ mod tests {
     fn whoever_came_first_is_first() {
         let (mut line, places) = line(4);
         assert_eq!(places[1].leave(), None);
-        assert!(line.let_in() && line.let_in());
+        assert!(line.let_in(at(4)) && line.let_in(at(4)));
         let (room, gone) = (Some(Verdict::Room), Some(Verdict::Gone));
         assert_eq!(verdicts(&places), [room, gone, room, None]);
-        assert!(line.let_in() && !line.let_in() && line.is_empty());
+        assert!(line.let_in(at(4)) && !line.let_in(at(4)) && line.is_empty());
         assert_eq!(places[3].leave(), room);
     }
 
@@ -189,7 +181,7 @@ mod tests {
         let places: Vec<_> =
             (0..5_000).map(|_| line.join(at(0), Waker::noop()).expect("short")).collect();
         let refused = || places.iter().filter(|it| it.verdict() == Some(Verdict::Refused)).count();
-        assert!(line.let_in());
+        assert!(line.let_in(at(100)));
         line.refuse_overdue(at(100)); // 100 ms of them.
         assert_eq!(refused(), 300);
         line.refuse_overdue(at(110));
@@ -208,6 +200,6 @@ mod tests {
             assert!(line.join(at(0), Waker::noop()).is_some());
         }
         assert!(line.join(at(0), Waker::noop()).is_none());
-        assert!(line.let_in() && line.join(at(0), Waker::noop()).is_some());
+        assert!(line.let_in(at(0)) && line.join(at(0), Waker::noop()).is_some());
     }
 }
