@@ -6,7 +6,6 @@
 
 mod frame;
 pub(crate) mod hpack;
-mod huffman;
 mod link;
 mod links;
 mod session;

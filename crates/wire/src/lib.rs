@@ -9,6 +9,7 @@ pub mod codec;
 pub mod command;
 pub mod frame;
 pub mod hold;
+pub mod huffman;
 pub mod id;
 pub mod key;
 pub mod limits;

@@ -1,7 +1,8 @@
 //! Heads of requests and answers (HPACK, RFC 7541), without a dynamic table on either side: our
 //! settings forbid the peer one, and what we send asks for none.
 
-use super::{Flaw, huffman};
+use super::Flaw;
+use wire::huffman;
 
 /// Fields of requests that the static table has whole.
 pub(crate) const METHOD_GET: u8 = 0x82;
@@ -138,7 +139,7 @@ impl Text<'_> {
     /// Appends what it says.
     fn write(&self, out: &mut Vec<u8>) -> Result<(), Flaw> {
         if self.is_coded {
-            return huffman::decode(self.bytes, out);
+            return huffman::decode(self.bytes, out).map_err(|_| NO_TEXT);
         }
         out.extend_from_slice(self.bytes);
         Ok(())
@@ -186,6 +187,7 @@ fn text<'a>(rest: &mut &'a [u8]) -> Result<Text<'a>, Flaw> {
     Ok(Text { is_coded, bytes })
 }
 
+const NO_TEXT: Flaw = "what is no text by Huffman's code";
 const SHORT: Flaw = "a head that ends too early";
 
 #[cfg(test)]
