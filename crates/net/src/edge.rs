@@ -10,10 +10,11 @@ mod client;
 mod config;
 mod conn;
 mod farewell;
-mod frames;
 mod h1;
 mod h2;
 mod head;
+mod http2;
+mod inflow;
 pub mod limits;
 mod network;
 mod patience;
@@ -22,6 +23,7 @@ mod proxy_header;
 mod reply;
 mod request;
 mod scan;
+mod slots;
 mod sniff;
 mod stamp;
 mod stream;
@@ -34,6 +36,7 @@ mod watch;
 pub use self::{
     body::BodyStream,
     config::EdgeConfig,
+    inflow::InflowError,
     network::{Network, NotANetwork},
     patience::Patience,
     reply::{Body, BodyError, StreamedBody},
@@ -45,14 +48,13 @@ pub use self::{
 use self::{
     client::{Client, Via},
     conn::ConnState,
-    h2::OnThisThread,
     patience::Sweeps,
     stream::Stream,
 };
 use crate::node::NodeConfig;
 use bytes::Bytes;
 use http::{Response, request::Parts};
-use hyper::server::conn::{http1, http2};
+use hyper::server::conn::http1;
 use std::{
     cell::{Cell, RefCell},
     future::poll_fn,
@@ -161,7 +163,6 @@ struct Shared<S> {
     /// What the node is called in `Via`; `None` where nothing is passed on.
     via: Option<Via>,
     http1: http1::Builder,
-    http2: http2::Builder<OnThisThread>,
     /// Memory to read into and to write from; never in use over an await.
     scratch: RefCell<Vec<u8>>,
     out: RefCell<Vec<u8>>,
@@ -202,7 +203,6 @@ impl<S: Service> Edge<S> {
             config,
             via,
             http1: http1(),
-            http2: http2(),
             scratch: RefCell::new(vec![0; plain::READ_BYTES]),
             out: RefCell::default(),
             conns: RefCell::default(),
@@ -287,19 +287,6 @@ fn http1() -> http1::Builder {
         // A client may say that it has nothing to add and still wait for the answer.
         .half_close(true)
         .writev(false); // Bodies are small: one buffer is cheaper to write than two.
-    http
-}
-
-fn http2() -> http2::Builder<OnThisThread> {
-    let mut http = http2::Builder::new(OnThisThread);
-    http.max_concurrent_streams(limits::STREAMS_MAX)
-        .max_header_list_size(limits::HEADER_LIST_BYTES_MAX)
-        .max_frame_size(limits::FRAME_BYTES_MAX)
-        .initial_stream_window_size(limits::STREAM_WINDOW_BYTES)
-        .initial_connection_window_size(limits::CONNECTION_WINDOW_BYTES)
-        .max_send_buf_size(limits::SEND_BYTES_MAX)
-        .max_pending_accept_reset_streams(limits::RESETS_UNSEEN_MAX)
-        .max_local_error_reset_streams(limits::RESETS_OF_OURS_MAX);
     http
 }
 

@@ -2,12 +2,13 @@
 
 use super::{
     conn::{Awaited, ConnState},
+    inflow::{Inflow, InflowError},
     limits::{BODY_RATE_MIN, LINGER_BYTES_MAX, LINGER_TIME_MAX},
 };
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, header};
 use http_body_util::BodyExt;
-use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::body::{Body, Frame, SizeHint};
 use std::{
     borrow::Cow,
     pin::{Pin, pin},
@@ -25,24 +26,24 @@ use wire::Code;
 /// back; a client that sends nothing of it for [`STALL_MAX`](super::limits::STALL_MAX) is cut off.
 #[derive(Debug)]
 pub struct BodyStream {
-    incoming: Incoming,
+    incoming: Inflow,
     awaited: Awaited,
 }
 
 impl BodyStream {
-    pub(super) fn new(incoming: Incoming, state: Rc<ConnState>) -> BodyStream {
+    pub(super) fn new(incoming: Inflow, state: Rc<ConnState>) -> BodyStream {
         BodyStream { incoming, awaited: Awaited::new(state) }
     }
 }
 
 impl Body for BodyStream {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = InflowError;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, InflowError>>> {
         loop {
             let polled = Pin::new(&mut self.incoming).poll_frame(cx);
             self.awaited.set_waiting(polled.is_pending());
@@ -89,7 +90,7 @@ impl ReadError {
 
 /// Reads a body whole; `time_max` is what one may take that comes slower than [`BODY_RATE_MIN`].
 pub(super) async fn read(
-    body: &mut Incoming,
+    body: &mut Inflow,
     headers: &HeaderMap,
     bytes_max: usize,
     time_max: Duration,
@@ -108,7 +109,7 @@ pub(super) async fn read(
 }
 
 async fn gather(
-    body: &mut Incoming,
+    body: &mut Inflow,
     bytes_max: usize,
     time_max: Duration,
 ) -> Result<Bytes, ReadError> {
@@ -148,7 +149,7 @@ async fn gather(
 
 /// Hears out what is left of a refused body, for a while, so that its stream is not reset before
 /// the client has read why: some take the reset for the answer.
-pub(super) fn hear_out(mut body: Incoming) {
+pub(super) fn hear_out(mut body: Inflow) {
     if body.is_end_stream() {
         return;
     }
@@ -165,9 +166,9 @@ pub(super) fn hear_out(mut body: Incoming) {
 }
 
 fn poll_now(
-    body: &mut Incoming,
+    body: &mut Inflow,
     cx: &mut Context<'_>,
-) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+) -> Poll<Option<Result<Frame<Bytes>, InflowError>>> {
     pin!(body).poll_frame(cx)
 }
 

@@ -23,6 +23,10 @@ const BARE_BYTES_MAX: usize = 256;
 /// What is read at once to be thrown away.
 const DISCARD_BYTES: usize = 16 * 1024;
 
+/// What a client is told whose headers are too many to be read.
+pub(super) const TOO_LARGE: (Code, &str) =
+    (Code::HeadersTooLarge, "more than 100 headers or 32 KiB of them, by far");
+
 /// Where a refusal of hyper's own begins at the end of what it writes.
 ///
 /// It is a 4xx without a body, which no answer of ours is; and no body of ours has a line end in
@@ -46,7 +50,7 @@ pub(super) fn bare_start(written: &[u8]) -> Option<usize> {
 /// What a refusal of hyper's own means in our codes.
 pub(super) fn meaning(bare: &[u8]) -> (Code, &'static str) {
     match bare.get(9..12) {
-        Some(b"431") => (Code::HeadersTooLarge, "more than 100 headers or 32 KiB of them, by far"),
+        Some(b"431") => TOO_LARGE,
         Some(b"414") => (Code::UriTooLong, "path and query are longer than 8 KiB, by far"),
         Some(_) | None => (Code::InvalidRequest, "the request is not sound HTTP/1.1"),
     }

@@ -5,7 +5,9 @@ use super::{
     Service, Shared,
     client::Client,
     conn::{ConnState, InHand, Phase},
-    farewell, plain,
+    farewell,
+    inflow::Inflow,
+    plain,
     reply::Outgoing,
     request, stamp,
     stream::Stream,
@@ -50,7 +52,10 @@ pub(super) async fn serve<S: Service>(
                 Some(answered) => answered,
                 None => {
                     let in_hand = InHand::new(Rc::clone(&state));
-                    (request::answer(&shared, request, &client, &state).await, in_hand)
+                    (
+                        request::answer(&shared, request.map(Inflow::Hyper), &client, &state).await,
+                        in_hand,
+                    )
                 }
             };
             if response.status() != StatusCode::SWITCHING_PROTOCOLS {

@@ -1,50 +1,101 @@
-//! One HTTP/2 connection: hyper and h2 speak it.
+//! One HTTP/2 connection: its socket, and a future for each request.
+//!
+//! What is said is [`Session`]'s; here it is read and written. Answers that become ready in one turn
+//! of the loop are put into one buffer and written at once.
 
 use super::{
     Service, Shared,
     client::Client,
     conn::{ConnState, InHand, Phase},
-    farewell,
-    frames::{self, Guard, Reason},
-    head,
-    reply::{Body, Outgoing},
-    request, sniff,
+    farewell, head,
+    http2::{
+        frame::Reason,
+        head::RequestHead,
+        session::{Event, Session},
+    },
+    inflow::{Inbox, Inflow, StreamBody},
+    reply::Body,
+    request,
+    slots::Slots,
     stream::Stream,
 };
 use bytes::Bytes;
-use http::{Method, Response, header};
-use hyper::{
-    body::{Body as _, Incoming},
-    rt::Executor,
-    service::service_fn,
-};
-use hyper_util::rt::TokioIo;
+use http::{HeaderMap, Method, Response};
+use hyper::body::Body as _;
 use std::{
     cell::RefCell,
-    convert::Infallible,
     future::poll_fn,
     io,
-    pin::{Pin, pin},
+    pin::Pin,
     rc::Rc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll, Waker, ready},
 };
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    task::spawn_local,
-};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// Runs what belongs to one stream on this thread.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct OnThisThread;
+/// What the tasks of a connection's requests share with it.
+#[derive(Debug)]
+pub(super) struct Link {
+    session: RefCell<Session<Lane>>,
+    state: Rc<ConnState>,
+}
 
-impl<F> Executor<F> for OnThisThread
-where
-    F: Future + 'static,
-    F::Output: 'static,
-{
-    fn execute(&self, future: F) {
-        drop(spawn_local(future));
+/// One request and its answer.
+#[derive(Debug, Default)]
+struct Lane {
+    /// Where its future is.
+    slot: Option<usize>,
+    /// Where its body goes.
+    inbox: Option<Inbox>,
+    /// Its answer waits for room.
+    waiting: Option<Waker>,
+}
+
+impl Link {
+    /// Notes that so much of a request's body was read.
+    pub(super) fn was_read(&self, id: u32, bytes: usize) {
+        self.tell(|session| session.read(id, bytes));
     }
+
+    /// Notes that nobody reads on in a request's body.
+    pub(super) fn is_unwanted(&self, id: u32, unread: usize) {
+        self.tell(|session| session.unwant(id, unread));
+    }
+
+    /// Has the session do something, and what it says of that sent.
+    fn tell<T>(&self, what: impl FnOnce(&mut Session<Lane>) -> T) -> T {
+        let mut session = self.session.borrow_mut();
+        let told = what(&mut session);
+        if !session.unsent().is_empty() {
+            self.state.wake();
+        }
+        told
+    }
+
+    /// Tells whoever still reads a body that nothing more will come.
+    fn break_off(&self) {
+        for lane in self.session.borrow_mut().lanes() {
+            if let Some(inbox) = lane.inbox.take() {
+                inbox.break_off();
+            }
+        }
+    }
+
+    /// Wakes whoever waits for room.
+    fn has_room(&self) {
+        for lane in self.session.borrow_mut().lanes() {
+            if let Some(task) = lane.waiting.take() {
+                task.wake();
+            }
+        }
+    }
+}
+
+/// How a connection came to its end.
+enum End {
+    /// The client closed it, or it broke.
+    Gone(Option<io::Error>),
+    /// We end it.
+    Ours(Reason),
 }
 
 pub(super) async fn serve<S: Service>(
@@ -54,130 +105,274 @@ pub(super) async fn serve<S: Service>(
     state: &Rc<ConnState>,
 ) {
     state.enter(Phase::Idle);
-    let below = Rc::new(RefCell::new(Below {
-        stream,
-        guard: Guard::new(sniff::PREFACE.len(), state.now()),
-        stopped: None,
-    }));
-    let mut let_go = false;
-    let ended = {
-        let io = Watched { below: Rc::clone(&below), state: Rc::clone(state) };
-        let service = service_fn(|request: http::Request<Incoming>| {
-            let (shared, state) = (Rc::clone(shared), Rc::clone(state));
-            let client = Rc::clone(client);
-            let in_hand = InHand::new(Rc::clone(&state));
-            async move {
-                let is_head = request.method() == Method::HEAD;
-                let mut response = request::answer(&shared, request, &client, &state).await;
-                if is_head || head::has_no_body(response.status()) {
-                    without_body(&mut response, is_head);
-                }
-                Ok::<_, Infallible>(response.map(|body| Outgoing::new(body, in_hand)))
-            }
-        });
-        let mut http = pin!(shared.http2.serve_connection(TokioIo::new(io), service));
-        let mut shutting = None;
-        let serving = poll_fn(|cx| {
-            let polled = http.as_mut().poll(cx);
-            if polled.is_ready() {
-                return polled;
-            }
-            match shutting {
-                None if shared.is_last(state) => {
-                    shutting = Some(state.now());
-                    http.as_mut().graceful_shutdown();
-                    http.as_mut().poll(cx)
-                }
-                // The last of GOAWAY waits for a ping to come back, which a client may not bother
-                // to send.
-                Some(since) if state.may_let_go(since) => {
-                    let_go = true;
-                    Poll::Ready(Ok(()))
-                }
-                None | Some(_) => Poll::Pending,
-            }
-        });
-        state.unless_cut(serving).await.unwrap_or(Ok(()))
+    let session = RefCell::new(Session::new(state.now()));
+    let link = Rc::new(Link { session, state: Rc::clone(state) });
+    let mut stream = stream;
+    let begin = |id, request, is_too_large| {
+        let (shared, client) = (Rc::clone(shared), Rc::clone(client));
+        let in_hand = InHand::new(Rc::clone(state));
+        let reply = Reply { id, link: Rc::clone(&link), in_hand };
+        async move { reply.to(&shared, &client, request, is_too_large).await }
     };
-    if let Err(err) = ended {
-        tracing::debug!(peer = %client.peer, %err, "connection failed");
-    }
-    if let Some(below) = Rc::into_inner(below) {
-        let Below { stream, guard, stopped } = below.into_inner();
-        let is_ours = let_go || state.is_cut();
-        let reason = stopped.or_else(|| is_ours.then_some(Reason::NoError));
-        let words = reason.map(|reason| frames::going_away(guard.highest(), reason));
-        drop(farewell::end(stream, &words.unwrap_or_default(), true).await);
-    }
-}
-
-/// Takes away the body, which HTTP/1 does by itself. To HEAD its length is told.
-fn without_body(response: &mut Response<Body>, is_head: bool) {
-    let body = std::mem::replace(response.body_mut(), Body::from(Bytes::new()));
-    let length = body.size_hint().exact().filter(|_| is_head);
-    if let Some(length) = length {
-        response.headers_mut().entry(header::CONTENT_LENGTH).or_insert_with(|| length.into());
-    }
-}
-
-/// What is below hyper's HTTP/2. It outlives that, so that a client that is still sending gets to
-/// read why the connection ends.
-struct Below {
-    stream: Stream,
-    guard: Guard,
-    /// Why nothing more is read.
-    stopped: Option<Reason>,
-}
-
-struct Watched {
-    below: Rc<RefCell<Below>>,
-    state: Rc<ConnState>,
-}
-
-impl AsyncRead for Watched {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let below = &mut *self.below.borrow_mut();
-        if below.stopped.is_some() {
-            return Poll::Ready(Ok(()));
+    let mut conn = Conn { shared, link: &link, begin, slots: Slots::new(), told: None };
+    let serving = poll_fn(|cx| conn.poll(&mut stream, cx));
+    let end = state.unless_cut(serving).await.unwrap_or(End::Ours(Reason::NoError));
+    let words = match end {
+        End::Gone(err) => {
+            tracing::debug!(peer = %client.peer, ?err, "connection gone");
+            Vec::new()
         }
-        let before = buf.filled().len();
-        ready!(Pin::new(&mut below.stream).poll_read(cx, buf))?;
-        if let Err((passing, reason)) = below.guard.scan(&buf.filled()[before..], self.state.now())
-        {
-            tracing::debug!(?reason, "frames against the rules");
-            buf.set_filled(before + passing);
-            below.stopped = Some(reason);
+        End::Ours(reason) => {
+            tracing::debug!(peer = %client.peer, ?reason, "connection ended");
+            link.session.borrow_mut().last_words(reason)
         }
-        Poll::Ready(Ok(()))
-    }
+    };
+    link.break_off();
+    drop(conn);
+    drop(farewell::end(stream, &words, true).await);
 }
 
-impl AsyncWrite for Watched {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        let below = &mut *self.below.borrow_mut();
-        if below.stopped.is_some() {
-            return Poll::Ready(Ok(buf.len())); // h2's own words: ours are the last.
+struct Conn<'a, S, B, F> {
+    shared: &'a Rc<Shared<S>>,
+    link: &'a Rc<Link>,
+    /// Answers a request.
+    begin: B,
+    /// Requests that are being answered.
+    slots: Slots<F>,
+    /// The sweep at which the client was told to end.
+    told: Option<u64>,
+}
+
+impl<S: Service, B, F> Conn<'_, S, B, F>
+where
+    B: Fn(u32, http::Request<Inflow>, bool) -> F,
+    F: Future<Output = ()>,
+{
+    fn poll(&mut self, stream: &mut Stream, cx: &mut Context<'_>) -> Poll<End> {
+        let state = &self.link.state;
+        loop {
+            match self.told {
+                None if self.shared.is_last(state) => {
+                    self.told = Some(state.now());
+                    self.link.session.borrow_mut().go_away();
+                }
+                // A client may not bother to send back the ping that follows GOAWAY.
+                Some(since) if state.may_let_go(since) => {
+                    return Poll::Ready(End::Ours(Reason::NoError));
+                }
+                None | Some(_) => (),
+            }
+            self.slots.poll(cx);
+            match self.write(stream, cx) {
+                Poll::Ready(Ok(())) if self.link.session.borrow().is_over() => {
+                    return Poll::Ready(End::Ours(Reason::NoError));
+                }
+                Poll::Ready(Err(err)) => return Poll::Ready(End::Gone(Some(err))),
+                Poll::Pending if self.link.session.borrow().is_choked() => return Poll::Pending,
+                Poll::Ready(Ok(())) | Poll::Pending => (),
+            }
+            match ready!(self.read(stream, cx)) {
+                Ok(0) => return Poll::Ready(End::Gone(None)),
+                Ok(_) => (),
+                Err(err) => return Poll::Ready(End::Gone(Some(err))),
+            }
+            if let Err(reason) = self.take() {
+                return Poll::Ready(End::Ours(reason));
+            }
         }
-        let written = Pin::new(&mut below.stream).poll_write(cx, buf);
-        self.state.set_blocked(written.is_pending());
-        written
     }
 
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let flushed = Pin::new(&mut self.below.borrow_mut().stream).poll_flush(cx);
-        self.state.set_blocked(flushed.is_pending());
+    /// Writes what there is to send.
+    fn write(&self, stream: &mut Stream, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let link = self.link;
+        let written = loop {
+            let mut session = link.session.borrow_mut();
+            if session.unsent().is_empty() {
+                break Poll::Ready(Ok(()));
+            }
+            match Pin::new(&mut *stream).poll_write(cx, session.unsent()) {
+                Poll::Ready(Ok(0)) => break Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                Poll::Ready(Ok(count)) => {
+                    if session.has_sent(count) {
+                        drop(session);
+                        link.has_room();
+                    }
+                }
+                Poll::Ready(Err(err)) => break Poll::Ready(Err(err)),
+                Poll::Pending => break Poll::Pending,
+            }
+        };
+        // Within TLS a write is taken before it is sent.
+        let is_taken = matches!(written, Poll::Ready(Ok(())));
+        let flushed = if is_taken { Pin::new(stream).poll_flush(cx) } else { written };
+        link.state.set_blocked(flushed.is_pending());
         flushed
     }
 
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
+    /// Reads once.
+    fn read(&self, stream: &mut Stream, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let mut scratch = self.shared.scratch.borrow_mut();
+        let mut buf = ReadBuf::new(&mut scratch);
+        ready!(Pin::new(stream).poll_read(cx, &mut buf))?;
+        self.link.session.borrow_mut().push(buf.filled());
+        Poll::Ready(Ok(buf.filled().len()))
+    }
+
+    /// Does what the client asks by what has come.
+    fn take(&mut self) -> Result<(), Reason> {
+        let mut has_room = false;
+        loop {
+            let event = self.link.session.borrow_mut().next(self.link.state.now())?;
+            match event {
+                None => break,
+                Some(Event::Asked { id, head, ends }) => self.begin(id, head, ends),
+                Some(Event::Data { id, bytes, is_last }) => {
+                    let mut session = self.link.session.borrow_mut();
+                    if let Some(inbox) = session.lane(id).and_then(|lane| lane.inbox.as_ref()) {
+                        inbox.put(bytes, is_last);
+                    }
+                }
+                Some(Event::Reset(lane)) => {
+                    if let Some(inbox) = lane.inbox {
+                        inbox.break_off();
+                    }
+                    if let Some(slot) = lane.slot {
+                        self.slots.drop_at(slot);
+                    }
+                }
+                Some(Event::Room) => has_room = true,
+            }
+        }
+        if has_room {
+            self.link.has_room();
+        }
+        Ok(())
+    }
+
+    /// Begins to answer a request.
+    fn begin(&mut self, id: u32, head: RequestHead, ends: bool) {
+        let link = self.link;
+        let inbox = (!ends).then(|| Inbox::new(head.length));
+        let body = inbox.clone().map_or(Inflow::Empty, |inbox| {
+            Inflow::Stream(StreamBody::new(id, inbox, Rc::clone(link)))
+        });
+        let answering = (self.begin)(id, head.request.map(|()| body), head.is_too_large);
+        let Some(slot) = self.slots.put(answering) else {
+            // There are more places than streams that may be open.
+            return link.session.borrow_mut().fail(id);
+        };
+        if let Some(lane) = link.session.borrow_mut().lane(id) {
+            lane.inbox = inbox;
+            lane.slot = Some(slot);
+        }
+    }
+}
+
+/// An answer on its way out.
+struct Reply {
+    id: u32,
+    link: Rc<Link>,
+    in_hand: InHand,
+}
+
+impl Drop for Reply {
+    /// Its place is somebody else's next.
+    fn drop(&mut self) {
+        if let Some(lane) = self.link.session.borrow_mut().lane(self.id) {
+            lane.slot = None;
+        }
+    }
+}
+
+impl Reply {
+    /// Answers a request.
+    async fn to<S: Service>(
+        self,
+        shared: &Shared<S>,
+        client: &Client,
+        request: http::Request<Inflow>,
+        is_too_large: bool,
+    ) {
+        let is_head = request.method() == Method::HEAD;
+        let answer = if is_too_large {
+            request::answer_too_large(shared, request)
+        } else {
+            request::answer(shared, request, client, &self.link.state).await
+        };
+        self.send(answer, is_head).await;
+    }
+
+    async fn send(mut self, answer: Response<Body>, is_head: bool) {
+        self.in_hand.answer_goes_on();
+        let (parts, body) = answer.into_parts();
+        // To HEAD the length is told, and nothing else of the body.
+        let length = body.size_hint().exact().filter(|it| is_head || *it != 0);
+        let length = length.filter(|_| !head::has_no_body(parts.status));
+        let ends = is_head || head::has_no_body(parts.status) || body.is_end_stream();
+        self.link.tell(|session| {
+            head::with_date(|date| {
+                session.answer(self.id, (parts.status, &parts.headers), date, length, ends);
+            });
+        });
+        match body {
+            _ if ends => (),
+            Body::Whole(bytes) => self.data(bytes, true).await,
+            Body::Streamed(mut body) => loop {
+                let frame = poll_fn(|cx| {
+                    let polled = body.as_mut().poll_frame(cx);
+                    if polled.is_pending() {
+                        self.in_hand.answer_waits();
+                    }
+                    polled
+                });
+                let frame = frame.await;
+                self.in_hand.answer_goes_on();
+                match frame.map(|it| it.map(|it| it.into_data())) {
+                    Some(Ok(Ok(bytes))) => {
+                        let ends = body.is_end_stream();
+                        self.data(bytes, ends).await;
+                        if ends {
+                            return;
+                        }
+                    }
+                    Some(Ok(Err(frame))) => {
+                        if let Ok(trailers) = frame.into_trailers() {
+                            return self.trailers(&trailers);
+                        }
+                    }
+                    Some(Err(err)) => {
+                        tracing::debug!(%err, "an answer breaks off");
+                        return self.link.tell(|session| session.fail(self.id));
+                    }
+                    None => return self.data(Bytes::new(), true).await,
+                }
+            },
+        }
+    }
+
+    /// Sends bytes, as there is room for them.
+    async fn data(&mut self, mut bytes: Bytes, ends: bool) {
+        poll_fn(|cx| {
+            let before = bytes.len();
+            let is_sent = self.link.tell(|session| {
+                let is_sent = session.send(self.id, &mut bytes, ends);
+                if !is_sent && let Some(lane) = session.lane(self.id) {
+                    lane.waiting = Some(cx.waker().clone());
+                }
+                if let Some(next) = session.first_in_line().and_then(|lane| lane.waiting.take()) {
+                    next.wake();
+                }
+                is_sent
+            });
+            if bytes.len() != before {
+                self.in_hand.answer_goes_on();
+            }
+            if is_sent { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+    }
+
+    fn trailers(&self, trailers: &HeaderMap) {
+        self.link.tell(|session| session.answer_trailers(self.id, trailers));
     }
 }

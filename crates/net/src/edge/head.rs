@@ -1,7 +1,7 @@
-//! An answer in the words of HTTP/1.1, where hyper does not write it.
+//! An answer where hyper does not write it: in the words of HTTP/1.1, and what is the same in HTTP/2.
 
 use crate::clock;
-use http::{HeaderName, Response, StatusCode, header};
+use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use std::{
     cell::RefCell,
     time::{Duration, UNIX_EPOCH},
@@ -49,16 +49,18 @@ pub(super) fn has_no_body(status: StatusCode) -> bool {
 }
 
 /// Gives `read` the time now as HTTP writes it (RFC 9110 §5.6.7). It changes once a second.
-fn with_date(read: impl FnOnce(&str)) {
+pub(super) fn with_date<T>(read: impl FnOnce(&HeaderValue) -> T) -> T {
     thread_local! {
-        static LAST: RefCell<(u64, String)> = const { RefCell::new((u64::MAX, String::new())) };
+        static LAST: RefCell<(u64, HeaderValue)> =
+            const { RefCell::new((u64::MAX, HeaderValue::from_static(""))) };
     }
     let second = u64::try_from(clock::wall().0).unwrap_or(0) / MICROS_PER_SECOND;
-    LAST.with_borrow_mut(|(of, text)| {
+    LAST.with_borrow_mut(|(of, value)| {
         if *of != second {
-            *text = httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(second));
+            let text = httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(second));
+            *value = HeaderValue::from_str(&text).expect("a date is ASCII");
             *of = second;
         }
-        read(text);
-    });
+        read(value)
+    })
 }

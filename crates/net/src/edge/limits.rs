@@ -27,13 +27,8 @@ pub const FRAME_BYTES_MAX: u32 = 16 * 1024;
 pub const STREAM_WINDOW_BYTES: u32 = 64 * 1024;
 /// What a client may send of all bodies before they are read.
 pub const CONNECTION_WINDOW_BYTES: u32 = 1024 * 1024;
-/// What is held of an answer that the client does not take.
+/// What is held of the answers of a connection that the client does not take.
 pub const SEND_BYTES_MAX: usize = 256 * 1024;
-/// Requests that a client may reset before we have seen them.
-pub const RESETS_UNSEEN_MAX: usize = 20;
-/// Requests that a client may make us reset.
-pub const RESETS_OF_OURS_MAX: usize = 64;
-
 /// How long a client that was refused is heard out, so that it gets to read why.
 pub const LINGER_TIME_MAX: Duration = Duration::from_secs(2);
 /// How much of what it still sends is thrown away.

@@ -5,6 +5,8 @@ use super::{
     body::{self, BodyStream},
     client::{Client, Via},
     conn::ConnState,
+    farewell,
+    inflow::Inflow,
     limits,
     reply::Body,
     stamp,
@@ -14,7 +16,6 @@ use super::{
 };
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, Version, header, request::Parts};
-use hyper::body::Incoming;
 use std::rc::Rc;
 use wire::Code;
 
@@ -24,11 +25,24 @@ const ALLOW: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH
 /// Answers a request: by the role, if it keeps the rules.
 pub(super) async fn answer<S: Service>(
     shared: &Shared<S>,
-    request: http::Request<Incoming>,
+    request: http::Request<Inflow>,
     client: &Client,
     state: &Rc<ConnState>,
 ) -> Response<Body> {
     let mut response = unstamped(shared, request, client, state).await;
+    stamp::response(response.headers_mut(), shared.via.as_ref());
+    response
+}
+
+/// Answers a request whose headers are so many that not all were kept.
+pub(super) fn answer_too_large<S: Service>(
+    shared: &Shared<S>,
+    request: http::Request<Inflow>,
+) -> Response<Body> {
+    let (parts, body) = request.into_parts();
+    body::hear_out(body);
+    let (code, detail) = farewell::TOO_LARGE;
+    let mut response = refused(&shared.service, &parts, code, detail);
     stamp::response(response.headers_mut(), shared.via.as_ref());
     response
 }
@@ -64,7 +78,7 @@ pub(super) async fn answer_whole<S: Service>(
 
 async fn unstamped<S: Service>(
     shared: &Shared<S>,
-    request: http::Request<Incoming>,
+    request: http::Request<Inflow>,
     client: &Client,
     state: &Rc<ConnState>,
 ) -> Response<Body> {

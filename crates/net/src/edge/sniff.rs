@@ -1,12 +1,10 @@
 //! Which HTTP a connection speaks, told by its first bytes.
 
-use super::stream::Stream;
+use super::{http2::frame::PREFACE, stream::Stream};
 use bytes::BytesMut;
 use std::io;
 use tokio::io::AsyncReadExt;
 
-/// What a client says first that speaks HTTP/2 without asking (RFC 9113 §3.4).
-pub(super) const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Bytes of it that no HTTP/1 request begins with: `PRI` is reserved.
 const TELLING_BYTES: usize = 14;
 /// What is read at first: mostly the whole of a first request.

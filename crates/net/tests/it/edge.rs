@@ -5,6 +5,7 @@ mod h1;
 mod h2_case;
 mod h2_frames;
 mod h2_heads;
+mod h2_streams;
 mod openings;
 mod patience;
 mod plain;
