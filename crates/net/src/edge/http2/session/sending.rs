@@ -223,6 +223,10 @@ impl<L: Default> Session<L> {
             self.out.clear();
             self.out.shrink_to(SPARE_BYTES_MAX);
             self.sent = 0;
+        } else if limits::SEND_BYTES_MAX <= self.sent {
+            // More may be put behind what waits before the last of it is taken, again and again.
+            self.out.drain(..self.sent);
+            self.sent = 0;
         }
         self.out.is_empty() && std::mem::take(&mut self.is_held)
     }
@@ -248,4 +252,22 @@ fn is_of_connection(name: &HeaderName) -> bool {
         name.as_str(),
         "connection" | "keep-alive" | "proxy-connection" | "transfer-encoding" | "upgrade"
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// However long an answer is, and though the client never takes the last of what waits.
+    #[test]
+    fn what_was_sent_is_not_kept() {
+        let mut session = Session::<()>::new(0);
+        for _ in 0..100 {
+            session.out.extend_from_slice(&[0; PAYLOAD_BYTES_FIRST]);
+            let unsent = session.unsent().len();
+            assert!(!session.has_sent(unsent - 1));
+            assert!(session.out.len() < 2 * limits::SEND_BYTES_MAX);
+        }
+        assert_eq!(session.unsent(), [0]);
+    }
 }
