@@ -204,6 +204,14 @@ impl ConnState {
         }
     }
 
+    /// Notes that the socket has taken bytes; `is_awaited` says whether answers wait for that.
+    pub(super) fn goes_out(&self, is_awaited: bool) {
+        self.blocked.set(None);
+        if is_awaited {
+            self.answered.set(self.tick.get());
+        }
+    }
+
     /// Notes that the request in hand is answered without its body.
     pub(super) fn leave_unread(&self) {
         self.unread.set(true);

@@ -3,6 +3,9 @@
 //! What is said is [`Session`]'s; here it is read and written. Answers that become ready in one turn
 //! of the loop are put into one buffer and written at once.
 
+#[cfg(test)]
+mod tests;
+
 use super::{
     Service, Shared,
     client::Client,
@@ -88,6 +91,33 @@ impl Link {
             }
         }
     }
+
+    /// Writes what there is to send.
+    fn write(&self, stream: &mut Stream, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let written = loop {
+            let mut session = self.session.borrow_mut();
+            if session.unsent().is_empty() {
+                break Poll::Ready(Ok(()));
+            }
+            match Pin::new(&mut *stream).poll_write(cx, session.unsent()) {
+                Poll::Ready(Ok(0)) => break Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                Poll::Ready(Ok(count)) => {
+                    self.state.goes_out(session.is_held());
+                    if session.has_sent(count) {
+                        drop(session);
+                        self.has_room();
+                    }
+                }
+                Poll::Ready(Err(err)) => break Poll::Ready(Err(err)),
+                Poll::Pending => break Poll::Pending,
+            }
+        };
+        // Within TLS a write is taken before it is sent.
+        let is_taken = matches!(written, Poll::Ready(Ok(())));
+        let flushed = if is_taken { Pin::new(stream).poll_flush(cx) } else { written };
+        self.state.set_blocked(flushed.is_pending());
+        flushed
+    }
 }
 
 /// How a connection came to its end.
@@ -163,7 +193,7 @@ where
                 None | Some(_) => (),
             }
             self.slots.poll(cx);
-            match self.write(stream, cx) {
+            match self.link.write(stream, cx) {
                 Poll::Ready(Ok(())) if self.link.session.borrow().is_over() => {
                     return Poll::Ready(End::Ours(Reason::NoError));
                 }
@@ -180,33 +210,6 @@ where
                 return Poll::Ready(End::Ours(reason));
             }
         }
-    }
-
-    /// Writes what there is to send.
-    fn write(&self, stream: &mut Stream, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let link = self.link;
-        let written = loop {
-            let mut session = link.session.borrow_mut();
-            if session.unsent().is_empty() {
-                break Poll::Ready(Ok(()));
-            }
-            match Pin::new(&mut *stream).poll_write(cx, session.unsent()) {
-                Poll::Ready(Ok(0)) => break Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                Poll::Ready(Ok(count)) => {
-                    if session.has_sent(count) {
-                        drop(session);
-                        link.has_room();
-                    }
-                }
-                Poll::Ready(Err(err)) => break Poll::Ready(Err(err)),
-                Poll::Pending => break Poll::Pending,
-            }
-        };
-        // Within TLS a write is taken before it is sent.
-        let is_taken = matches!(written, Poll::Ready(Ok(())));
-        let flushed = if is_taken { Pin::new(stream).poll_flush(cx) } else { written };
-        link.state.set_blocked(flushed.is_pending());
-        flushed
     }
 
     /// Reads once.

@@ -216,6 +216,11 @@ impl<L: Default> Session<L> {
         &self.out[self.sent..]
     }
 
+    /// Whether answers wait until more was sent.
+    pub(in crate::edge) fn is_held(&self) -> bool {
+        self.is_held
+    }
+
     /// Notes that so much was sent; true when somebody waits for that.
     pub(in crate::edge) fn has_sent(&mut self, bytes: usize) -> bool {
         self.sent += bytes;
