@@ -92,6 +92,15 @@ impl Link {
         }
     }
 
+    /// Wakes whose turn it is to send.
+    fn has_turn(&self) {
+        if let Some(task) =
+            self.session.borrow_mut().first_in_line().and_then(|it| it.waiting.take())
+        {
+            task.wake();
+        }
+    }
+
     /// Writes what there is to send.
     fn write(&self, stream: &mut Stream, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let written = loop {
@@ -249,6 +258,8 @@ where
         if has_room {
             self.link.has_room();
         }
+        // It may have been the turn of one that was given up.
+        self.link.has_turn();
         Ok(())
     }
 

@@ -262,6 +262,27 @@ fn answers_take_turns_when_room_is_short() {
     assert!(answers.iter().all(|(_, bytes)| bytes.is_empty()), "{order:?}");
 }
 
+/// Answers that take turns stop for the socket, too, and whoever is next is told when it goes on.
+#[test]
+fn turns_go_on_when_all_was_sent() {
+    let mut session = session(&setting(4, 1_000_000));
+    told(&mut session, &[frame(1, GET, 1, HEAD), frame(1, GET, 3, HEAD)].concat(), usize::MAX);
+    let mut answers = [1, 3].map(|id| (id, answer(&mut session, id, 400_000)));
+    for (id, bytes) in &mut answers {
+        assert!(!session.send(*id, bytes, true));
+    }
+    sent(&mut session);
+    told(&mut session, &frame(8, 0, 0, &1_000_000_u32.to_be_bytes()), usize::MAX);
+    // Whose turn it is sends a frame, until so much waits that nobody is told.
+    while session.first_in_line().is_some() {
+        for (id, bytes) in &mut answers {
+            assert!(!session.send(*id, bytes, true));
+        }
+    }
+    let unsent = session.unsent().len();
+    assert!(session.is_choked() && session.has_sent(unsent), "somebody waits");
+}
+
 #[test]
 fn what_waits_to_be_sent_is_bounded() {
     let far = setting(4, (1 << 31) - 1);

@@ -122,6 +122,32 @@ fn a_long_answer_goes_out_as_the_client_takes_it() {
     });
 }
 
+/// It is given up when the other one waits for its turn.
+#[test]
+fn a_turn_is_not_lost_with_whose_it_is() {
+    run(async {
+        let (_edge, addr, _arrivals) = edge().await;
+        let mut client = Client::greeted(addr).await;
+        let wide = |stream| ask(stream, END_STREAM, "GET", "/wide");
+        client
+            .send(&[frame(SETTINGS, 0, 0, &setting(4, 1 << 20)), wide(1), wide(3)].concat())
+            .await;
+        let mut room = 65_535;
+        while room != 0 {
+            let next = client.find(|it| it.kind == DATA).await.expect("all there is room for");
+            room -= next.payload.len();
+        }
+        // What does not fit one read comes between: by then each has sent a frame.
+        let more = frame(WINDOW, 0, 0, &200_000_u32.to_be_bytes());
+        client.send(&[more, frame(0x16, 0, 0, &[0; 16_384]), reset(1)].concat()).await;
+        let mut room = 200_000;
+        while room != 0 {
+            let next = client.find(|it| it.kind == DATA).await.expect("the other's turn");
+            room -= next.payload.len();
+        }
+    });
+}
+
 #[test]
 fn headers_beyond_all_limits_are_refused_and_the_connection_goes_on() {
     run(async {

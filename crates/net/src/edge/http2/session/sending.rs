@@ -178,7 +178,11 @@ impl<L: Default> Session<L> {
     /// Whose turn it is to send, if there is room for all streams together.
     pub(in crate::edge) fn first_in_line(&mut self) -> Option<&mut L> {
         let first = *self.line.front()?;
-        let has_room = self.outgoing.room() != 0 && !self.is_choked();
+        if self.is_choked() {
+            self.is_held = true;
+            return None;
+        }
+        let has_room = self.outgoing.room() != 0;
         self.lane(first).filter(|_| has_room)
     }
 
