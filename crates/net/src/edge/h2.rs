@@ -252,13 +252,19 @@ where
                         self.slots.drop_at(slot);
                     }
                 }
-                Some(Event::Room) => has_room = true,
+                Some(Event::Room(Some(id))) => {
+                    let mut session = self.link.session.borrow_mut();
+                    if let Some(task) = session.lane(id).and_then(|lane| lane.waiting.take()) {
+                        task.wake();
+                    }
+                }
+                Some(Event::Room(None)) => has_room = true,
             }
         }
         if has_room {
             self.link.has_room();
         }
-        // It may have been the turn of one that was given up.
+        // There may be room for all together, or it was the turn of one that was given up.
         self.link.has_turn();
         Ok(())
     }

@@ -36,8 +36,8 @@ pub(in crate::edge) enum Event<L> {
     Data { id: u32, bytes: Bytes, is_last: bool },
     /// A request is over, and nobody waits for its answer.
     Reset(L),
-    /// More may be sent than before.
-    Room,
+    /// More may be sent on this stream than before, or on all of them.
+    Room(Option<u32>),
 }
 
 /// How far the end of the connection is.
@@ -257,7 +257,7 @@ impl<L: Default> Session<L> {
         if !is_within || !stream.comes(content.len(), is_last) {
             self.read(id, head.length);
             let flaw = if is_within { Reason::ProtocolError } else { Reason::FlowControlError };
-            return self.reset(id, flaw).map(Some);
+            return self.reset(id, flaw);
         }
         stream.has_come |= is_last;
         if stream.is_unwanted {
@@ -354,7 +354,7 @@ impl<L: Default> Session<L> {
         read.map_err(|_| Reason::CompressionError)?;
         let Some(stream) = self.find(id) else { return Ok(None) };
         if !is_sound || !stream.comes(0, true) {
-            return self.reset(id, Reason::ProtocolError).map(Some);
+            return self.reset(id, Reason::ProtocolError);
         }
         stream.has_come = true;
         if stream.is_unwanted {
@@ -392,7 +392,7 @@ impl<L: Default> Session<L> {
             }
         }
         frame::put(&mut self.out, Kind::Settings, ACK, 0, &[]);
-        Ok(Some(Event::Room))
+        Ok(Some(Event::Room(None)))
     }
 
     fn window_update(&mut self, id: u32, payload: &[u8]) -> Result<Option<Event<L>>, Reason> {
@@ -401,27 +401,28 @@ impl<L: Default> Session<L> {
             if by == 0 {
                 return Err(Reason::ProtocolError);
             }
+            // Those that wait for it stand in line: nobody else need be told.
             return match self.outgoing.widen(by.into()) {
-                true => Ok(Some(Event::Room)),
+                true => Ok(None),
                 false => Err(Reason::FlowControlError),
             };
         }
         self.ids.check_begun(id)?;
         match self.find(id) {
             None => Ok(None),
-            Some(_) if by == 0 => self.reset(id, Reason::ProtocolError).map(Some),
+            Some(_) if by == 0 => self.reset(id, Reason::ProtocolError),
             Some(stream) => match stream.outgoing.widen(by.into()) {
-                true => Ok(Some(Event::Room)),
-                false => self.reset(id, Reason::FlowControlError).map(Some),
+                true => Ok(Some(Event::Room(Some(id)))),
+                false => self.reset(id, Reason::FlowControlError),
             },
         }
     }
 
     /// Ends a stream for what the client did.
-    fn reset(&mut self, id: u32, reason: Reason) -> Result<Event<L>, Reason> {
+    fn reset(&mut self, id: u32, reason: Reason) -> Result<Option<Event<L>>, Reason> {
         self.budgets.reset()?;
         self.put_reset(id, reason);
-        Ok(self.take(id).map_or(Event::Room, |stream| Event::Reset(stream.lane)))
+        Ok(self.take(id).map(|stream| Event::Reset(stream.lane)))
     }
 
     fn put_reset(&mut self, id: u32, reason: Reason) {

@@ -29,7 +29,7 @@ fn session(settings: &[u8]) -> Session<u8> {
     let mut session = Session::new(0);
     session.push(&[&PREFACE[..], &frame(4, 0, 0, settings)].concat());
     while let Some(event) = session.next(0).unwrap() {
-        assert!(matches!(event, Event::Room));
+        assert!(matches!(event, Event::Room(None)));
     }
     let unsent = session.unsent().len();
     session.has_sent(unsent);
@@ -54,7 +54,8 @@ fn told(session: &mut Session<u8>, bytes: &[u8], piece: usize) -> (Vec<String>, 
                     events.push(format!("asked {id}: {}{end}", head.request.uri()));
                 }
                 Ok(Some(Event::Reset(_))) => events.push("reset".to_owned()),
-                Ok(Some(Event::Room)) => (),
+                Ok(Some(Event::Room(Some(id)))) => events.push(format!("room {id}")),
+                Ok(Some(Event::Room(None))) => (),
                 Err(reason) => return (events, Some(reason)),
             }
         }
@@ -117,6 +118,12 @@ fn requests_are_told_with_their_bodies() {
         None,
     );
     check(&[post(1), frame(3, 0, 1, &[0; 4])], &["asked 1: http://a/", "reset"], None);
+    // A wider window is told of the stream that has it.
+    check(
+        &[post(1), post(3), frame(8, 0, 0, &[0, 0, 0, 1]), frame(8, 0, 1, &[0, 0, 0, 1])],
+        &["asked 1: http://a/", "asked 3: http://a/", "room 1"],
+        None,
+    );
 }
 
 #[test]
