@@ -64,6 +64,14 @@ impl Link {
         self.tell(|session| session.unwant(id, unread));
     }
 
+    /// Breaks an answer off; its request's body will not come any more.
+    fn fail(&self, id: u32) {
+        let lane = self.tell(|session| session.fail(id));
+        if let Some(inbox) = lane.and_then(|lane| lane.inbox) {
+            inbox.break_off();
+        }
+    }
+
     /// Has the session do something, and what it says of that sent.
     fn tell<T>(&self, what: impl FnOnce(&mut Session<Lane>) -> T) -> T {
         let mut session = self.session.borrow_mut();
@@ -279,7 +287,7 @@ where
         let answering = (self.begin)(id, head.request.map(|()| body), head.is_too_large);
         let Some(slot) = self.slots.put(answering) else {
             // There are more places than streams that may be open.
-            return link.session.borrow_mut().fail(id);
+            return link.fail(id);
         };
         if let Some(lane) = link.session.borrow_mut().lane(id) {
             lane.inbox = inbox;
@@ -362,7 +370,7 @@ impl Reply {
                     }
                     Some(Err(err)) => {
                         tracing::debug!(%err, "an answer breaks off");
-                        return self.link.tell(|session| session.fail(self.id));
+                        return self.link.fail(self.id);
                     }
                     None => return self.data(Bytes::new(), true).await,
                 }

@@ -14,7 +14,7 @@ mod room;
 use crate::harness::{PATIENCE, run};
 use bytes::Bytes;
 use http::{Response, request::Parts};
-use http_body_util::{BodyExt, Full};
+use http_body_util::{BodyExt, Full, Limited};
 use net::edge::{
     Asked, Body, BodyError, BodyMode, BodyStream, Edge, EdgeConfig, OnUpgrade, Service,
 };
@@ -46,13 +46,23 @@ struct Mirror {
 impl Service for Mirror {
     fn body_mode(&self, parts: &Parts) -> BodyMode {
         match parts.uri.path() {
-            "/stream" | "/upgrade" => BodyMode::Stream,
+            "/stream" | "/upgrade" | "/broken" => BodyMode::Stream,
             _ => BodyMode::Whole { bytes_max: wire::limits::BODY_BYTES_MAX },
         }
     }
 
-    /// Streams the body back; an upgraded connection hears everything twice.
+    /// Streams the body back; an upgraded connection hears everything twice. The answer to `/broken`
+    /// breaks off while the body is still read.
     async fn relay(&self, asked: Asked<BodyStream>, upgrade: Option<OnUpgrade>) -> Response<Body> {
+        if asked.path() == "/broken" {
+            let waiting = Waiting(Some(Rc::clone(&self.given_up)));
+            drop(spawn_local(async move {
+                let read = asked.body.collect().await;
+                assert!(read.is_err());
+                drop(waiting);
+            }));
+            return Response::new(Body::streamed(Limited::new(Full::from("long"), 2)));
+        }
         let Some(upgrade) = upgrade else {
             return Response::new(Body::streamed(asked.body.map_err(BodyError::from)));
         };

@@ -99,6 +99,21 @@ fn a_streamed_body_goes_through_as_it_comes() {
     });
 }
 
+/// Whoever still reads the body of a request whose answer breaks off is told.
+#[test]
+fn an_answer_that_breaks_off_takes_the_body_with_it() {
+    run(async {
+        let (edge, addr, _arrivals) = edge().await;
+        let mut client = Client::greeted(addr).await;
+        client.send(&ask(1, 0, "POST", "/broken")).await;
+        let reset = client.find(|it| it.kind == RESET).await.unwrap();
+        assert_eq!((reset.stream, reset.code()), (1, Some(2)));
+        Rc::clone(&edge.service().given_up).notified().await;
+        client.send(&get(3)).await;
+        assert_eq!(body(&mut client, 3).await, b"GET / ");
+    });
+}
+
 /// More than sockets and windows hold, beside a stream that needs neither.
 #[test]
 fn a_long_answer_goes_out_as_the_client_takes_it() {

@@ -193,11 +193,11 @@ impl<L: Default> Session<L> {
         self.settle(id);
     }
 
-    /// Breaks an answer off.
-    pub(in crate::edge) fn fail(&mut self, id: u32) {
-        if self.take(id).is_some() {
-            self.put_reset(id, Reason::InternalError);
-        }
+    /// Breaks an answer off, and returns what was kept with its stream.
+    pub(in crate::edge) fn fail(&mut self, id: u32) -> Option<L> {
+        let stream = self.take(id)?;
+        self.put_reset(id, Reason::InternalError);
+        Some(stream.lane)
     }
 
     /// Tells the client to begin no more requests.
