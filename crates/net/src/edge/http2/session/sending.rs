@@ -248,8 +248,13 @@ impl<L: Default> Session<L> {
     /// The last bytes of the connection: what is not sent yet, and why it ends.
     pub(in crate::edge) fn last_words(&mut self, reason: Reason) -> Vec<u8> {
         let mut words = self.out.split_off(self.sent);
-        if reason != Reason::NoError || !matches!(self.ending, Ending::Last(_)) {
-            frame::put_going_away(&mut words, self.ids.highest(), reason);
+        match self.ending {
+            Ending::Last(_) if reason == Reason::NoError => (),
+            // What it was told is not looked at was not (RFC 9113 §6.8).
+            Ending::Last(last) => frame::put_going_away(&mut words, last, reason),
+            Ending::Not | Ending::Told => {
+                frame::put_going_away(&mut words, self.ids.highest(), reason);
+            }
         }
         words
     }
