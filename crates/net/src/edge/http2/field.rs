@@ -89,8 +89,12 @@ impl Value {
     }
 }
 
-/// What is said of an HTTP/1 connection has no place in HTTP/2 (RFC 9113 §8.2.2).
+/// What is said of an HTTP/1 connection has no place in HTTP/2 (RFC 9113 §8.2.2), nor has white
+/// space around a value, which HTTP/1 would not take for a part of it (§8.2.1).
 fn may_say(name: &HeaderName, value: &[u8]) -> bool {
+    if value.trim_ascii().len() != value.len() {
+        return false;
+    }
     match name.as_str() {
         "connection" | "keep-alive" | "proxy-connection" | "transfer-encoding" | "upgrade" => false,
         "te" => value == b"trailers",
