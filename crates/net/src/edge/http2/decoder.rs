@@ -6,6 +6,8 @@ use wire::huffman;
 
 /// Room of the table that a client may fill, as every client takes it to be (RFC 9113 §6.5.2).
 const TABLE_BYTES_MAX: usize = 4_096;
+/// What is kept of the memory for texts: few are longer.
+const SPARE_BYTES_MAX: usize = 1_024;
 
 /// The block is none: whoever cannot read one cannot read any that come after.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,6 +64,10 @@ impl Decoder {
                 0x10..0x40 => take(self.literal(&mut rest, 0x0f)?.never_indexed()),
                 0x00..0x10 => take(self.literal(&mut rest, 0x0f)?),
             }
+        }
+        for text in [&mut self.name, &mut self.value] {
+            text.clear();
+            text.shrink_to(SPARE_BYTES_MAX);
         }
         Ok(())
     }
@@ -272,6 +278,19 @@ mod tests {
         };
         Decoder::new().read(block, note).unwrap();
         assert_eq!(sensitive, [true, false]);
+    }
+
+    #[test]
+    fn long_texts_leave_no_memory_behind() {
+        let mut decoder = Decoder::new();
+        // 30,000 times 0, and its code.
+        let mut block = vec![0x00];
+        for _ in 0..2 {
+            block.extend_from_slice(b"\xff\xbf\x91\x01");
+            block.extend_from_slice(&[0; 18_750]);
+        }
+        assert_eq!(read(&mut decoder, &block).unwrap().len(), 1);
+        assert!(decoder.name.capacity() + decoder.value.capacity() < 10_000);
     }
 
     #[test]
