@@ -74,6 +74,15 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// The same with a warm-up of whole windows: one that ends within a window takes the rest of it,
+    /// for what is measured is counted by windows.
+    pub(crate) fn in_whole_windows(&self) -> Plan {
+        let window = self.window.as_nanos().max(1);
+        let count = self.warm_up.as_nanos().div_ceil(window);
+        let warm_up = self.window.saturating_mul(u32::try_from(count).unwrap_or(u32::MAX));
+        Plan { warm_up, ..self.clone() }
+    }
+
     /// What is wrong with it, if anything is.
     pub fn complaint(&self) -> Option<String> {
         let is_name = |it: &str| {

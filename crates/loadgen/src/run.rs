@@ -35,6 +35,7 @@ pub fn run(plan: &Plan, news: &mut dyn FnMut(News<'_>)) -> Result<Report, RunErr
     if let Some(complaint) = plan.complaint() {
         return Err(RunError::Plan(complaint));
     }
+    let plan = &plan.in_whole_windows();
     let letters = Letters::new(plan);
     let mut opening = Opening::new(&letters, plan.accounts, news);
     errand::run(plan, &mut opening)?;
@@ -187,5 +188,36 @@ pub(crate) fn offered(plan: &Plan) -> Option<u32> {
     match plan.pace {
         Pace::Open(rate) => Some(rate),
         Pace::Closed => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tests::plan;
+
+    /// A thousand operations in each window of a second: so many a second are found, however long
+    /// the warm-up and the rest are.
+    #[test]
+    fn what_is_counted_and_how_long_are_of_the_same_windows() {
+        for (warm_up_ms, duration_ms, counted) in
+            [(0, 3_000, 3_000), (1_000, 3_000, 3_000), (500, 2_500, 3_000), (300, 2_000, 2_000)]
+        {
+            let mut plan = plan("127.0.0.1:1");
+            (plan.warm_up, plan.duration) =
+                (Duration::from_millis(warm_up_ms), Duration::from_millis(duration_ms));
+            let plan = plan.in_whole_windows();
+            let windows = millis(plan.warm_up + plan.duration).div_ceil(1_000);
+            let (sender, news) = mpsc::channel();
+            for index in 0..windows {
+                let mut window = Window::new(index);
+                window.counts.ok = 1_000;
+                sender.send(window).unwrap();
+            }
+            drop(sender);
+            let measured = gather(&plan, &news, &mut |_| ());
+            assert_eq!(measured.whole.counts.ok, counted, "{warm_up_ms}, {duration_ms}");
+            assert_eq!(measured.in_time.ok, measured.in_time_ms, "{warm_up_ms}, {duration_ms}");
+        }
     }
 }

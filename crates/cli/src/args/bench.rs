@@ -63,7 +63,7 @@ pub(crate) struct Bench {
     /// How long is measured
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration::parse)]
     pub(crate) duration: Duration,
-    /// How long the load runs before that
+    /// How long the load runs before that; to the end of a window
     #[arg(long, value_name = "TIME", default_value = "2s", value_parser = warm_up)]
     pub(crate) warm_up: Duration,
     /// Length of the windows of the time series
