@@ -1,5 +1,7 @@
 //! What a session makes of a client's bytes, however they are cut.
 
+mod model;
+
 use super::{
     frame::{self, ACK, END_HEADERS, END_STREAM, PREFACE, Reason},
     session::{Event, Session},
@@ -321,6 +323,14 @@ fn a_body_opens_its_windows_as_it_is_read() {
         }
     }
     assert_eq!(opened, [(0, 32 * 16_384), (1, 40 * 16_384)].into());
+    // Padding counts, and nobody need read it.
+    let padded = [&[255][..], &[0; 255]].concat();
+    let mut session = self::session(&[]);
+    told(&mut session, &frame(1, END_HEADERS, 1, HEAD), usize::MAX);
+    told(&mut session, &frame(0, 8, 1, &padded).repeat(4_096), usize::MAX);
+    let opened = sent(&mut session).iter().map(|it| it.2).collect::<Vec<_>>();
+    assert_eq!(opened.iter().filter(|id| **id == 0).count(), 2);
+    assert_eq!(opened.iter().filter(|id| **id == 1).count(), 32);
     // Who does not read holds the client back.
     let mut session = self::session(&[]);
     session.push(&frame(1, END_HEADERS, 1, HEAD));
