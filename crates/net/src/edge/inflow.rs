@@ -1,7 +1,7 @@
 //! A request's body as it comes in, whoever reads HTTP: hyper, or our own HTTP/2.
 
 use super::h2::Link;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use std::{
     cell::RefCell,
@@ -11,6 +11,9 @@ use std::{
     task::{Context, Poll, Waker},
 };
 use thiserror::Error;
+
+/// Parts of a body are put together up to so many bytes while nobody reads them.
+const PART_BYTES: usize = 4_096;
 
 /// Why a body ends too early.
 #[derive(Debug, Error)]
@@ -146,8 +149,15 @@ impl Inbox {
     /// Takes a part, which may be the last.
     pub(super) fn put(&self, bytes: Bytes, is_last: bool) {
         let mut inbox = self.0.borrow_mut();
-        if !bytes.is_empty() {
-            inbox.parts.push_back(bytes);
+        match inbox.parts.back_mut() {
+            _ if bytes.is_empty() => (),
+            // A part takes more memory than a few bytes, and a window may be filled with such.
+            Some(last) if last.len() + bytes.len() <= PART_BYTES => {
+                let mut joined = BytesMut::from(std::mem::take(last));
+                joined.extend_from_slice(&bytes);
+                *last = joined.freeze();
+            }
+            Some(_) | None => inbox.parts.push_back(bytes),
         }
         inbox.is_ended |= is_last;
         wake(inbox.reader.take());
@@ -164,5 +174,25 @@ impl Inbox {
 fn wake(reader: Option<Waker>) {
     if let Some(reader) = reader {
         reader.wake();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A part takes more memory than a few bytes do, and a client may send them one by one.
+    #[test]
+    fn small_parts_are_put_together() {
+        let inbox = Inbox::new(None);
+        for at in 0..=u16::MAX {
+            inbox.put(Bytes::copy_from_slice(&at.to_be_bytes()[1..]), false);
+        }
+        inbox.put(Bytes::from(vec![7; PART_BYTES]), true);
+        let parts = &inbox.0.borrow().parts;
+        assert_eq!(parts.len(), 65_536 / PART_BYTES + 1);
+        let all: Vec<u8> = parts.iter().flatten().copied().collect();
+        assert_eq!(all.len(), 65_536 + PART_BYTES);
+        assert!((0..=255).cycle().zip(&all[..65_536]).all(|(at, it)| at == *it));
     }
 }
