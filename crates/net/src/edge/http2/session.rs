@@ -250,18 +250,18 @@ impl<L: Default> Session<L> {
             self.ids.end(id);
         }
         let Some(stream) = self.find(id) else {
-            self.read(id, head.length);
+            self.pass_over(head.length);
             return Ok(None);
         };
         let is_within = stream.incoming.take(all);
         if !is_within || !stream.comes(content.len(), is_last) {
-            self.read(id, head.length);
+            self.pass_over(head.length);
             let flaw = if is_within { Reason::ProtocolError } else { Reason::FlowControlError };
             return self.reset(id, flaw);
         }
         stream.has_come |= is_last;
         if stream.is_unwanted {
-            self.read(id, head.length);
+            self.pass_over(head.length);
             self.settle(id);
             return Ok(None);
         }

@@ -364,6 +364,19 @@ fn a_body_that_nobody_wants_is_let_in_or_reset() {
     assert!(sent(&mut session).is_empty());
 }
 
+/// Its answer may take long, and the client need not send for that.
+#[test]
+fn a_body_that_nobody_wants_gets_no_more_room() {
+    let mut session = session(&[]);
+    told(&mut session, &[frame(1, END_HEADERS, 1, HEAD), frame(0, 0, 1, &[0; 9])].concat(), 99);
+    session.unwant(1, 0);
+    let part = frame(0, 0, 1, &[0; 16_384]);
+    told(&mut session, &part.repeat(3), usize::MAX);
+    assert_eq!(sent(&mut session), []);
+    assert_eq!(told(&mut session, &part, usize::MAX).0, ["reset"]);
+    assert_eq!(sent(&mut session), [(3, 0, 1, vec![0, 0, 0, 3])]);
+}
+
 #[test]
 fn a_length_that_was_told_is_kept() {
     let post = [HEAD, b"\x0f\x0d\x013"].concat(); // content-length: 3

@@ -27,19 +27,25 @@ impl<L: Default> Session<L> {
 
     /// Notes that so much of a body was read, so that the client may send as much again.
     pub(in crate::edge) fn read(&mut self, id: u32, bytes: usize) {
+        self.pass_over(bytes);
         let bytes = u32::try_from(bytes).expect("no more than came");
-        if let Some(by) = self.incoming.read(bytes) {
-            self.widen(0, by);
-        }
         let stream = self.find(id).filter(|stream| !stream.has_come);
         if let Some(by) = stream.and_then(|stream| stream.incoming.read(bytes)) {
             self.widen(id, by);
         }
     }
 
+    /// Notes that so much came of a body that nobody is going to read: others may have the room.
+    pub(super) fn pass_over(&mut self, bytes: usize) {
+        let bytes = u32::try_from(bytes).expect("no more than came");
+        if let Some(by) = self.incoming.read(bytes) {
+            self.widen(0, by);
+        }
+    }
+
     /// Notes that nobody reads on in a body, to its end or not, of which `unread` bytes are there.
     pub(in crate::edge) fn unwant(&mut self, id: u32, unread: usize) {
-        self.read(id, unread);
+        self.pass_over(unread);
         if let Some(stream) = self.find(id) {
             stream.is_unwanted = true;
         }
