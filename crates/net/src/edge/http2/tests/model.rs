@@ -8,7 +8,7 @@ use super::{
     *,
 };
 use std::{
-    collections::{BTreeSet, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::LazyLock,
 };
 
