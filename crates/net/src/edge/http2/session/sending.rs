@@ -77,8 +77,8 @@ impl<L: Default> Session<L> {
             encoder.header(out, name, value);
         }
         if let Some(length) = length.filter(|_| !has_length) {
-            let digits = itoa::Buffer::new().format(length).as_bytes().to_vec();
-            encoder.once(out, &header::CONTENT_LENGTH, &digits);
+            let mut digits = itoa::Buffer::new();
+            encoder.once(out, &header::CONTENT_LENGTH, digits.format(length).as_bytes());
         }
         if !has_date {
             encoder.header(out, &header::DATE, date);
