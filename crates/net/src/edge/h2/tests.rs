@@ -5,7 +5,8 @@ use crate::edge::{
     limits::SEND_BYTES_MAX,
     patience::{Patience, Sweeps},
 };
-use http::{HeaderValue, StatusCode};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, StatusCode};
 use std::cell::Cell;
 use tokio::{
     io::AsyncReadExt,
