@@ -11,22 +11,28 @@ use std::{
 const PORT_MIN: u16 = 20_000;
 const PORT_MAX: u16 = 32_767;
 
+/// Ports that a tree takes together. A block is free when all of it is: so no tree gets a port of
+/// another one's node that is down for a moment.
+const BLOCK_PORTS: u16 = 32;
+const BLOCKS: u16 = (PORT_MAX - PORT_MIN + 1) / BLOCK_PORTS;
+
 /// Hands out addresses, and keeps them until it is dropped so that none is handed out twice.
 #[derive(Debug)]
 pub(super) struct Ports {
     held: Vec<TcpListener>,
+    /// What is left of the block at hand.
+    block: Vec<TcpListener>,
     next: u16,
     left: u16,
 }
 
 impl Ports {
-    /// Starts at a random port, so that two trees that start at once seldom meet.
+    /// Starts at a random block, so that two trees that start at once seldom meet.
     pub(super) fn new() -> io::Result<Ports> {
         let mut bytes = [0; 2];
         getrandom::fill(&mut bytes).map_err(io::Error::other)?;
-        let count = PORT_MAX - PORT_MIN + 1;
-        let next = PORT_MIN + u16::from_le_bytes(bytes) % count;
-        Ok(Ports { held: Vec::new(), next, left: count })
+        let next = u16::from_le_bytes(bytes) % BLOCKS;
+        Ok(Ports { held: Vec::new(), block: Vec::new(), next, left: BLOCKS })
     }
 
     /// `preferred` if it is free, else some free loopback port.
@@ -37,16 +43,23 @@ impl Ports {
             self.held.push(listener);
             return Ok(address);
         }
-        while let Some(left) = self.left.checked_sub(1) {
-            let address = SocketAddr::from((Ipv4Addr::LOCALHOST, self.next));
-            self.left = left;
-            self.next = if self.next == PORT_MAX { PORT_MIN } else { self.next + 1 };
-            if let Ok(listener) = TcpListener::bind(address) {
+        loop {
+            if let Some(listener) = self.block.pop() {
+                let address = listener.local_addr()?;
                 self.held.push(listener);
                 return Ok(address);
             }
+            let Some(left) = self.left.checked_sub(1) else {
+                let none = format!("no {BLOCK_PORTS} free ports from {PORT_MIN} to {PORT_MAX}");
+                return Err(io::Error::other(none));
+            };
+            let first = PORT_MIN + self.next * BLOCK_PORTS;
+            self.left = left;
+            self.next = (self.next + 1) % BLOCKS;
+            let ports = (first..first + BLOCK_PORTS).rev();
+            let bind = |port| TcpListener::bind((Ipv4Addr::LOCALHOST, port));
+            self.block = ports.map(bind).collect::<io::Result<_>>().unwrap_or_default();
         }
-        Err(io::Error::other(format!("no free port from {PORT_MIN} to {PORT_MAX}")))
     }
 
     /// `address` itself, or why it cannot be had.
@@ -83,6 +96,7 @@ mod tests {
         let second = ports.take(Some(first)).unwrap();
         assert_ne!(first, second);
         assert!((PORT_MIN..=PORT_MAX).contains(&second.port()));
+        assert_eq!(second.port(), first.port() + 1, "of one block");
         drop(ports);
         assert_eq!(Ports::new().unwrap().take(Some(first)).unwrap(), first);
     }
@@ -99,5 +113,20 @@ mod tests {
         ports.claim(address).unwrap();
         let error = ports.claim(address).unwrap_err();
         assert_eq!(error.message(), format!("{address} is wanted twice in this tree"));
+    }
+
+    #[test]
+    fn a_block_of_which_a_port_is_taken_is_another_trees() {
+        let mut ports = Ports::new().unwrap();
+        let first = ports.take(None).unwrap().port();
+        // All of it is free but for the last: the others belong to nodes that are down.
+        let last = TcpListener::bind((Ipv4Addr::LOCALHOST, first + BLOCK_PORTS - 1));
+        assert!(last.is_err(), "it is held");
+        let next = Ports { held: Vec::new(), block: Vec::new(), next: 0, left: BLOCKS };
+        let mut other = Ports { next: (first - PORT_MIN) / BLOCK_PORTS, ..next };
+        ports.block.drain(1..);
+        ports.held.clear();
+        let found = other.take(None).unwrap().port();
+        assert!(!(first..first + BLOCK_PORTS).contains(&found), "{found}");
     }
 }
