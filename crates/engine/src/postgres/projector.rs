@@ -202,12 +202,13 @@ impl PostgresProjector {
         let objects = Objects::of(&changes.objects);
         let keys = keys::prepare(&self.link, &self.doors.schema, used)?;
         let open = self.link.begin("BEGIN")?;
-        let counts = self.send((&marks, &external, &objects), &posts, &states, &blocks, &keys)?;
-        if counts[0] < count(&marks.partitions) {
+        let [continued, _, posted, _, stored, _] =
+            self.send((&marks, &external, &objects), &posts, &states, &blocks, &keys)?;
+        if continued < count(&marks.partitions) {
             drop(open); // What is looked at is what others have left.
             return Err(Stop::Deposed(self.deposed(ends)?));
         }
-        if counts[2] != count(&posts.ids) || counts[4] != count(&blocks.ids) {
+        if posted != count(&posts.ids) || stored != count(&blocks.ids) {
             let what = "an account of the journal is missing in the views, or too new";
             return Err(Failure::from(self.link.corrupt(what.to_owned())).into());
         }
@@ -258,6 +259,8 @@ impl PostgresProjector {
         Ok(())
     }
 
+    /// How many rows each of the statements changed. One that has none to bring is not sent: the
+    /// database would parse and plan it for nothing.
     fn send(
         &self,
         (marks, external, objects): (&Marks, &External, &Objects),
@@ -265,7 +268,15 @@ impl PostgresProjector {
         states: &States,
         blocks: &Blocks<'_>,
         keys: &[Rows],
-    ) -> Result<Vec<u64>, Failure> {
+    ) -> Result<[u64; 6], Failure> {
+        let rows = [
+            marks.partitions.len(),
+            external.partitions.len(),
+            posts.partitions.len(),
+            states.partitions.len(),
+            blocks.partitions.len(),
+            objects.partitions.len(),
+        ];
         let marks = [
             param(&marks.partitions),
             param(&marks.seqs_before),
@@ -317,7 +328,7 @@ impl PostgresProjector {
             .iter()
             .map(|it| [param(&it.keys), param(&it.partitions), param(&it.seqs), param(&it.places)])
             .collect();
-        let mut batch: Vec<(&str, &[_])> = vec![
+        let views: [(&str, &[_]); 6] = [
             (&self.writes.marks, &marks),
             (&self.writes.external, &external),
             (&self.writes.posts, &posts),
@@ -325,8 +336,12 @@ impl PostgresProjector {
             (&self.writes.blocks, &blocks),
             (&self.writes.objects, &objects),
         ];
+        let some = rows.map(|count| 0 < count);
+        let mut batch: Vec<_> =
+            views.into_iter().zip(some).filter_map(|(it, is_some)| is_some.then_some(it)).collect();
         batch.extend(keys.iter().zip(&of_days).map(|(it, params)| (&*it.insert, &params[..])));
-        self.link.pipeline(&batch)
+        let mut changed = self.link.pipeline(&batch)?.into_iter();
+        Ok(some.map(|is_some| if is_some { changed.next().unwrap_or_default() } else { 0 }))
     }
 
     /// The partitions whose marks are not where these records continue.
