@@ -1,5 +1,5 @@
-//! The commit thread: waits for this node's turn, writes what was staged, and finds out what became
-//! of it.
+//! The commit thread: waits for company and for this node's turn, writes what was staged, and finds
+//! out what became of it.
 //!
 //! An engine that can be out of reach is tried again for as long as the node runs, whatever the
 //! error; a batch whose outcome is unknown is resolved before anything else is done.
@@ -9,7 +9,10 @@ use crate::{
     threads::Report,
 };
 use engine::{CommitError, Committer, EngineError, Fate, Kind, Write};
-use std::{sync::mpsc, time::Duration};
+use std::{
+    sync::mpsc::{self, RecvTimeoutError},
+    time::Duration,
+};
 #[cfg(debug_assertions)]
 use stdx::fault;
 use tokio::sync::mpsc as to_executor;
@@ -22,29 +25,46 @@ const AWAY_TOLD_EVERY: u32 = 120;
 /// What the commit thread is asked, in this order and again.
 #[derive(Debug)]
 pub(crate) enum Commit {
-    /// To wait for this node's turn.
-    Turn,
+    /// To wait so long for company, then for this node's turn.
+    Turn(Duration),
+    /// To wait for no more company. May come too late, and means nothing then.
+    Hurry,
     /// To write, or without writes to give the turn back.
     Batch(Vec<Write>),
 }
 
 pub(crate) struct Commits {
-    pub(crate) committer: Box<dyn Committer>,
-    pub(crate) jobs: mpsc::Receiver<Commit>,
-    pub(crate) out: to_executor::UnboundedSender<Report>,
+    committer: Box<dyn Committer>,
+    jobs: mpsc::Receiver<Commit>,
+    out: to_executor::UnboundedSender<Report>,
     /// The engine can be out of reach for a while, and come back.
-    pub(crate) may_be_away: bool,
+    may_be_away: bool,
     /// Batches that were refused in a row: a full disk refuses hundreds a second, and to say so
     /// each time would fill another disk.
-    pub(crate) refused: u64,
+    refused: u64,
 }
 
 impl Commits {
+    pub(crate) fn new(
+        committer: Box<dyn Committer>,
+        jobs: mpsc::Receiver<Commit>,
+        out: to_executor::UnboundedSender<Report>,
+        may_be_away: bool,
+    ) -> Commits {
+        Commits { committer, jobs, out, may_be_away, refused: 0 }
+    }
+
     /// Until nobody sends jobs, or hears what came of them.
     pub(crate) fn run(mut self) {
         while let Ok(job) = self.jobs.recv() {
             let report = match job {
-                Commit::Turn => self.wait_turn(),
+                Commit::Turn(Duration::ZERO) => self.wait_turn(),
+                // Before the turn, so that others have theirs meanwhile.
+                Commit::Turn(wait) => match self.jobs.recv_timeout(wait) {
+                    Err(RecvTimeoutError::Disconnected) => return,
+                    Ok(_) | Err(RecvTimeoutError::Timeout) => self.wait_turn(),
+                },
+                Commit::Hurry => continue,
                 #[cfg(debug_assertions)]
                 Commit::Batch(writes) if fault::has(fault::Mutant::AckBeforeCommit) => {
                     self.commit_late(&writes)
@@ -169,12 +189,12 @@ impl Tries {
         pause
     }
 
-    /// Waits before the next try. `None` when nobody can send a job any more: one that is under way
-    /// is the only one.
+    /// Waits before the next try. `None` when nobody can send a job any more. One that is under way
+    /// is the only one; what may come meanwhile is a [`Commit::Hurry`] that is late.
     fn pause<J>(&mut self, jobs: &mpsc::Receiver<J>) -> Option<()> {
         match jobs.recv_timeout(self.next()) {
-            Err(mpsc::RecvTimeoutError::Timeout) => Some(()),
-            Ok(_) | Err(mpsc::RecvTimeoutError::Disconnected) => None,
+            Ok(_) | Err(RecvTimeoutError::Timeout) => Some(()),
+            Err(RecvTimeoutError::Disconnected) => None,
         }
     }
 
@@ -240,12 +260,15 @@ mod tests {
         Write { header, hash: Hash::NONE, record: Vec::new() }
     }
 
+    /// Without waiting for company.
+    const TURN: Commit = Commit::Turn(Duration::ZERO);
+
     /// What the thread reports after these jobs.
     fn reports(script: Script, may_be_away: bool, jobs: Vec<Commit>) -> Vec<String> {
         let (give, given) = mpsc::channel();
         let (out, mut told) = to_executor::unbounded_channel();
         let committer = Box::new(script);
-        let commits = Commits { committer, jobs: given, out, may_be_away, refused: 0 };
+        let commits = Commits::new(committer, given, out, may_be_away);
         let thread = thread::spawn(move || commits.run());
         let mut reports = Vec::new();
         for job in jobs {
@@ -268,10 +291,33 @@ mod tests {
     fn an_engine_that_is_away_is_waited_for() {
         let script =
             || Script { turns: vec![false, false, true], commits: vec![], resolves: vec![] };
-        let told = reports(script(), true, vec![Commit::Turn]);
+        let told = reports(script(), true, vec![TURN]);
         assert_eq!(told, ["Away(Commit)", "Away(Commit)", "Turn"]);
-        let told = reports(script(), false, vec![Commit::Turn]);
+        let told = reports(script(), false, vec![TURN]);
         assert_eq!(told, ["Fatal(\"postgres://db: connection refused\")"], "a disk is never away");
+    }
+
+    #[test]
+    fn a_wait_for_company_ends_when_it_is_told_to_and_at_no_other_time() {
+        let long = Duration::from_secs(3_600);
+        for (turns, jobs, expected) in [
+            // In time.
+            (vec![true], vec![Commit::Turn(long), Commit::Hurry], vec!["Turn"]),
+            // Too late: it changes nothing, not even while the engine is away.
+            (vec![true, true], vec![TURN, Commit::Hurry, TURN], vec!["Turn", "Turn"]),
+            (vec![false, true], vec![TURN, Commit::Hurry], vec!["Away(Commit)", "Turn"]),
+            // Nobody is left to tell it.
+            (vec![], vec![Commit::Turn(long)], vec![]),
+        ] {
+            let (give, given) = mpsc::channel();
+            jobs.into_iter().for_each(|job| give.send(job).unwrap());
+            drop(give);
+            let (out, mut told) = to_executor::unbounded_channel();
+            let script = Script { turns, commits: vec![], resolves: vec![] };
+            Commits::new(Box::new(script), given, out, true).run();
+            let told = std::iter::from_fn(|| told.try_recv().ok());
+            assert_eq!(told.map(|it| format!("{it:?}")).collect::<Vec<_>>(), expected);
+        }
     }
 
     #[test]
@@ -286,7 +332,7 @@ mod tests {
                 commits: vec![Err(CommitError::Unknown(away()))],
                 resolves: vec![Err(away()), Err(away()), Ok(vec![fate])],
             };
-            let told = reports(script, true, vec![Commit::Batch(vec![write()]), Commit::Turn]);
+            let told = reports(script, true, vec![Commit::Batch(vec![write()]), TURN]);
             assert_eq!(told, ["Doubt", ending, "Turn"]);
         }
     }

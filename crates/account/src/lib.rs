@@ -2,8 +2,9 @@
 //! reads history, projects, confirms that the node is still the owner, and takes and gives
 //! partitions.
 //!
-//! Decides nothing about money itself: `ledger` does. [`executor`] and [`desk`] are pure, the rest
-//! is the shell around them.
+//! Decides nothing about money itself: `ledger` does. [`executor`] and [`desk`] are pure, and so are
+//! `pace` and `backlog`, which say when to commit and when to project; the rest is the shell around
+//! them.
 
 pub mod config;
 pub mod desk;
@@ -11,6 +12,7 @@ pub mod executor;
 pub mod gathering;
 pub mod lookup;
 
+mod backlog;
 mod commits;
 mod front;
 mod history;
@@ -18,11 +20,16 @@ mod intake;
 mod knocker;
 mod load;
 mod node;
+mod pace;
 mod post;
+mod projection;
 mod round;
 mod scan;
 mod status;
 mod steward;
 mod threads;
+
+#[cfg(test)]
+mod journal_of_three;
 
 pub use crate::{config::AccountConfig, node::run};

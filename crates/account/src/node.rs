@@ -8,6 +8,7 @@ use crate::{
     front::{Common, Front, Party},
     gathering::Asker,
     load::Taken,
+    pace::Pace,
     post::Post,
     status::Status,
     steward::{Seat, Word, Words},
@@ -195,6 +196,7 @@ async fn finish(
     if let Some(jobs) = node.jobs.take() {
         jobs.leases.tell(Word::End);
     }
+    threads.wake();
     while let Some(report) = inbox.recv().await {
         if let Report::Fatal(why) = report {
             return Err(io::Error::other(why));
@@ -232,6 +234,9 @@ pub(crate) struct Node {
     stirred: Notify,
     /// The commit thread waits for its turn, or writes.
     commit_busy: Cell<bool>,
+    /// It waits for company first.
+    is_pausing: Cell<bool>,
+    pace: Cell<Pace>,
     /// Callers of the look-ups that are under way; one set of look-ups runs at a time.
     looking_up: RefCell<Option<Vec<Asker<Party>>>>,
     /// The last look-ups were such as commands wait for.
@@ -245,7 +250,9 @@ impl Node {
     fn new(common: &Rc<Common>, place: usize, jobs: Jobs) -> Node {
         let mut executor = Executor::new(common.service, common.partitions, ACCOUNTS_MAX);
         executor.only_if(Party::is_wanted);
-        if jobs.confirms.is_some() {
+        // Where reads need confirmation, the engine is a process of its own.
+        let is_far = jobs.confirms.is_some();
+        if is_far {
             executor.confirm_reads();
         }
         Node {
@@ -255,6 +262,8 @@ impl Node {
             jobs: RefCell::new(Some(jobs)),
             stirred: Notify::new(),
             commit_busy: Cell::new(false),
+            is_pausing: Cell::new(false),
+            pace: Cell::new(Pace::new(is_far)),
             looking_up: RefCell::default(),
             has_found: Cell::default(),
             asked: RefCell::default(),
@@ -371,13 +380,17 @@ impl Node {
         match report {
             Report::Turn => {
                 executor.engine_back(Way::Commit);
+                self.is_pausing.set(false);
                 if let Some(jobs) = &*self.jobs.borrow() {
-                    let writes = executor.stage(clock::now(), clock::wall());
+                    let now = clock::now();
+                    self.set_pace(|pace| pace.began(now));
+                    let writes = executor.stage(now, clock::wall());
                     drop(jobs.commits.send(Commit::Batch(writes)));
                 }
             }
             Report::Ended(endings) => {
                 self.commit_busy.set(false);
+                self.set_pace(|pace| pace.ended(executor.waiting_count()));
                 self.common.status.commit_ended(self.place);
                 let records = executor.ended(&endings);
                 if endings.contains(&Ending::Fenced) {
@@ -434,11 +447,7 @@ impl Node {
         let jobs = self.jobs.borrow();
         let Some(jobs) = &*jobs else { return };
         // A thread that has ended takes no job, and has said why.
-        if !self.commit_busy.get() && executor.has_ready() {
-            self.commit_busy.set(true);
-            self.common.status.commit_began(self.place, clock::now());
-            drop(jobs.commits.send(Commit::Turn));
-        }
+        self.ask_turn(jobs, &executor);
         if self.looking_up.borrow().is_none()
             && let Some((lookup, callers)) = self.next_lookup(&mut executor)
         {
@@ -472,6 +481,29 @@ impl Node {
             self.answer(now, asker, reply, true);
         }
         self.common.status.update(self.place, &executor, self.common.intake.shed_count());
+    }
+
+    /// Asks for this node's turn to commit when there is something to decide, after a wait for
+    /// company that ends when all are here.
+    fn ask_turn(&self, jobs: &Jobs, executor: &Executor<Party>) {
+        let (pace, waiting) = (self.pace.get(), executor.waiting_count());
+        if !self.commit_busy.get() && executor.has_ready() {
+            let now = clock::now();
+            let wait = pace.wait(now, waiting);
+            self.commit_busy.set(true);
+            self.is_pausing.set(!wait.is_zero());
+            self.common.status.commit_began(self.place, now);
+            drop(jobs.commits.send(Commit::Turn(wait)));
+        } else if self.is_pausing.get() && pace.is_complete(waiting) {
+            self.is_pausing.set(false);
+            drop(jobs.commits.send(Commit::Hurry));
+        }
+    }
+
+    fn set_pace(&self, set: impl FnOnce(&mut Pace)) {
+        let mut pace = self.pace.get();
+        set(&mut pace);
+        self.pace.set(pace);
     }
 
     /// What the views are asked next: in turn what commands wait for and a part of all keys.

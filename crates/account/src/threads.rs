@@ -1,5 +1,6 @@
 //! The threads of an account node that may block: one commits, one looks up, one reads history,
-//! one projects, one confirms. The lease thread is in [`crate::steward`].
+//! one projects, one confirms. The commit thread is in [`crate::commits`], the projector's in
+//! [`crate::projection`], the lease thread in [`crate::steward`].
 //!
 //! Each takes a job, does it, and sends what came of it to the executor's thread. While the engine
 //! is out of reach, which only one on another machine can be, a job is tried again and again. One
@@ -11,17 +12,16 @@ use crate::{
     history,
     load::Taken,
     lookup::{self, Found, Lookups},
+    projection::{self, Projecting},
     steward::{self, Seat, Steward},
 };
-use engine::{Confirmer, Engine, EngineError, KeyMark, KeyScan, Kind, ProjectError, Projector};
-use ledger::{Chain, Hash, Header, Record};
+use engine::{Confirmer, Engine, EngineError, KeyMark, KeyScan};
+use ledger::{Hash, Record};
 use net::{clock, priority};
 use std::{
-    collections::BTreeMap,
     io,
     sync::{Arc, mpsc},
     thread,
-    time::Duration,
 };
 use stdx::{
     Moment,
@@ -29,12 +29,6 @@ use stdx::{
 };
 use tokio::sync::mpsc as to_executor;
 use wire::{Epoch, PartitionId, Reply, Seq, ServiceTag, call::Failure};
-
-/// How long records gather before they are projected: it makes one block of an account's entries
-/// out of many, and bounds how stale the views are.
-const PROJECTION_EVERY: Duration = Duration::from_secs(1);
-/// Commands that are projected in one transaction, though they came sooner.
-const PROJECTION_COMMANDS: usize = 20_000;
 
 /// Keys that are read at a time for partitions that were taken over: some milliseconds, in which
 /// look-ups wait.
@@ -104,6 +98,11 @@ pub(crate) enum Projection {
 pub(crate) struct Threads(Vec<thread::JoinHandle<()>>);
 
 impl Threads {
+    /// After the [`Jobs`] were dropped: lets those who sleep between looks see that.
+    pub(crate) fn wake(&self) {
+        self.0.iter().for_each(|thread| thread.thread().unpark());
+    }
+
     /// Waits until all have done what they were given.
     pub(crate) fn join(self) -> io::Result<()> {
         for thread in self.0 {
@@ -124,9 +123,10 @@ pub(crate) fn start(
     let (lookups, lookup_jobs) = mpsc::channel();
     let (questions, question_jobs) = mpsc::channel();
     let (projections, projection_jobs) = mpsc::channel();
-    let (committer, mut projector) = (engine.committer()?, engine.projector()?);
+    let (committer, projector) = (engine.committer()?, engine.projector()?);
     let confirmer = engine.confirmer()?;
-    // An owner can be deposed without its knowledge just where the engine can be out of its reach.
+    // An owner can be deposed without its knowledge just where the engine can be out of its reach,
+    // which is where it is a process of its own.
     let may_be_away = confirmer.is_some();
     let (mut finder, mut historian) = (engine.reader()?, engine.reader()?);
     let (steward, leases) = Steward::new(engine, service, seat, may_be_away, reports.clone())?;
@@ -136,19 +136,8 @@ pub(crate) fn start(
         threads.push(thread.expect("the system has room for four threads"));
     };
     let (out, jobs) = (reports.clone(), commit_jobs);
-    let thread = Commits { committer, jobs, out, may_be_away, refused: 0 };
-    spawn(
-        "commit",
-        Box::new(move || {
-            // Where it can be away, it is another process that does most of the work.
-            if may_be_away {
-                priority::go_far_behind();
-            } else {
-                priority::go_behind();
-            }
-            thread.run();
-        }),
-    );
+    let thread = Commits::new(committer, jobs, out, may_be_away);
+    spawn("commit", Box::new(move || thread.run()));
     let out = reports.clone();
     spawn(
         "lookup",
@@ -193,12 +182,13 @@ pub(crate) fn start(
             });
         }),
     );
-    let out = reports.clone();
+    let (out, jobs) = (reports.clone(), projection_jobs);
+    let thread = Projecting { projector, jobs, out, is_far: may_be_away, pause: projection::PAUSE };
     spawn(
         "project",
         Box::new(move || {
             priority::go_behind();
-            project(projector.as_mut(), may_be_away, &projection_jobs, &out);
+            thread.run();
         }),
     );
     spawn("lease", Box::new(move || steward.run()));
@@ -231,305 +221,4 @@ fn confirm(confirmer: &mut dyn Confirmer, held: &[(PartitionId, Epoch)]) -> Repo
             None
         }
     })
-}
-
-/// What waits to be projected.
-#[derive(Debug, Default)]
-struct Backlog {
-    records: Vec<(Arc<Record>, Hash)>,
-    commands: usize,
-    /// Where partitions were projected to by somebody else, meanwhile.
-    marks: Vec<(PartitionId, Seq)>,
-    /// Commands that wait no more, though nobody here projected them.
-    dropped: usize,
-}
-
-impl Backlog {
-    fn add(&mut self, job: Projection) {
-        match job {
-            Projection::Records(more) => {
-                self.commands += commands_count(&more);
-                self.records.extend(more);
-            }
-            Projection::Left(partition) => self.drop_where(|header| header.partition == partition),
-        }
-    }
-
-    fn drop_where(&mut self, is_out: impl Fn(&Header) -> bool) {
-        let before = self.commands;
-        self.records.retain(|(record, _)| !is_out(&record.header));
-        self.commands = commands_count(&self.records);
-        self.dropped += before - self.commands;
-    }
-
-    /// A partition's views were found to reach to `mark`: what they have is left out, and if the
-    /// rest does not continue there, all of it. Whoever owns the partition projects it.
-    fn trim(&mut self, partition: PartitionId, mark: Chain) {
-        let ours = |header: &Header| header.partition == partition;
-        let last = self.records.iter().rfind(|(record, _)| ours(&record.header));
-        if let Some((record, _)) = last {
-            self.marks.push((partition, mark.seq.min(record.header.seq)));
-        }
-        self.drop_where(|header| ours(header) && header.seq <= mark.seq);
-        let next = self.records.iter().find(|(record, _)| ours(&record.header));
-        let continues = |it: &Header| it.seq == mark.seq.next() && it.previous == mark.hash;
-        if next.is_some_and(|(record, _)| !continues(&record.header)) {
-            self.drop_where(ours);
-        }
-    }
-
-    /// All of it is in the views, or with others: what to tell of it.
-    fn done(&mut self) -> Report {
-        let done = std::mem::take(self);
-        let mut reached = done.marks;
-        reached.extend(marks(&done.records));
-        Report::Projected(reached, done.commands + done.dropped)
-    }
-}
-
-/// Gathers records and projects them, until nobody can send more.
-///
-/// While the disk is full or the engine away it goes on trying: reads are served meanwhile as far
-/// as they can be, and nothing is lost, for the journal has what the views have not. What can
-/// gather is bounded by what may be unprojected.
-fn project(
-    projector: &mut dyn Projector,
-    may_be_away: bool,
-    jobs: &mpsc::Receiver<Projection>,
-    out: &to_executor::UnboundedSender<Report>,
-) {
-    let mut backlog = Backlog::default();
-    let is_passing = |err: &EngineError| match err.kind {
-        Kind::Full => true,
-        Kind::Unavailable => may_be_away,
-        Kind::Corrupt
-        | Kind::Mismatch
-        | Kind::Copied
-        | Kind::NameTaken
-        | Kind::Deposed
-        | Kind::Unsupported => false,
-    };
-    while let Ok(job) = jobs.recv() {
-        backlog.add(job);
-        let until = clock::now() + PROJECTION_EVERY;
-        while backlog.commands < PROJECTION_COMMANDS && !backlog.records.is_empty() {
-            match jobs.recv_timeout(until.since(clock::now())) {
-                Ok(job) => backlog.add(job),
-                Err(mpsc::RecvTimeoutError::Timeout | mpsc::RecvTimeoutError::Disconnected) => {
-                    break;
-                }
-            }
-        }
-        let report = loop {
-            if backlog.records.is_empty() {
-                break backlog.done();
-            }
-            match projector.project(&backlog.records) {
-                Ok(()) => break backlog.done(),
-                Err(ProjectError::Engine(err)) if is_passing(&err) => {
-                    tracing::error!(%err, "the views cannot be written; they stay as they are");
-                }
-                Err(ProjectError::Deposed(partitions)) => {
-                    match trim_all(projector, &mut backlog, &partitions) {
-                        Ok(()) => continue,
-                        Err(err) if is_passing(&err) => {
-                            tracing::error!(%err, "the views cannot be read");
-                        }
-                        Err(err) => break Report::Fatal(err.to_string()),
-                    }
-                }
-                Err(err @ ProjectError::Engine(_)) => break Report::Fatal(err.to_string()),
-            }
-            match jobs.recv_timeout(PROJECTION_EVERY) {
-                Ok(job) => backlog.add(job),
-                Err(mpsc::RecvTimeoutError::Timeout) => (),
-                // Whoever owns the partitions next reads the rest from the journal.
-                Err(mpsc::RecvTimeoutError::Disconnected) => return,
-            }
-        };
-        if out.send(report).is_err() {
-            return;
-        }
-    }
-}
-
-/// Somebody else projected these partitions: the owner before, whose last records were on their
-/// way, or the owner after.
-fn trim_all(
-    projector: &mut dyn Projector,
-    backlog: &mut Backlog,
-    partitions: &[PartitionId],
-) -> Result<(), EngineError> {
-    for &partition in partitions {
-        let mark = projector.watermark(partition)?;
-        tracing::info!(partition = partition.0, seq = mark.seq.0, "the views are further on");
-        backlog.trim(partition, mark);
-    }
-    Ok(())
-}
-
-/// How far each partition is with these records.
-fn marks(records: &[(Arc<Record>, Hash)]) -> Vec<(PartitionId, Seq)> {
-    // Records of a partition come in order: the last one counts.
-    let places = records.iter().map(|(record, _)| (record.header.partition, record.header.seq));
-    places.collect::<BTreeMap<_, _>>().into_iter().collect()
-}
-
-fn commands_count(records: &[(Arc<Record>, Hash)]) -> usize {
-    records.iter().map(|(record, _)| record.items.len()).sum()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use ledger::Partition;
-    use wire::{
-        AccountId, Action, Command, Currency, Fingerprint, KeyHash, Timestamp, command::KeyOrigin,
-    };
-
-    /// A projector on a disk that is full for the first calls; it tells how many records came.
-    struct Full {
-        calls_left: u32,
-        calls: mpsc::Sender<usize>,
-    }
-
-    impl Projector for Full {
-        fn project(&mut self, records: &[(Arc<Record>, Hash)]) -> Result<(), ProjectError> {
-            self.calls.send(records.len()).unwrap();
-            if self.calls_left == 0 {
-                return Ok(());
-            }
-            self.calls_left -= 1;
-            let (place, what) = ("views.db".to_owned(), "the disk is full".to_owned());
-            Err(ProjectError::Engine(EngineError { kind: Kind::Full, place, what }))
-        }
-
-        fn watermark(&mut self, _: PartitionId) -> Result<Chain, EngineError> {
-            unreachable!()
-        }
-    }
-
-    fn record(number: u8) -> (Arc<Record>, Hash) {
-        let account = AccountId::parse(&format!("acc-{number}")).unwrap();
-        let (service, id) = (ServiceTag::of("a"), PartitionId(number.into()));
-        let mut partition = Partition::new(service, id, Epoch(1), Chain::EMPTY, Vec::new());
-        partition.admit(account.clone(), None).unwrap();
-        let currency = Currency::parse("EUR").unwrap();
-        let command = Command {
-            key: KeyHash(number.into()),
-            origin: KeyOrigin::Client,
-            minted_at: Timestamp(0),
-            fingerprint: Fingerprint(0),
-            request_id: "r".into(),
-            action: Action::Open { account, currency, overdraft_limit: 0, metadata: "{}".into() },
-        };
-        let staged = partition.stage(Timestamp(0), vec![command]);
-        (staged.record.unwrap(), staged.hash)
-    }
-
-    #[test]
-    fn a_full_disk_holds_up_the_projection_and_no_more() {
-        let (jobs, given) = mpsc::channel();
-        let (reports, mut told) = to_executor::unbounded_channel();
-        let (calls, called) = mpsc::channel();
-        let thread = thread::spawn(move || {
-            project(&mut Full { calls_left: 2, calls }, false, &given, &reports);
-        });
-        for number in 1..4 {
-            jobs.send(Projection::Records(vec![record(number)])).unwrap();
-            assert_eq!(called.recv().unwrap(), usize::from(number));
-        }
-        let marks = (1..4).map(|number| (PartitionId(number), Seq(1))).collect::<Vec<_>>();
-        let Some(Report::Projected(reached, 3)) = told.blocking_recv() else {
-            panic!("it is projected in the end");
-        };
-        assert_eq!(reached, marks);
-        drop(jobs);
-        thread.join().unwrap();
-    }
-
-    /// A projector whose partition's views are where a test says.
-    struct Moved {
-        mark: Chain,
-        projected: mpsc::Sender<Vec<Seq>>,
-    }
-
-    impl Projector for Moved {
-        fn project(&mut self, records: &[(Arc<Record>, Hash)]) -> Result<(), ProjectError> {
-            let first = records.first().map(|(record, _)| record.header);
-            if first.is_some_and(|it| it.previous != self.mark.hash) {
-                return Err(ProjectError::Deposed(vec![PartitionId(7)]));
-            }
-            self.projected.send(records.iter().map(|it| it.0.header.seq).collect()).unwrap();
-            Ok(())
-        }
-
-        fn watermark(&mut self, _: PartitionId) -> Result<Chain, EngineError> {
-            Ok(self.mark)
-        }
-    }
-
-    /// Records 1 to 3 of partition 7, and where its chain is after each.
-    fn three() -> (Vec<(Arc<Record>, Hash)>, Vec<Chain>) {
-        let account = AccountId::parse("alice").unwrap();
-        let (service, id) = (ServiceTag::of("a"), PartitionId(7));
-        let mut partition = Partition::new(service, id, Epoch(1), Chain::EMPTY, Vec::new());
-        partition.admit(account.clone(), None).unwrap();
-        let (mut records, mut chains) = (Vec::new(), vec![Chain::EMPTY]);
-        for number in 1..4_u8 {
-            let currency = Currency::parse("EUR").unwrap();
-            let command = Command {
-                key: KeyHash(number.into()),
-                origin: KeyOrigin::Client,
-                minted_at: Timestamp(0),
-                fingerprint: Fingerprint(0),
-                request_id: "r".into(),
-                action: Action::Open {
-                    account: account.clone(),
-                    currency,
-                    overdraft_limit: 0,
-                    metadata: "{}".into(),
-                },
-            };
-            let staged = partition.stage(Timestamp(0), vec![command]);
-            records.push((staged.record.clone().unwrap(), staged.hash));
-            partition.merge(staged);
-            chains.push(partition.chain());
-        }
-        (records, chains)
-    }
-
-    #[test]
-    fn what_another_has_projected_is_left_out() {
-        let (records, chains) = three();
-        for (reached, expected) in [(0, vec![1, 2, 3]), (2, vec![3]), (3, vec![])] {
-            let (jobs, given) = mpsc::channel();
-            let (reports, mut told) = to_executor::unbounded_channel();
-            let (projected, calls) = mpsc::channel();
-            jobs.send(Projection::Records(records.clone())).unwrap();
-            drop(jobs);
-            project(&mut Moved { mark: chains[reached], projected }, false, &given, &reports);
-            let seqs = calls.try_recv().unwrap_or_default().into_iter().map(|it| it.0);
-            assert_eq!(seqs.collect::<Vec<u64>>(), expected);
-            let Some(Report::Projected(marks, 3)) = told.blocking_recv() else { panic!() };
-            assert_eq!(marks.iter().map(|it| it.1.0).max(), Some(3));
-        }
-    }
-
-    #[test]
-    fn what_was_left_is_not_projected_and_neither_is_another_journal() {
-        let (records, chains) = three();
-        let mut backlog = Backlog::default();
-        backlog.add(Projection::Records(records.clone()));
-        backlog.add(Projection::Records(vec![record(1)]));
-        backlog.add(Projection::Left(PartitionId(7)));
-        assert_eq!((backlog.records.len(), backlog.commands, backlog.dropped), (1, 1, 3));
-        let Report::Projected(marks, 4) = backlog.done() else { panic!() };
-        assert_eq!(marks, [(PartitionId(1), Seq(1))]);
-
-        backlog.add(Projection::Records(records));
-        let other = Chain { hash: Hash::NONE, ..chains[1] };
-        backlog.trim(PartitionId(7), other);
-        assert_eq!((backlog.records.len(), backlog.dropped), (0, 3));
-    }
 }

@@ -5,8 +5,6 @@ use rustix::process::nice;
 /// How much nicer a thread is that works for many requests at once: a third of the weight of one
 /// that works for each. See `sched(7)`; anybody may raise his own.
 const BEHIND: i32 = 5;
-/// The same of one that only hands work to another process, and waits.
-const FAR_BEHIND: i32 = 12;
 
 /// Puts the calling thread behind those that take requests in and give answers out.
 ///
@@ -14,18 +12,8 @@ const FAR_BEHIND: i32 = 12;
 /// else needs: the next batch takes more, and each request in it costs less. On a machine with a
 /// processor to spare nothing changes.
 pub fn go_behind() {
-    be_nicer(BEHIND);
-}
-
-/// The same for a thread whose batches cost another process far more than itself: an engine's, on
-/// this very machine, that no niceness of ours reaches.
-pub fn go_far_behind() {
-    be_nicer(FAR_BEHIND);
-}
-
-fn be_nicer(by: i32) {
     // On Linux niceness belongs to the thread. Without it the node is only slower.
-    if let Err(error) = nice(by) {
+    if let Err(error) = nice(BEHIND) {
         tracing::debug!(%error, "the thread keeps its priority");
     }
 }
@@ -38,15 +26,11 @@ mod tests {
     #[test]
     fn only_the_calling_thread_goes_behind() {
         let before = getpriority_process(None).unwrap();
-        let after = |go: fn()| {
-            let thread = std::thread::spawn(move || {
-                go();
-                getpriority_process(None).unwrap()
-            });
-            thread.join().unwrap()
-        };
-        assert_eq!(after(go_behind), (before + BEHIND).min(19));
-        assert_eq!(after(go_far_behind), (before + FAR_BEHIND).min(19));
+        let thread = std::thread::spawn(|| {
+            go_behind();
+            getpriority_process(None).unwrap()
+        });
+        assert_eq!(thread.join().unwrap(), (before + BEHIND).min(19));
         assert_eq!(getpriority_process(None).unwrap(), before);
     }
 }
