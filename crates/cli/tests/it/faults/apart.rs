@@ -5,9 +5,9 @@
 use super::{
     proxy::Proxy,
     recorder::{Site, Watch, record},
-    scene::{Verdict, steady_addr},
+    scene::Verdict,
 };
-use crate::tree::Tree;
+use crate::tree::{Tree, free_addr};
 use rustix::process::{Pid, Signal, kill_process};
 use std::{
     collections::BTreeMap,
@@ -68,10 +68,10 @@ impl Apart {
         let (key, cluster) = ("apart-key", "apart-cluster-key-0123456789abcdef");
         fs::write(folder.join("admin.key"), key).unwrap();
         fs::write(folder.join("cluster.key"), cluster).unwrap();
-        let doors: Vec<SocketAddr> = (0..gateways).map(|_| steady_addr()).collect();
-        let [first, second] = [steady_addr(), steady_addr()];
+        let doors: Vec<SocketAddr> = (0..gateways).map(|_| free_addr()).collect();
+        let [first, second] = [free_addr(), free_addr()];
         let [to_owner, to_sibling, second_to_owner] =
-            [first, second, first].map(|to| Proxy::start(steady_addr(), to));
+            [first, second, first].map(|to| Proxy::start(free_addr(), to));
         let file = |name: &str, accounts: [SocketAddr; 2], engine: &str| {
             fs::write(folder.join(name), topology(&doors, accounts, engine)).unwrap();
         };

@@ -6,10 +6,10 @@ use super::{
     cuts,
     proxy::{Proxy, Rule, Way},
     recorder::Watch,
-    scene::{LONG, Verdict, eventually, steady_addr},
+    scene::{LONG, Verdict, eventually},
     standby::Standby,
 };
-use crate::cluster::Cluster;
+use crate::{cluster::Cluster, tree::free_addr};
 use rustix::process::Signal;
 use std::{net::SocketAddr, thread, time::Duration};
 use stdx::Rng;
@@ -67,7 +67,7 @@ pub(crate) fn gateway_and_owner(name: &str, seed: u64) -> Option<Verdict> {
 /// account nodes: the first goes on to ask `a-1`, the second `a-2`, which takes over.
 pub(crate) fn each_sees_one(name: &str, orders: &str, seed: u64) -> Option<Verdict> {
     let cluster = cluster(&[])?;
-    let to_database = Proxy::start(steady_addr(), addr(cluster.port));
+    let to_database = Proxy::start(free_addr(), addr(cluster.port));
     let engines = [url(&[to_database.addr.port()]), url(&[cluster.port])];
     let engines = [engines[0].as_str(), &engines[1]];
     let apart = Apart::of(Plan { name, orders, engines, gateways: 2 });
@@ -144,7 +144,7 @@ fn through(
     work: impl FnOnce(&Apart, &Proxy, &Watch, &mut Rng) -> Result<(), String>,
 ) -> Option<Verdict> {
     let cluster = cluster(&[])?;
-    let to_database = Proxy::start(steady_addr(), addr(cluster.port));
+    let to_database = Proxy::start(free_addr(), addr(cluster.port));
     let engines = [url(&[to_database.addr.port()]), url(&[cluster.port])];
     let apart = Apart::start(name, orders, [&engines[0], &engines[1]]);
     let mut rng = Rng::new(seed);
@@ -164,7 +164,7 @@ impl Pair {
         // that is cut off.
         let patience = "authentication_timeout = 1s";
         let primary = cluster(&["wal_level = replica", "max_wal_senders = 4", patience])?;
-        let replication = Proxy::start(steady_addr(), addr(primary.port));
+        let replication = Proxy::start(free_addr(), addr(primary.port));
         let standby = Standby::start(&primary, replication.addr);
         if is_synchronous {
             let wait = "ALTER SYSTEM SET synchronous_standby_names = '*'";

@@ -2,17 +2,14 @@
 //! saw meanwhile.
 
 use super::recorder::{Recorded, Site, Watch, record};
-use crate::{cluster::cluster, tree::Tree};
+use crate::{
+    cluster::cluster,
+    tree::{Tree, free_addr},
+};
 use loadgen::history::{judge, mutation::Mutation};
 use serde_json::Value;
 use std::{
-    collections::BTreeMap,
-    fs,
-    net::{SocketAddr, TcpListener},
-    path::PathBuf,
-    process::Output,
-    sync::atomic::{AtomicU16, Ordering},
-    thread,
+    collections::BTreeMap, fs, net::SocketAddr, path::PathBuf, process::Output, thread,
     time::Duration,
 };
 use stdx::Rng;
@@ -43,23 +40,9 @@ pub(crate) struct Verdict {
     pub(crate) wrong: Vec<String>,
 }
 
-/// A loopback address that was free a moment ago, and that the kernel gives to no connection of
-/// its own choosing: a node that is started again must find it free.
-pub(crate) fn steady_addr() -> SocketAddr {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    let process = u16::try_from(std::process::id() % 97).unwrap();
-    loop {
-        let number = process * 128 + NEXT.fetch_add(1, Ordering::Relaxed);
-        let addr = SocketAddr::from(([127, 0, 0, 1], 10_000 + number % 8_000));
-        if TcpListener::bind(addr).is_ok() {
-            return addr;
-        }
-    }
-}
-
 fn topology(edge: SocketAddr, engine: &str) -> String {
     let node = |name: &str, role: &str| {
-        let trunk = steady_addr();
+        let trunk = free_addr();
         format!("\n[[nodes]]\nname = \"{name}\"\nrole = {role}\ntrunk = \"{trunk}\"\n")
     };
     let nodes = [

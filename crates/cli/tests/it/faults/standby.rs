@@ -1,7 +1,6 @@
 //! A standby of a PostgreSQL cluster, which follows it through an address of one's choosing.
 
-use super::scene::steady_addr;
-use crate::cluster::Cluster;
+use crate::{cluster::Cluster, tree::free_addr};
 use std::{
     fs,
     net::SocketAddr,
@@ -19,7 +18,7 @@ pub(crate) struct Standby {
 impl Standby {
     /// Copies the cluster and follows it from then on.
     pub(crate) fn start(of: &Cluster, primary: SocketAddr) -> Standby {
-        let port = steady_addr().port();
+        let port = free_addr().port();
         let name = format!("tollgate-standby-{}-{port}", std::process::id());
         let folder = std::env::temp_dir().join(name);
         drop(fs::remove_dir_all(&folder));
