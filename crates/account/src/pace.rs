@@ -5,7 +5,7 @@
 //! committed as soon as it may would do so for the few who came since: on two processors the
 //! commits take the time in which more would have come. So a node waits for company: until as many
 //! wait as did when its last commits ended, which is everybody where the same few ask again and
-//! again. If they do not come it waits the longer the more they were, and never for long. Who comes
+//! again, or as are enough. If they do not come it waits the longer the more they were, and never for long. Who comes
 //! alone waits for nobody.
 //!
 //! Pure: the node's shell brings the time and the commit thread does the waiting.
@@ -16,7 +16,7 @@ use stdx::Moment;
 /// What a command's company is worth: some times what a command costs the whole tree.
 const PER_COMMAND: Duration = Duration::from_micros(250);
 /// The longest time between two commits where a commit is a write of our own to a disk of this
-/// machine. Above it the commits saved are fewer than the answers delayed.
+/// machine. With more of it commits grow fewer, and nothing else better.
 const NEAR_MAX: Duration = Duration::from_millis(2);
 /// The same where the engine is a process of its own, for which a commit costs more.
 const FAR_MAX: Duration = Duration::from_millis(4);
@@ -24,6 +24,9 @@ const FAR_MAX: Duration = Duration::from_millis(4);
 /// the company shrinks by chance where many ask now one node and now another (on PostgreSQL, with
 /// those of the last commit alone: a quarter more commits and nothing gained).
 const FORGET: usize = 16;
+/// Company enough: what a commit costs is little for each of so many, and to wait for more of them
+/// would have everybody wait for the commit at once, and a processor for them.
+const ENOUGH: usize = 32;
 
 /// When the last commit began, and whom the next one waits for.
 #[derive(Clone, Copy, Debug)]
@@ -47,7 +50,8 @@ impl Pace {
 
     /// The commit has ended while so many commands waited, those that it ended among them.
     pub(crate) fn ended(&mut self, waiting: usize) {
-        self.company = waiting.max(self.company - self.company.div_ceil(FORGET));
+        let known = self.company - self.company.div_ceil(FORGET);
+        self.company = waiting.max(known).min(ENOUGH);
     }
 
     /// Whether the next commit need not wait any longer, now that so many commands do.
@@ -90,7 +94,6 @@ mod tests {
             (9, 2_000, 2_000),
             (10, 2_000, 2_250),
             (17, 2_000, 4_000),
-            (20_000, 2_000, 4_000),
             (usize::MAX, 2_000, 4_000),
         ];
         for (company, near, far) in cases {
@@ -104,27 +107,29 @@ mod tests {
 
     #[test]
     fn nobody_waits_when_all_are_there() {
-        let pace = after(64, false);
-        assert!(!pace.is_complete(63));
-        assert_eq!(pace.wait(START, 63), Duration::from_millis(2));
-        assert!(pace.is_complete(64));
-        assert_eq!(pace.wait(START, 64), Duration::ZERO);
-        assert_eq!(pace.wait(START, 1_000), Duration::ZERO);
+        for (company, enough) in [(20, 20), (ENOUGH, ENOUGH), (1_000, ENOUGH)] {
+            let pace = after(company, false);
+            assert!(!pace.is_complete(enough - 1));
+            assert_eq!(pace.wait(START, enough - 1), Duration::from_millis(2));
+            assert!(pace.is_complete(enough));
+            assert_eq!(pace.wait(START, enough), Duration::ZERO);
+            assert_eq!(pace.wait(START, 100 * enough), Duration::ZERO);
+        }
     }
 
     #[test]
     fn who_does_not_come_back_is_forgotten() {
-        let mut pace = after(64, false);
+        let mut pace = after(ENOUGH, false);
         let mut commits = 0;
         while !pace.is_complete(1) {
             pace.ended(1);
             commits += 1;
         }
-        assert!((16..=64).contains(&commits), "{commits}");
+        assert!((8..=ENOUGH).contains(&commits), "{commits}");
         pace.ended(0);
         assert!(pace.is_complete(0));
-        pace.ended(40);
-        assert!(!pace.is_complete(39), "more are known at once");
+        pace.ended(20);
+        assert!(!pace.is_complete(19), "more are known at once");
     }
 
     #[test]
