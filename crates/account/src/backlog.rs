@@ -17,8 +17,8 @@ use wire::{PartitionId, Seq};
 pub(crate) const PERIOD: Duration = Duration::from_secs(1);
 /// Commands at which all that waits is projected, though it came sooner.
 pub(crate) const COMMANDS_MAX: usize = 20_000;
-/// Turns a period where the engine is a process of its own (measured on PostgreSQL: p99 of
-/// commits 42 ms with one, 25 with two, 20 with four, no better with eight).
+/// Turns a period where the engine is a process of its own (docs/benchmarks.md: two gain less,
+/// eight no more).
 const FAR_TURNS: u32 = 4;
 
 /// A record of the journal, and its hash.
