@@ -236,7 +236,7 @@ pub(crate) struct Node {
     commit_busy: Cell<bool>,
     /// It waits for company first.
     is_pausing: Cell<bool>,
-    pace: Cell<Pace>,
+    pace: RefCell<Pace>,
     /// Callers of the look-ups that are under way; one set of look-ups runs at a time.
     looking_up: RefCell<Option<Vec<Asker<Party>>>>,
     /// The last look-ups were such as commands wait for.
@@ -263,7 +263,7 @@ impl Node {
             stirred: Notify::new(),
             commit_busy: Cell::new(false),
             is_pausing: Cell::new(false),
-            pace: Cell::new(Pace::new(is_far)),
+            pace: RefCell::new(Pace::new(is_far)),
             looking_up: RefCell::default(),
             has_found: Cell::default(),
             asked: RefCell::default(),
@@ -383,14 +383,14 @@ impl Node {
                 self.is_pausing.set(false);
                 if let Some(jobs) = &*self.jobs.borrow() {
                     let now = clock::now();
-                    self.set_pace(|pace| pace.began(now));
+                    self.pace.borrow_mut().began(now);
                     let writes = executor.stage(now, clock::wall());
                     drop(jobs.commits.send(Commit::Batch(writes)));
                 }
             }
             Report::Ended(endings) => {
                 self.commit_busy.set(false);
-                self.set_pace(|pace| pace.ended(executor.waiting_count()));
+                self.pace.borrow_mut().ended(executor.waiting_count());
                 self.common.status.commit_ended(self.place);
                 let records = executor.ended(&endings);
                 if endings.contains(&Ending::Fenced) {
@@ -486,7 +486,7 @@ impl Node {
     /// Asks for this node's turn to commit when there is something to decide, after a wait for
     /// company that ends when all are here.
     fn ask_turn(&self, jobs: &Jobs, executor: &Executor<Party>) {
-        let (pace, waiting) = (self.pace.get(), executor.waiting_count());
+        let (pace, waiting) = (self.pace.borrow(), executor.waiting_count());
         if !self.commit_busy.get() && executor.has_ready() {
             let now = clock::now();
             let wait = pace.wait(now, waiting);
@@ -498,12 +498,6 @@ impl Node {
             self.is_pausing.set(false);
             drop(jobs.commits.send(Commit::Hurry));
         }
-    }
-
-    fn set_pace(&self, set: impl FnOnce(&mut Pace)) {
-        let mut pace = self.pace.get();
-        set(&mut pace);
-        self.pace.set(pace);
     }
 
     /// What the views are asked next: in turn what commands wait for and a part of all keys.

@@ -29,7 +29,7 @@ const FORGET: usize = 16;
 const ENOUGH: usize = 32;
 
 /// When the last commit began, and whom the next one waits for.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(crate) struct Pace {
     apart_max: Duration,
     began: Moment,

@@ -11,6 +11,7 @@ use std::{
     thread,
     time::Duration,
 };
+use stdx::Moment;
 use tokio::sync::mpsc as to_executor;
 use wire::PartitionId;
 
@@ -44,7 +45,7 @@ impl Projecting {
                 let Ok(job) = self.jobs.recv() else { return };
                 backlog.add(job, clock::now());
             }
-            let is_last = self.gather(&mut backlog);
+            let is_last = self.gather(&mut backlog, Backlog::wait);
             let turn = match is_last {
                 true => backlog.all(),
                 false => backlog.take_turn(clock::now()),
@@ -60,11 +61,11 @@ impl Projecting {
         }
     }
 
-    /// Takes jobs in until it is somebody's turn. True when nobody can send another.
-    fn gather(&self, backlog: &mut Backlog) -> bool {
+    /// Takes jobs in until `wait` says that it is time. True when nobody can send another.
+    fn gather(&self, backlog: &mut Backlog, wait: impl Fn(&Backlog, Moment) -> Duration) -> bool {
         loop {
             let is_last = self.take_in(backlog);
-            let wait = backlog.wait(clock::now());
+            let wait = wait(backlog, clock::now());
             if is_last || wait.is_zero() {
                 return is_last;
             }
@@ -108,16 +109,9 @@ impl Projecting {
                 Err(err @ ProjectError::Engine(_)) => return Some(Report::Fatal(err.to_string())),
             }
             let again = clock::now() + self.pause;
-            loop {
+            if self.gather(backlog, |_, now| again.since(now)) {
                 // Whoever owns the partitions next reads the rest from the journal.
-                if self.take_in(backlog) {
-                    return None;
-                }
-                let wait = again.since(clock::now());
-                if wait.is_zero() {
-                    break;
-                }
-                thread::park_timeout(wait);
+                return None;
             }
         }
     }
