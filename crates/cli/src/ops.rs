@@ -14,6 +14,8 @@ const ORDER_TIME_MAX: Duration = Duration::from_secs(10);
 const GLANCE_TIME_MAX: Duration = Duration::from_secs(2);
 /// How often a node that drains is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// How often a node that has just begun to listen is looked at.
+const SERVING_LOOK_EVERY: Duration = Duration::from_millis(5);
 /// Looks in a row at which nothing was in flight and nothing new had come: by then everybody above
 /// has heard, in a load report or by asking, that the node takes nothing more.
 const QUIET_LOOKS: u32 = 6;
@@ -70,6 +72,19 @@ pub(crate) fn told(node: &str, result: Result<Vec<String>, Vec<String>>) -> Node
     let ok = result.is_ok();
     let (Ok(lines) | Err(lines)) = result;
     NodeReload { node: node.to_owned(), ok, lines }
+}
+
+/// Returns when a node says that it is ready to serve; without an end of its own.
+pub(crate) async fn serving(admin: SocketAddr) {
+    let url = url(admin);
+    loop {
+        let asked = http::get(&url, "/readyz");
+        let reply = http::call(&url, None, asked, GLANCE_TIME_MAX).await;
+        if reply.is_ok_and(|it| it.status == 200) {
+            return;
+        }
+        tokio::time::sleep(SERVING_LOOK_EVERY).await;
+    }
 }
 
 /// Gives an order; what the node says to it.

@@ -1,6 +1,6 @@
 //! One node as a process: started in a group of its own, watched until it ends.
 
-use crate::{data::Data, terminal::tell};
+use crate::{data::Data, ops, terminal::tell};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use std::{
     fs::{self, File},
@@ -9,6 +9,7 @@ use std::{
     os::fd::OwnedFd,
     path::Path,
     process::{ExitStatus, Stdio},
+    time::Duration,
 };
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, BufReader},
@@ -23,6 +24,9 @@ const LINE_BYTES_MAX: u64 = 64 * 1024;
 /// How much of a log's end is shown when its node fails.
 const TAIL_BYTES_MAX: u64 = 8 * 1024;
 const TAIL_LINES_MAX: usize = 20;
+/// How long a node that listens is waited for to be ready: as long as everybody behind it is away
+/// it is not.
+const SERVING_MAX: Duration = Duration::from_secs(2);
 
 /// Where a node says that it listens.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -35,7 +39,9 @@ pub(super) struct Announced {
 /// What becomes of a process. `Ended` is its last word.
 #[derive(Debug)]
 pub(super) enum Word {
-    Ready(Announced),
+    Listens(Announced),
+    /// It serves, or has nobody behind it yet.
+    Ready,
     /// What came of the order to leave or to enter the rotation that had this number.
     Turned(u64, Result<(), String>),
     Ended(String),
@@ -120,7 +126,8 @@ async fn watch(
     drop(words.send((index, Word::Ended(how))).await);
 }
 
-/// Copies stdout to the log, and passes on the line that says that the node is ready.
+/// Copies stdout to the log, and passes on the line that says that the node listens, and then that
+/// it is ready: whoever ends its sibling next must find it so.
 async fn listen(
     stdout: ChildStdout,
     mut log: File,
@@ -138,7 +145,11 @@ async fn listen(
         // A full disk must not take the tree down with its logs.
         drop(log.write_all(&line));
         if let Some(announced) = announcement(&String::from_utf8_lossy(&line)) {
-            drop(words.send((index, Word::Ready(announced))).await);
+            drop(words.send((index, Word::Listens(announced))).await);
+            if let Some(admin) = announced.admin {
+                drop(tokio::time::timeout(SERVING_MAX, ops::serving(admin)).await);
+            }
+            drop(words.send((index, Word::Ready)).await);
         }
     }
 }

@@ -232,22 +232,19 @@ impl Supervisor {
     fn hear(&mut self, index: usize, word: Word) {
         let node = &mut self.nodes[index];
         match word {
-            Word::Ready(announced) => {
+            Word::Listens(announced) => {
                 node.announced = Announced {
                     http: announced.http.or(node.announced.http),
                     trunk: announced.trunk.or(node.announced.trunk),
                     admin: announced.admin.or(node.announced.admin),
                 };
-                let was = node.life.phase();
-                node.life.ready();
-                if node.life.restarts() != 0 && was != node.life.phase() {
-                    tell!("{} is ready again", node.name);
-                }
                 if node.rotation.is_out() {
                     // It ended by itself: what was ordered of it before still holds.
+                    node.ready();
                     self.turn(index, true);
                 }
             }
+            Word::Ready => node.ready(),
             Word::Turned(turn, result) => self.turned(index, turn, result),
             Word::Ended(how) => {
                 node.process = None;
@@ -420,6 +417,14 @@ impl Supervised {
                 admin: node.admin,
             },
             is_removed: false,
+        }
+    }
+
+    fn ready(&mut self) {
+        let was = self.life.phase();
+        self.life.ready();
+        if self.life.restarts() != 0 && was != self.life.phase() {
+            tell!("{} is ready again", self.name);
         }
     }
 
