@@ -16,7 +16,7 @@ use wire::{PartitionId, Seq};
 /// How long records gather before they are projected: it bounds how stale the views are.
 pub(crate) const PERIOD: Duration = Duration::from_secs(1);
 /// Commands at which all that waits is projected, though it came sooner.
-const COMMANDS_MAX: usize = 20_000;
+const COMMANDS_MAX: usize = 100_000;
 /// Turns a period where the engine is a process of its own (docs/benchmarks.md: two gain less,
 /// eight no more).
 const FAR_TURNS: u32 = 4;
