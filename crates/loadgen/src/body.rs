@@ -135,7 +135,7 @@ pub(crate) fn identity(id: &str) -> Identity {
 
 /// A transaction of `account`; `None` when the body is none or of another account.
 pub(crate) fn transaction(body: &[u8], account: &str) -> Option<Entry> {
-    entry(&serde_json::from_slice(body).ok()?, account)
+    entry(&json(body)?, account)
 }
 
 /// A transfer between these two, each a service and an account; `None` when the body is none or of
@@ -145,7 +145,7 @@ pub(crate) fn transfer<'a>(
     parties: [(&str, String); 2],
     amount: u32,
 ) -> Option<Transferred<'a>> {
-    let body: TransferBody<'a> = serde_json::from_slice(body).ok()?;
+    let body: TransferBody<'a> = json(body)?;
     let is = |it: &PartyBody<'_>, (service, account): &(&str, String)| {
         it.service == *service && it.account == *account
     };
@@ -166,7 +166,7 @@ pub(crate) fn outcomes(
     body: &[u8],
     accounts: impl ExactSizeIterator<Item = String>,
 ) -> Option<Vec<Outcome>> {
-    let body: OutcomesBody<'_> = serde_json::from_slice(body).ok()?;
+    let body: OutcomesBody<'_> = json(body)?;
     let read = |(it, account): (&OutcomeBody<'_>, String)| Outcome {
         status: it.status,
         entry: it.transaction.as_ref().and_then(|it| entry(it, &account)),
@@ -174,6 +174,11 @@ pub(crate) fn outcomes(
     };
     (body.outcomes.len() == accounts.len())
         .then(|| body.outcomes.iter().zip(accounts).map(read).collect())
+}
+
+/// Looks once whether all of it is UTF-8, not at each string.
+fn json<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Option<T> {
+    serde_json::from_str(std::str::from_utf8(body).ok()?).ok()
 }
 
 fn named(text: &str) -> Option<Code> {
@@ -196,7 +201,7 @@ fn entry(body: &TransactionBody<'_>, account: &str) -> Option<Entry> {
 
 /// A balance of `account`, likewise.
 pub(crate) fn balance(body: &[u8], account: &str) -> Option<Position> {
-    let body: BalanceBody<'_> = serde_json::from_slice(body).ok()?;
+    let body: BalanceBody<'_> = json(body)?;
     (body.account == account).then_some(Position { posted: body.posted, version: body.version })
 }
 
@@ -205,7 +210,7 @@ pub(crate) type Row = (Entry, Option<Identity>);
 
 /// A page of the history of `account`, and the cursor of the next.
 pub(crate) fn page(body: &[u8], account: &str) -> Option<(Vec<Row>, Option<String>)> {
-    let page: PageBody<'_> = serde_json::from_slice(body).ok()?;
+    let page: PageBody<'_> = json(body)?;
     let row = |it: &TransactionBody<'_>| {
         Some((entry(it, account)?, it.transfer.as_deref().map(identity)))
     };
@@ -219,7 +224,7 @@ pub(crate) fn page(body: &[u8], account: &str) -> Option<(Vec<Row>, Option<Strin
 
 /// A service's books: whether it says that they balance, and its sums.
 pub(crate) fn trial(body: &[u8]) -> Option<(bool, Vec<TrialLine>)> {
-    let body: TrialBody = serde_json::from_slice(body).ok()?;
+    let body: TrialBody = json(body)?;
     let line = |it: TrialCurrency| TrialLine {
         currency: it.currency,
         debits: it.debits,
@@ -231,7 +236,7 @@ pub(crate) fn trial(body: &[u8]) -> Option<(bool, Vec<TrialLine>)> {
 
 /// The code of a refusal; `None` when it has none that is in the list.
 pub(crate) fn code(body: &[u8]) -> Option<Code> {
-    let body: ProblemBody<'_> = serde_json::from_slice(body).ok()?;
+    let body: ProblemBody<'_> = json(body)?;
     named(&body.code)
 }
 
