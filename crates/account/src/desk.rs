@@ -15,7 +15,7 @@ use crate::lookup::{Lookups, RecordLookup};
 use ledger::{Known, ObjectKey, Partition, object::OPEN_MAX};
 use stdx::{Map, Moment};
 use wire::{
-    AccountId, Action, Command, KeyHash, Outcome, Refusal, Refused, Reply, Seq, Timestamp,
+    AccountId, Action, Command, KeyHash, Outcome, Refusal, Refused, Reply, Seq, Text, Timestamp,
     call::Failure, command::KeyOrigin,
 };
 
@@ -242,6 +242,6 @@ impl<T> Desk<T> {
     }
 }
 
-fn key_reused(request_id: Box<str>) -> Reply {
+fn key_reused(request_id: Text) -> Reply {
     Reply::Outcome(Outcome::Refused(Refused { refusal: Refusal::KeyReused, request_id }))
 }

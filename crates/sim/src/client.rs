@@ -9,7 +9,7 @@ use std::{collections::BTreeSet, time::Duration};
 use stdx::Moment;
 use wire::{
     AccountId, Action, Amount, Call, Caller, Command, Currency, Done, Fingerprint, KeyHash, Kind,
-    Outcome, Refusal, Reply, Timestamp,
+    Outcome, Refusal, Reply, Text, Timestamp,
     call::Failure,
     command::{KeyOrigin, Post},
     query::Query,
@@ -222,7 +222,7 @@ fn told(outcome: &Outcome) -> Option<Told> {
 
 fn call(account: &AccountId, asked: Option<Asked>) -> Call {
     let currency = Currency::parse("EUR").expect("there are euros");
-    let metadata: Box<str> = "{}".into();
+    let metadata = Text::new_static("{}");
     let (key, action) = match asked {
         Some(Asked::Read) => return Call::Query(Query::Account(account.clone())),
         None => {

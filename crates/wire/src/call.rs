@@ -125,7 +125,10 @@ impl Call {
                 out.u8(2);
                 query.encode(&mut out);
             }
-            Call::Batch(Batch { atomic, commands }) => Call::encode_batch(*atomic, commands, out.0),
+            Call::Batch(Batch { atomic, commands }) => {
+                Call::encode_batch_head(*atomic, commands.len(), out.0);
+                commands.iter().for_each(|command| command.encode(&mut out));
+            }
             Call::Reverse(reversal) => {
                 out.u8(4);
                 reversal.encode(&mut out);
@@ -133,20 +136,17 @@ impl Call {
         }
     }
 
-    /// Appends the bytes of a batch of these commands.
-    pub fn encode_batch<'a>(
-        atomic: bool,
-        commands: impl IntoIterator<Item = &'a Command, IntoIter: ExactSizeIterator>,
-        out: &mut Vec<u8>,
-    ) {
-        let (commands, mut out) = (commands.into_iter(), Encoder(out));
-        assert!(commands.len() <= LIST_ITEMS_MAX);
+    /// Appends what a batch of `count` commands begins with; after it come theirs, as
+    /// [`Command::encode`] writes them.
+    ///
+    /// # Panics
+    /// When there are more than [`limits::BATCH_COMMANDS_MAX`].
+    pub fn encode_batch_head(atomic: bool, count: usize, out: &mut Vec<u8>) {
+        let mut out = Encoder(out);
+        assert!(count <= limits::BATCH_COMMANDS_MAX);
         out.u8(3);
         out.bool(atomic);
-        out.u16(u16::try_from(commands.len()).expect("at most LIST_ITEMS_MAX"));
-        for command in commands {
-            command.encode(&mut out);
-        }
+        out.u16(u16::try_from(count).expect("at most BATCH_COMMANDS_MAX"));
     }
 
     /// Reads a whole body.

@@ -1,6 +1,7 @@
 //! What callers ask of a partition's executor, and how it travels.
 
 use crate::{
+    Text,
     codec::{Decoder, Encoder, Flaw},
     hold::{EndHold, PlaceHold},
     id::AccountId,
@@ -24,7 +25,7 @@ pub struct Command {
     pub fingerprint: Fingerprint,
     /// What the answer's `request_id` is when the ledger refuses: stored with the refusal, so that
     /// a repeat gets the same bytes.
-    pub request_id: Box<str>,
+    pub request_id: Text,
     pub action: Action,
 }
 
@@ -44,7 +45,7 @@ pub enum KeyOrigin {
 /// The change asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
-    Open { account: AccountId, currency: Currency, overdraft_limit: i64, metadata: Box<str> },
+    Open { account: AccountId, currency: Currency, overdraft_limit: i64, metadata: Text },
     Update(Update),
     Post(Post),
     Hold(PlaceHold),
@@ -61,7 +62,7 @@ pub struct Update {
     pub account: AccountId,
     pub status: Option<Status>,
     pub overdraft_limit: Option<i64>,
-    pub metadata: Option<Box<str>>,
+    pub metadata: Option<Text>,
 }
 
 /// A debit or a credit.
@@ -71,9 +72,9 @@ pub struct Post {
     pub kind: Kind,
     pub amount: Amount,
     pub currency: Currency,
-    pub reference: Option<Box<str>>,
+    pub reference: Option<Text>,
     /// Compact JSON text of an object, `{}` when there is none.
-    pub metadata: Box<str>,
+    pub metadata: Text,
 }
 
 /// Which way the money goes, seen from the account.
@@ -150,7 +151,7 @@ impl Command {
 }
 
 /// Key, fingerprint, where the key comes from and when it was minted, request id.
-type Head = (KeyHash, Fingerprint, (KeyOrigin, Timestamp), Box<str>);
+type Head = (KeyHash, Fingerprint, (KeyOrigin, Timestamp), Text);
 
 /// Appends the bytes of what every command has besides its action.
 pub(crate) fn encode_head(
@@ -332,7 +333,7 @@ pub fn status(number: u8) -> Result<Status, Flaw> {
 }
 
 /// Reads a text of at most `max` bytes.
-pub fn bounded(from: &mut Decoder<'_>, max: usize) -> Result<Box<str>, Flaw> {
+pub fn bounded(from: &mut Decoder<'_>, max: usize) -> Result<Text, Flaw> {
     let text = from.text()?;
     if max < text.len() { Err(Flaw("a text is too long")) } else { Ok(text.into()) }
 }
@@ -346,7 +347,7 @@ pub fn optional(out: &mut Encoder<'_>, text: Option<&str>) {
 }
 
 /// Reads what [`optional`] wrote, of at most `max` bytes.
-pub fn optional_text(from: &mut Decoder<'_>, max: usize) -> Result<Option<Box<str>>, Flaw> {
+pub fn optional_text(from: &mut Decoder<'_>, max: usize) -> Result<Option<Text>, Flaw> {
     if from.bool()? { bounded(from, max).map(Some) } else { Ok(None) }
 }
 

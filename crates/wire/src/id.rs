@@ -1,11 +1,11 @@
 //! Names of things: accounts, partitions, epochs, records, transactions, holds, transfers.
 
-use crate::{limits, time::Timestamp};
+use crate::{Text, limits, time::Timestamp};
 use std::fmt;
 
 /// An account's id: 1 to 128 of `A–Z a–z 0–9 . _ : -`, neither `.` nor `..`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct AccountId(Box<str>);
+pub struct AccountId(Text);
 
 impl AccountId {
     /// `None` when `text` breaks the rule.

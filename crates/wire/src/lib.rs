@@ -34,3 +34,7 @@ pub use crate::{
     time::Timestamp,
     transfer::{Delivery, Transfer},
 };
+
+/// A text of a command or an outcome: most are short. Up to 23 bytes stand in the value itself,
+/// longer ones are shared by all clones.
+pub use smol_str::SmolStr as Text;

@@ -1,6 +1,7 @@
 //! What the ledger decided, and how it travels and is kept.
 
 use crate::{
+    Text,
     code::Code,
     codec::{Decoder, Encoder, Flaw},
     command::{self, Kind, Status},
@@ -43,7 +44,7 @@ pub enum Done {
 pub struct Refused {
     pub refusal: Refusal,
     /// Of the request that was refused first.
-    pub request_id: Box<str>,
+    pub request_id: Text,
 }
 
 /// Why the ledger said no. All but [`Refusal::KeyReused`] are journaled before they are told.
@@ -100,7 +101,7 @@ pub struct AccountState {
     /// 0 when opened, one more with every change.
     pub version: u64,
     /// Compact JSON text of an object.
-    pub metadata: Box<str>,
+    pub metadata: Text,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
 }
@@ -125,9 +126,9 @@ pub struct Posting {
     pub available_after: i64,
     /// The account's version that it made.
     pub version: u64,
-    pub reference: Option<Box<str>>,
+    pub reference: Option<Text>,
     /// Compact JSON text of an object.
-    pub metadata: Box<str>,
+    pub metadata: Text,
     /// What it is a part of.
     pub link: Option<Link>,
     /// The transaction that has reversed it. In the outcome of a command: `None`, whatever happened

@@ -1,6 +1,7 @@
 //! What callers ask to be told.
 
 use crate::{
+    Text,
     codec::{Decoder, Encoder, Flaw},
     command::{self, Kind},
     id::{AccountId, HoldId, PartitionId, Seq, TransactionId, TransferId},
@@ -97,7 +98,7 @@ pub struct Filter {
     /// Exclusive.
     pub to: Option<Timestamp>,
     pub kind: Option<Kind>,
-    pub reference: Option<Box<str>>,
+    pub reference: Option<Text>,
 }
 
 /// A page of accounts, ordered by creation and id, newest first.

@@ -1,6 +1,7 @@
 //! Reversals: a transaction is undone, once, by its opposite on the same account.
 
 use crate::{
+    Text,
     codec::{Decoder, Encoder, Flaw},
     command::{self, Action, Command, KeyOrigin, Kind},
     id::{AccountId, TransactionId},
@@ -52,7 +53,7 @@ pub struct Reversal {
     pub origin: KeyOrigin,
     pub minted_at: Timestamp,
     pub fingerprint: Fingerprint,
-    pub request_id: Box<str>,
+    pub request_id: Text,
 }
 
 impl Reversal {

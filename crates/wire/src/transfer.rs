@@ -5,6 +5,7 @@
 //! refuses for good, *settle* tells the source which, and gives the money back if it was refused.
 
 use crate::{
+    Text,
     code::Code,
     codec::{Decoder, Encoder, Flaw},
     command,
@@ -18,7 +19,7 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Party {
     /// Name of the service.
-    pub service: Box<str>,
+    pub service: Text,
     pub account: AccountId,
 }
 

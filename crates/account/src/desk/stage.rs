@@ -5,7 +5,7 @@ use crate::lookup::RecordLookup;
 use ledger::{Answer, Record, Staged};
 use std::{ops::Range, sync::Arc};
 use stdx::Moment;
-use wire::{Command, Reply, Seq, ServiceTag, Timestamp, call::Failure, command::KeyOrigin};
+use wire::{Command, Reply, Seq, ServiceTag, Text, Timestamp, call::Failure, command::KeyOrigin};
 
 /// Holds that one batch lets go: their commands share the record with those that people wait for.
 const EXPIRIES_MAX: usize = 1_024;
@@ -16,14 +16,14 @@ pub(super) struct InCommit<T> {
     /// `None`: the command is the node's own.
     callers: Vec<Option<T>>,
     /// Of the command at the same place, for a refusal that is not journaled.
-    request_ids: Vec<Box<str>>,
+    request_ids: Vec<Text>,
 }
 
 /// A batch as it is put together, before it is decided.
 #[derive(Debug)]
 struct Draft<T> {
     callers: Vec<Option<T>>,
-    request_ids: Vec<Box<str>>,
+    request_ids: Vec<Text>,
     commands: Vec<Command>,
     groups: Vec<Range<usize>>,
 }

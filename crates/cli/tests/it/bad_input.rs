@@ -165,6 +165,14 @@ fn batches() -> Vec<Bad> {
         Bad::new("none in the list", BATCH, batch_of("")).field("transactions"),
         Bad::new("an object for a list", BATCH, r#"{"transactions":{}}"#).field("transactions"),
         Bad::new("8,193 of them", BATCH, batch_of(&many)).field("transactions"),
+        Bad::new("8,193, the first one wrong", BATCH, batch_of(&many.replacen(":1", ":0", 1)))
+            .field("transactions"),
+        Bad::new(
+            "a wrong amount, then a number",
+            BATCH,
+            batch_of(&(good.replace(":1", ":0") + ",1")),
+        )
+        .field("transactions[0].amount"),
         Bad::new("5 MB", BATCH, huge).answer(413, "body_too_large"),
         Bad::new("a number for an item", BATCH, second("1")).field("transactions[1]"),
         Bad::new("an unknown field of an item", BATCH, with("amount", "ammount"))

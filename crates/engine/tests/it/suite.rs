@@ -453,7 +453,7 @@ pub(crate) fn filters_choose(rig: &dyn Rig) {
 pub(crate) fn a_page_ends_at_a_mebibyte(rig: &dyn Rig) {
     let mut branch = Branch::new(rig);
     branch.act(vec![open("alice")]);
-    let metadata: Box<str> = format!(r#"{{"x":"{}"}}"#, "y".repeat(4_000)).into();
+    let metadata = wire::Text::from(format!(r#"{{"x":"{}"}}"#, "y".repeat(4_000)));
     for number in 0..8 {
         let large = (0..50).map(|amount| {
             let Action::Post(plain) = post("alice", Kind::Credit, 1 + amount) else {

@@ -4,7 +4,8 @@
 use super::{Batch, IN_MEMORY, Partition};
 use crate::record::{Item, Verdict};
 use wire::{
-    Action, Command, Delivery, Fingerprint, KeyHash, Refused, ServiceTag, Timestamp, Transfer,
+    Action, Command, Delivery, Fingerprint, KeyHash, Refused, ServiceTag, Text, Timestamp,
+    Transfer,
     command::KeyOrigin,
     hold::{EndHold, HoldEnd},
     transfer::Party,
@@ -58,7 +59,7 @@ impl Partition {
         let place = batch.place(self.service);
         let decided = batch.overlay.execute(&self.books, slot, action, place);
         decided.unwrap_or_else(|refusal| {
-            Verdict::Refused(Refused { refusal, request_id: Box::default() })
+            Verdict::Refused(Refused { refusal, request_id: Text::default() })
         })
     }
 }
@@ -82,7 +83,7 @@ fn own_command(purpose: &str, bits: u128, minted_at: Timestamp, action: Action) 
         origin: KeyOrigin::Minted,
         minted_at,
         fingerprint,
-        request_id: Box::default(),
+        request_id: Text::default(),
         action,
     }
 }

@@ -3,7 +3,7 @@
 use super::{Item, Place, Record, Verdict};
 use crate::object::Object;
 use wire::{
-    AccountState, Action, Delivery, Done, Outcome, Posting, ServiceTag, Timestamp, Transfer,
+    AccountState, Action, Delivery, Done, Outcome, Posting, ServiceTag, Text, Timestamp, Transfer,
     TransferId,
 };
 
@@ -59,7 +59,7 @@ impl Record {
             posted_after: entry.posted_after,
             available_after: entry.available_after,
             version: entry.version,
-            reference: entry.reference.map(Box::from),
+            reference: entry.reference.map(Text::from),
             metadata: entry.metadata.into(),
             link: entry.link,
             reversed_by: None,

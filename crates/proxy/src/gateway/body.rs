@@ -6,7 +6,7 @@ use super::{
 };
 use std::borrow::Cow;
 use wire::{
-    AccountId, Amount, Currency, Kind, Status,
+    AccountId, Amount, Currency, Kind, Status, Text,
     command::{Post, Update},
     hold::PlaceHold,
     limits,
@@ -20,10 +20,10 @@ pub(super) struct Opening {
     pub(super) account: Option<AccountId>,
     pub(super) currency: Currency,
     pub(super) overdraft_limit: i64,
-    pub(super) metadata: Box<str>,
+    pub(super) metadata: Text,
 }
 
-const NO_METADATA: &str = "{}";
+const NO_METADATA: Text = Text::new_static("{}");
 
 /// Reads the body of `POST /v1/{service}/accounts`.
 pub(super) fn opening(body: &[u8]) -> Result<Opening, Mistake> {
@@ -33,7 +33,7 @@ pub(super) fn opening(body: &[u8]) -> Result<Opening, Mistake> {
         account: given(id).map(account_field).transpose()?,
         currency: currency_field(currency)?,
         overdraft_limit: given(overdraft_limit).map_or(Ok(0), limit_field)?,
-        metadata: given(metadata).map_or(Ok(NO_METADATA.into()), metadata_field)?,
+        metadata: given(metadata).map_or(Ok(NO_METADATA), metadata_field)?,
     })
 }
 
@@ -67,7 +67,7 @@ pub(super) fn post(account: AccountId, kind: Kind, body: &[u8]) -> Result<Post, 
         amount: amount_field(amount)?,
         currency: currency_field(currency)?,
         reference: given(reference).map(reference_field).transpose()?,
-        metadata: given(metadata).map_or(Ok(NO_METADATA.into()), metadata_field)?,
+        metadata: given(metadata).map_or(Ok(NO_METADATA), metadata_field)?,
     })
 }
 
@@ -150,23 +150,38 @@ fn seconds_field(value: Value<'_>) -> Result<u32, Mistake> {
 
 /// What an item of a batch says.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Given {
+pub(super) struct Given<'a> {
     /// Absent: it is made from the key of the batch.
-    pub(super) key: Option<Box<str>>,
+    pub(super) key: Option<Cow<'a, str>>,
     pub(super) post: Post,
 }
 
-/// Reads one of the transactions of `POST …/batch`.
-pub(super) fn item(value: Value<'_>) -> Result<Given, Mistake> {
-    let names = ["key", "account", "kind", "amount", "currency", "reference", "metadata"];
-    let fields = value.fields(&names).unwrap_or_else(|| {
+/// The fields of a transaction of `POST …/batch`.
+pub(super) type ItemFields<'a> = [Option<Value<'a>>; 7];
+
+const ITEM_FIELDS: [&str; 7] =
+    ["key", "account", "kind", "amount", "currency", "reference", "metadata"];
+
+/// The fields of up to `max` transactions, one after the other; `None` when there are more, or
+/// something else than objects in an array: [`item_fields`] tells which.
+pub(super) fn items(value: Value<'_>, max: usize) -> Option<Vec<Result<ItemFields<'_>, Mistake>>> {
+    value.objects(&ITEM_FIELDS, max)
+}
+
+/// The fields of one of them.
+pub(super) fn item_fields(value: Value<'_>) -> Result<ItemFields<'_>, Mistake> {
+    value.fields(&ITEM_FIELDS).unwrap_or_else(|| {
         let found = value.found();
         Err(Mistake::in_body(format!("{found} is no object; an object is wanted")))
-    })?;
+    })
+}
+
+/// Reads one of the transactions of `POST …/batch`.
+pub(super) fn item(fields: ItemFields<'_>) -> Result<Given<'_>, Mistake> {
     let [key, account, kind, amount, currency, reference, metadata] = fields;
     let key = given(key).map(|it| string(it, "a string", "is")).transpose()?;
     Ok(Given {
-        key: key.map(Box::from),
+        key,
         post: Post {
             account: required(account, "account").and_then(|value| {
                 let mistake = |it: Mistake| Mistake { field: Some("account".into()), ..it };
@@ -176,7 +191,7 @@ pub(super) fn item(value: Value<'_>) -> Result<Given, Mistake> {
             amount: amount_field(amount)?,
             currency: currency_field(currency)?,
             reference: given(reference).map(reference_field).transpose()?,
-            metadata: given(metadata).map_or(Ok(NO_METADATA.into()), metadata_field)?,
+            metadata: given(metadata).map_or(Ok(NO_METADATA), metadata_field)?,
         },
     })
 }
@@ -278,7 +293,7 @@ fn status_field(value: Value<'_>) -> Result<Status, Mistake> {
         })
 }
 
-fn reference_field(value: Value<'_>) -> Result<Box<str>, Mistake> {
+fn reference_field(value: Value<'_>) -> Result<Text, Mistake> {
     let text = string(value, "a string", "is")?;
     check_reference(&text)?;
     Ok(text.into())
@@ -298,7 +313,7 @@ pub(super) fn check_reference(text: &str) -> Result<(), Mistake> {
     Ok(())
 }
 
-fn metadata_field(value: Value<'_>) -> Result<Box<str>, Mistake> {
+fn metadata_field(value: Value<'_>) -> Result<Text, Mistake> {
     value.object(limits::METADATA_BYTES_MAX).unwrap_or_else(|| {
         let found = value.found();
         Err(Mistake::in_field(value.field, format!("{found} is no object; an object is wanted")))

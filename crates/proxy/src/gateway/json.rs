@@ -3,10 +3,10 @@
 //! Numbers stay text until somebody says which numbers are wanted, so nothing is rounded.
 
 use super::mistake::{Mistake, clip};
-use serde::de::{DeserializeSeed, Deserializer as _, MapAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer as _, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use std::{borrow::Cow, fmt};
-use wire::{Code, limits};
+use wire::{Code, Text, limits};
 
 /// A field's value as it was written, and the field's name.
 #[derive(Clone, Copy, Debug)]
@@ -162,6 +162,39 @@ impl<'de, const N: usize> Visitor<'de> for ObjectVisitor<'_, N> {
     }
 }
 
+impl<'de, const N: usize> DeserializeSeed<'de> for &ObjectVisitor<'_, N> {
+    type Value = Object<'de, N>;
+
+    fn deserialize<D: serde::Deserializer<'de>>(self, from: D) -> Result<Object<'de, N>, D::Error> {
+        from.deserialize_map(ObjectVisitor { names: self.names })
+    }
+}
+
+/// An array of so many objects at most, that all may have the same fields.
+struct ObjectsVisitor<'n, const N: usize> {
+    names: &'n [&'static str; N],
+    max: usize,
+}
+
+impl<'de, const N: usize> Visitor<'de> for ObjectsVisitor<'_, N> {
+    type Value = Vec<Result<[Option<Value<'de>>; N], Mistake>>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an array of objects")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
+        let (seed, mut objects) = (ObjectVisitor { names: self.names }, Vec::new());
+        while let Some(object) = items.next_element_seed(&seed)? {
+            if self.max <= objects.len() {
+                return Err(serde::de::Error::custom("too many"));
+            }
+            objects.push(object.sound(self.names));
+        }
+        Ok(objects)
+    }
+}
+
 /// A member's name: borrowed unless it has escapes.
 struct Name;
 
@@ -233,6 +266,17 @@ impl<'a> Value<'a> {
         Some(items.into_iter().map(value).collect())
     }
 
+    /// The fields of each object of an array, in one pass; `None` when the value is none, an item
+    /// is no object, or there are more than `max`.
+    pub(super) fn objects<const N: usize>(
+        self,
+        names: &[&'static str; N],
+        max: usize,
+    ) -> Option<Vec<Result<[Option<Value<'a>>; N], Mistake>>> {
+        let mut reader = serde_json::Deserializer::from_str(self.text);
+        reader.deserialize_seq(ObjectsVisitor { names, max }).ok()
+    }
+
     /// The fields of an object, as of a body; `None` when the value is none.
     pub(super) fn fields<const N: usize>(
         self,
@@ -267,7 +311,7 @@ impl<'a> Value<'a> {
 
     /// The compact text of an object, everything in it as it was written; `None` when the value is
     /// none. No object in it may have a name twice, and all strings must be sound.
-    pub(super) fn object(self, bytes_max: usize) -> Option<Result<Box<str>, Mistake>> {
+    pub(super) fn object(self, bytes_max: usize) -> Option<Result<Text, Mistake>> {
         if !self.text.starts_with('{') {
             return None;
         }

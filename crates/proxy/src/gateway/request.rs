@@ -23,7 +23,7 @@ use std::{cell::RefCell, pin::Pin, rc::Rc, time::Duration};
 use stdx::Moment;
 use wire::{
     AccountId, Action, Call, Caller, Code, Command, Fingerprint, HoldId, KeyHash, PartitionId,
-    Timestamp, TransactionId,
+    Text, Timestamp, TransactionId,
     command::KeyOrigin,
     frame::Headers,
     hold::{EndHold, HoldEnd},
@@ -302,7 +302,7 @@ fn place_of(service: &Service, id: TransactionId) -> Result<PartitionId, Mistake
 }
 
 /// Who sends a change, and under which key: what all commands that it leads to have of it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Sender<'a> {
     pub(super) method: &'a str,
     /// Without the query.
@@ -310,7 +310,7 @@ pub(super) struct Sender<'a> {
     pub(super) caller: Caller,
     pub(super) key: &'a [u8],
     pub(super) origin: KeyOrigin,
-    request_id: &'a str,
+    request_id: Text,
 }
 
 impl<'a> Sender<'a> {
@@ -321,7 +321,7 @@ impl<'a> Sender<'a> {
         if !request.body.is_empty() {
             headers::check_content_type(request.headers)?;
         }
-        Ok(Sender { method, path, caller, key, origin, request_id })
+        Ok(Sender { method, path, caller, key, origin, request_id: request_id.into() })
     }
 
     /// The command that a request with this body is as a whole.
@@ -340,7 +340,7 @@ impl<'a> Sender<'a> {
             origin: self.origin,
             minted_at: minted_at(self.origin, self.key),
             fingerprint: Fingerprint::new(self.method, self.path, body),
-            request_id: self.request_id.into(),
+            request_id: self.request_id.clone(),
         }
     }
 
@@ -358,7 +358,7 @@ impl<'a> Sender<'a> {
             // That of the request: what we add to a minted key for an item is no part of it.
             minted_at: minted_at(origin, self.key),
             fingerprint,
-            request_id: self.request_id.into(),
+            request_id: self.request_id.clone(),
             action,
         }
     }

@@ -5,7 +5,7 @@ use super::{
     answer::Answer,
     ask::Ask,
     attempts::{Attempt, Attempts, Next},
-    batch::{Batch, Item},
+    batch::Batch,
     request::Request,
     service::Service,
 };
@@ -40,7 +40,7 @@ impl Several {
     ) -> Rc<Several> {
         Rc::new(Several {
             service: Rc::clone(service),
-            told: RefCell::new(vec![None; batch.items.len()]),
+            told: RefCell::new(vec![None; batch.len()]),
             batch,
             deadline,
             attempts_before: request.attempts,
@@ -52,8 +52,8 @@ impl Several {
     /// Asks all owners at once; answers by the deadline.
     pub(super) async fn answer(self: &Rc<Several>) -> Answer {
         let mut parts: BTreeMap<PartitionId, Vec<usize>> = BTreeMap::new();
-        for (at, item) in self.batch.items.iter().enumerate() {
-            parts.entry(item.partition).or_default().push(at);
+        for (at, partition) in self.batch.partitions().enumerate() {
+            parts.entry(partition).or_default().push(at);
         }
         // Dropped with this future, the set gives up what is still asked.
         let mut asking = JoinSet::new();
@@ -64,8 +64,7 @@ impl Several {
         while asking.join_next().await.is_some() {}
         let told = self.told.take();
         let told = told.into_iter().map(|it| it.unwrap_or(Err(Failure::OutcomeUnknown)));
-        let items = self.batch.items.iter().map(|item| &*item.key).zip(told);
-        Answer::batch(&self.service.name, items)
+        Answer::batch(&self.service.name, self.batch.keys().zip(told))
     }
 
     /// Has the items at these places decided by the owner of their partition.
@@ -131,10 +130,11 @@ impl Several {
     }
 
     fn asking(&self, places: &[usize]) -> Ask {
-        let commands = places.iter().filter_map(|&at| self.batch.items.get(at));
-        let commands: Vec<_> = commands.map(|Item { command, .. }| command).collect();
-        let mut body = Vec::with_capacity(commands.len() * ITEM_BYTES_USUAL);
-        Call::encode_batch(self.batch.atomic, commands, &mut body);
+        let commands = || places.iter().map(|&at| self.batch.command(at));
+        let length: usize = commands().map(<[u8]>::len).sum();
+        let mut body = Vec::with_capacity(length.saturating_add(HEAD_BYTES_MAX));
+        Call::encode_batch_head(self.batch.atomic, places.len(), &mut body);
+        commands().for_each(|command| body.extend_from_slice(command));
         Ask::change(body, self.deadline, self.attempts_before, &self.trace)
     }
 
@@ -174,5 +174,5 @@ impl Several {
     }
 }
 
-/// Room for the command of one item.
-const ITEM_BYTES_USUAL: usize = 160;
+/// Room for what a batch begins with.
+const HEAD_BYTES_MAX: usize = 8;

@@ -22,7 +22,7 @@ use tokio::{
     time::{MissedTickBehavior, interval},
 };
 use wire::{
-    Action, Call, Command, Done, Fingerprint, KeyHash, Outcome, Reply, Timestamp, Transfer,
+    Action, Call, Command, Done, Fingerprint, KeyHash, Outcome, Reply, Text, Timestamp, Transfer,
     call::Failure, command::KeyOrigin, query::Query,
 };
 
@@ -133,7 +133,7 @@ fn step(purpose: &str, transfer: &Transfer, action: Action) -> Command {
         origin: KeyOrigin::Minted,
         minted_at,
         fingerprint: Fingerprint::new(purpose, "", &bits.to_le_bytes()),
-        request_id: Box::default(),
+        request_id: Text::default(),
         action,
     }
 }

@@ -13,9 +13,9 @@ use wire::{
 };
 
 /// A text of at most `max` bytes: often empty or short, sometimes exactly as long as it may be.
-pub(crate) fn text(max: usize) -> impl Strategy<Value = Box<str>> {
+pub(crate) fn text(max: usize) -> impl Strategy<Value = wire::Text> {
     let short = vec(any::<char>(), 0..8).prop_map(|it| it.into_iter().collect::<String>());
-    prop_oneof![4 => short, 1 => Just("x".repeat(max))].prop_map(String::into_boxed_str)
+    prop_oneof![4 => short, 1 => Just("x".repeat(max))].prop_map(wire::Text::from)
 }
 
 pub(crate) fn account_id() -> impl Strategy<Value = AccountId> {
@@ -127,7 +127,7 @@ pub(crate) fn transfer_id() -> impl Strategy<Value = TransferId> {
 }
 
 pub(crate) fn party() -> impl Strategy<Value = Party> {
-    let name = "[a-z][a-z0-9-]{0,31}".prop_map(String::into_boxed_str);
+    let name = "[a-z][a-z0-9-]{0,31}".prop_map(wire::Text::from);
     (name, account_id()).prop_map(|(service, account)| Party { service, account })
 }
 
@@ -196,6 +196,6 @@ pub(crate) fn refused() -> impl Strategy<Value = Refused> {
     (any, request_id()).prop_map(|(refusal, request_id)| Refused { refusal, request_id })
 }
 
-pub(crate) fn request_id() -> impl Strategy<Value = Box<str>> {
+pub(crate) fn request_id() -> impl Strategy<Value = wire::Text> {
     text(limits::REQUEST_ID_BYTES_MAX)
 }

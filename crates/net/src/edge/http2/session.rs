@@ -28,7 +28,6 @@ const CONTINUATIONS_MAX: u32 = 8;
 const SPARE_BYTES_MAX: usize = 64 * 1024;
 /// What a client asks. `L` is what the session's owner keeps of each stream.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "nearly every event is a request")]
 pub(in crate::edge) enum Event<L> {
     /// A request; its body is still to come unless it ends here.
     Asked { id: u32, head: RequestHead, ends: bool },
