@@ -1,25 +1,23 @@
 //! What waits to be projected, and whose turn it is.
 //!
-//! A partition's records gather for [`PERIOD`] before they are brought into the views, which makes
+//! A partition's records gather for up to [`PERIOD`] before they are brought into the views, which makes
 //! one block of an account's entries out of many. Where the engine is a process that all nodes
 //! share, the partitions take turns within that time: to project all of them at once would keep
 //! everybody's commits waiting for as long as that takes.
 //!
 //! Pure: the projector's thread brings the time.
 
-use crate::threads::{Projection, Report};
+use crate::{
+    threads::{Projection, Report},
+    turns::{PERIOD, Turns},
+};
 use ledger::{Chain, Hash, Header, Record};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use stdx::Moment;
 use wire::{PartitionId, Seq};
 
-/// How long records gather before they are projected: it bounds how stale the views are.
-pub(crate) const PERIOD: Duration = Duration::from_secs(1);
 /// Commands at which all that waits is projected, though it came sooner.
 const COMMANDS_MAX: usize = 100_000;
-/// Turns a period where the engine is a process of its own (docs/benchmarks.md: two gain less,
-/// eight no more).
-const FAR_TURNS: u32 = 4;
 
 /// A record of the journal, and its hash.
 pub(crate) type Journaled = (Arc<Record>, Hash);
@@ -27,7 +25,7 @@ pub(crate) type Journaled = (Arc<Record>, Hash);
 /// Committed records that the views have not.
 #[derive(Debug)]
 pub(crate) struct Backlog {
-    turns: u32,
+    turns: Turns,
     partitions: BTreeMap<PartitionId, Waiting>,
     commands: usize,
     /// When the next turn is.
@@ -46,11 +44,9 @@ struct Waiting {
 }
 
 impl Backlog {
-    /// `is_far`: the engine is a process of its own, which other nodes share.
-    pub(crate) fn new(is_far: bool) -> Backlog {
+    pub(crate) fn new(turns: Turns) -> Backlog {
         Backlog {
-            // Of files of our own the fewest and largest transactions are the cheapest.
-            turns: if is_far { FAR_TURNS } else { 1 },
+            turns,
             partitions: BTreeMap::new(),
             commands: 0,
             next: Moment::ZERO,
@@ -67,7 +63,7 @@ impl Backlog {
         match job {
             Projection::Records(records) => {
                 if self.is_empty() {
-                    self.next = now + self.turn();
+                    self.next = self.turns.after(now);
                 }
                 self.commands += commands_count(&records);
                 for (record, hash) in records {
@@ -92,16 +88,16 @@ impl Backlog {
     /// Whose turn it is: a share of all that wait, those first who have waited longest. All of
     /// them when too much waits.
     pub(crate) fn take_turn(&mut self, now: Moment) -> Vec<PartitionId> {
-        self.next = now + self.turn();
+        self.next = self.turns.after(now);
         if COMMANDS_MAX <= self.commands {
             return self.all();
         }
         // Where few partitions wait, one could have turn after turn, and nothing would gather.
-        let gathers = PERIOD - self.turn();
+        let gathers = PERIOD - self.turns.every();
         let waiting = self.partitions.iter().map(|(id, it)| (it.since, *id));
         let mut due: Vec<_> = waiting.filter(|(since, _)| gathers <= now.since(*since)).collect();
         due.sort_unstable();
-        due.truncate(self.partitions.len().div_ceil(self.turns as usize));
+        due.truncate(self.partitions.len().div_ceil(self.turns.count()));
         due.into_iter().map(|(_, id)| id).collect()
     }
 
@@ -147,10 +143,6 @@ impl Backlog {
         is_any.then_some(Report::Projected(reached, commands))
     }
 
-    fn turn(&self) -> Duration {
-        PERIOD / self.turns
-    }
-
     fn drop_where(&mut self, partition: PartitionId, is_out: impl Fn(&Header) -> bool) {
         let Some(waiting) = self.partitions.get_mut(&partition) else { return };
         let before = commands_count(&waiting.records);
@@ -172,6 +164,7 @@ fn commands_count(records: &[Journaled]) -> usize {
 mod tests {
     use super::*;
     use crate::journal_of_three::{record, three};
+    use wire::Timestamp;
 
     const START: Moment = Moment::from_nanos(5_000_000_000);
 
@@ -179,9 +172,13 @@ mod tests {
         START + Duration::from_millis(ms)
     }
 
+    fn turns(is_far: bool) -> Turns {
+        Turns::new(is_far, (0, 1), (Moment::ZERO, Timestamp(0)))
+    }
+
     /// One record each of as many partitions.
     fn of_partitions(count: u8, is_far: bool) -> Backlog {
-        let mut backlog = Backlog::new(is_far);
+        let mut backlog = Backlog::new(turns(is_far));
         for number in 0..count {
             backlog.add(Projection::Records(vec![record(number)]), START);
         }
@@ -262,7 +259,7 @@ mod tests {
     #[test]
     fn what_was_left_is_not_projected_and_neither_is_another_journal() {
         let (records, chains) = three();
-        let mut backlog = Backlog::new(false);
+        let mut backlog = Backlog::new(turns(false));
         backlog.add(Projection::Records(records.clone()), START);
         backlog.add(Projection::Records(vec![record(1)]), START);
         backlog.add(Projection::Left(PartitionId(7)), START);

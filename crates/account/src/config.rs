@@ -18,4 +18,7 @@ pub struct AccountConfig {
     pub engines: Vec<EngineUrl>,
     /// The service's nodes in the order of the topology file: partitions are dealt in turn.
     pub roster: Vec<Arc<str>>,
+    /// Which of the tree's account nodes it is, from 0, of how many: what each does once in a while
+    /// they do one after the other.
+    pub place: (usize, usize),
 }

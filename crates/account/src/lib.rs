@@ -28,6 +28,7 @@ mod scan;
 mod status;
 mod steward;
 mod threads;
+mod turns;
 
 #[cfg(test)]
 mod journal_of_three;

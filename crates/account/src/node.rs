@@ -87,7 +87,9 @@ async fn serve(
             status: Arc::clone(status),
             place: (place, engines.len()),
         };
-        let started = threads::start(engine.as_ref(), common.service, seat, &reports);
+        let (node, of) = config.place;
+        let projector = (node * engines.len() + place, of * engines.len());
+        let started = threads::start(engine.as_ref(), common.service, seat, projector, &reports);
         let (jobs, started) = started.map_err(io::Error::other)?;
         // The threads hold the other ends: when all have ended, so does the inbox.
         nodes.push(Rc::new(Node::new(&common, place, jobs)));

@@ -1,8 +1,9 @@
 //! The projector's thread: gathers committed records, and brings them into the views.
 
 use crate::{
-    backlog::{Backlog, PERIOD},
+    backlog::Backlog,
     threads::{Projection, Report},
+    turns::{PERIOD, Turns},
 };
 use engine::{EngineError, Kind, ProjectError, Projector};
 use net::clock;
@@ -26,6 +27,7 @@ pub(crate) struct Projecting {
     pub(crate) out: to_executor::UnboundedSender<Report>,
     /// The engine is a process of its own: it can be out of reach for a while, and come back.
     pub(crate) is_far: bool,
+    pub(crate) turns: Turns,
     /// Between two tries at views that cannot be written.
     pub(crate) pause: Duration,
 }
@@ -39,7 +41,7 @@ impl Projecting {
     /// Whoever drops the other end of the jobs unparks the thread, which sleeps otherwise until
     /// it would have looked.
     pub(crate) fn run(mut self) {
-        let mut backlog = Backlog::new(self.is_far);
+        let mut backlog = Backlog::new(self.turns);
         loop {
             if backlog.is_empty() {
                 let Ok(job) = self.jobs.recv() else { return };
@@ -151,7 +153,11 @@ mod tests {
     use crate::journal_of_three::{record, three};
     use ledger::{Chain, Hash, Record};
     use std::sync::Arc;
-    use wire::Seq;
+    use wire::{Seq, Timestamp};
+
+    fn turns() -> Turns {
+        Turns::new(false, (0, 1), (Moment::ZERO, Timestamp(0)))
+    }
 
     /// Runs the thread's body on these jobs, after which nobody can send more.
     fn told(projector: impl Projector + 'static, jobs: Vec<Projection>) -> Vec<Report> {
@@ -161,8 +167,9 @@ mod tests {
             give.send(job).unwrap();
         }
         drop(give);
-        let projector = Box::new(projector);
-        Projecting { projector, jobs: given, out, is_far: false, pause: Duration::ZERO }.run();
+        let (projector, turns) = (Box::new(projector), turns());
+        Projecting { projector, jobs: given, out, is_far: false, turns, pause: Duration::ZERO }
+            .run();
         std::iter::from_fn(|| reports.try_recv().ok()).collect()
     }
 
@@ -195,7 +202,7 @@ mod tests {
         let (calls, called) = mpsc::channel();
         let projector = Box::new(Full { calls_left: 2, calls });
         let pause = Duration::ZERO;
-        let body = Projecting { projector, jobs: given, out, is_far: false, pause };
+        let body = Projecting { projector, jobs: given, out, is_far: false, turns: turns(), pause };
         let thread = thread::spawn(move || body.run());
         give.send(Projection::Records(vec![record(1), record(2), record(3)])).unwrap();
         for _ in 0..3 {

@@ -14,6 +14,7 @@ use crate::{
     lookup::{self, Found, Lookups},
     projection::{self, Projecting},
     steward::{self, Seat, Steward},
+    turns::Turns,
 };
 use engine::{Confirmer, Engine, EngineError, KeyMark, KeyScan};
 use ledger::{Hash, Record};
@@ -112,11 +113,12 @@ impl Threads {
     }
 }
 
-/// Starts the threads; reports go to `reports`.
+/// Starts the threads; reports go to `reports`. `place`: of the projector among those of the tree.
 pub(crate) fn start(
     engine: &dyn Engine,
     service: ServiceTag,
     seat: Seat,
+    place: (usize, usize),
     reports: &to_executor::UnboundedSender<Report>,
 ) -> Result<(Jobs, Threads), EngineError> {
     let (commits, commit_jobs) = mpsc::channel();
@@ -183,7 +185,9 @@ pub(crate) fn start(
         }),
     );
     let (out, jobs) = (reports.clone(), projection_jobs);
-    let thread = Projecting { projector, jobs, out, is_far: may_be_away, pause: projection::PAUSE };
+    let turns = Turns::new(may_be_away, place, (clock::now(), clock::wall()));
+    let (is_far, pause) = (may_be_away, projection::PAUSE);
+    let thread = Projecting { projector, jobs, out, is_far, turns, pause };
     spawn(
         "project",
         Box::new(move || {

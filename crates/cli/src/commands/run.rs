@@ -314,6 +314,9 @@ fn account_node(
     };
 
     let roster = tree.nodes_of(service).map(|(node, _)| node.name.as_str().into()).collect();
+    let of_accounts = |it: &&Node| matches!(it.role, Role::Account { .. });
+    let before = tree.nodes.iter().take_while(|it| *it.name != *node.name).filter(of_accounts);
+    let place = (before.count(), tree.nodes.iter().filter(of_accounts).count());
     Ok(AccountConfig {
         node,
         trunk,
@@ -321,6 +324,7 @@ fn account_node(
         partitions: *partitions,
         engines: engines.clone(),
         roster,
+        place,
     })
 }
 
