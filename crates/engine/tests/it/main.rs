@@ -6,6 +6,7 @@
 
 mod bench;
 mod cluster;
+mod keys;
 mod postgres;
 mod postgres_faults;
 mod postgres_tls;

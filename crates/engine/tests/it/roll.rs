@@ -20,6 +20,7 @@ macro_rules! suite {
         filters_choose,
         a_page_ends_at_a_mebibyte,
         keys_of_clients_are_found,
+        a_key_that_is_there_is_replaced_by_its_last_use,
         keys_are_dropped_by_the_day,
         a_wrong_clock_costs_no_key,
         a_minted_key_is_found_around_its_time,

@@ -1,17 +1,16 @@
 //! What every engine promises.
 
 use crate::support::{
-    Branch, DAY, NOON, P0, P1, Rig, SECOND, SERVICE, Teller, command, commit, eur, id, key, open,
-    post, take,
+    Branch, P0, P1, Rig, SECOND, SERVICE, Teller, commit, eur, id, open, post, take,
 };
-pub(crate) use crate::whatever::what_is_open_is_loaded;
-use engine::{Claim, Fate, KeyPlace, ProjectError, Reader, Write, engine::RECENT_SECONDS};
+pub(crate) use crate::{keys::*, whatever::what_is_open_is_loaded};
+use engine::{Claim, Fate, ProjectError, Reader, Write, engine::RECENT_SECONDS};
 use lease::Sign;
 use ledger::{Chain, Hash, Known};
 use stdx::Rng;
 use wire::{
     AccountState, Action, Epoch, Kind, PartitionId, Posting, Seq, ServiceTag, Timestamp,
-    command::{KeyOrigin, Post},
+    command::Post,
     query::{Filter, History, Listing},
 };
 
@@ -473,100 +472,6 @@ pub(crate) fn a_page_ends_at_a_mebibyte(rig: &dyn Rig) {
     assert!(more && (200..300).contains(&rows.len()), "{}", rows.len());
     let found = pages(&mut *reader, P0, "alice", &Filter::default(), 1_000);
     assert_eq!(found, branch.tellers[0].history("alice"));
-}
-
-pub(crate) fn keys_of_clients_are_found(rig: &dyn Rig) {
-    let mut branch = Branch::new(rig);
-    branch.act(vec![open("alice")]);
-    let origins = [KeyOrigin::Client, KeyOrigin::Returned(NOON), KeyOrigin::Minted];
-    let commands = origins.iter().zip(100..).map(|(origin, number)| {
-        command(*origin, number, post("alice", Kind::Debit, 5)) // Refused, and remembered.
-    });
-    branch.command(commands.collect());
-    let asked: Vec<_> = (100..104).map(|number| (P0, key(number))).collect();
-    let mut reader = branch.engine.reader().unwrap();
-    assert_eq!(reader.keys(&asked).unwrap(), [None; 4]); // Not projected: the owner has them.
-    branch.project();
-    let place = |index| Some(KeyPlace { seq: Seq(2), index });
-    assert_eq!(reader.keys(&asked).unwrap(), [place(0), place(1), None, None]);
-}
-
-pub(crate) fn keys_are_dropped_by_the_day(rig: &dyn Rig) {
-    let mut branch = Branch::new(rig);
-    branch.act(vec![open("alice")]);
-    for day in 0..4 {
-        let action = post("alice", Kind::Credit, 1);
-        branch.command(vec![command(KeyOrigin::Client, 200 + day, action)]);
-        branch.project();
-        branch.tellers[0].now.0 += DAY;
-    }
-    let mut reader = branch.engine.reader().unwrap();
-    let asked: Vec<_> = (200..204).map(|number| (P0, key(number))).collect();
-    let found = reader.keys(&asked).unwrap();
-    let found: Vec<_> = found.iter().map(Option::is_some).collect();
-    assert_eq!(found, [false, false, true, true]); // Yesterday's and today's.
-}
-
-pub(crate) fn a_wrong_clock_costs_no_key(rig: &dyn Rig) {
-    // Two partitions of processes whose clocks differ by a week.
-    let mut branch = Branch::new(rig);
-    branch.act(vec![open("alice")]);
-    branch.command(vec![command(KeyOrigin::Client, 500, post("alice", Kind::Credit, 1))]);
-    branch.project();
-    branch.tellers[1].now.0 += 7 * DAY;
-    let other = branch.tellers[1].minted(vec![open("bob")]);
-    commit(&mut *branch.committer, &[other]);
-    let credit = command(KeyOrigin::Client, 501, post("bob", Kind::Credit, 1));
-    let other = branch.tellers[1].decide(vec![credit]);
-    commit(&mut *branch.committer, &[other]);
-    branch.project();
-    branch.command(vec![command(KeyOrigin::Client, 502, post("alice", Kind::Credit, 1))]);
-    branch.project();
-    let mut reader = branch.engine.reader().unwrap();
-    let asked = [(P0, key(500)), (P1, key(501)), (P0, key(502))];
-    let found = reader.keys(&asked).unwrap();
-    assert!(found.iter().all(Option::is_some), "{found:?}");
-}
-
-pub(crate) fn a_minted_key_is_found_around_its_time(rig: &dyn Rig) {
-    let mut branch = Branch::new(rig);
-    branch.act(vec![open("alice")]);
-    let mut times = Vec::new();
-    for number in 0..60 {
-        branch.tellers[0].now.0 += 2 * SECOND;
-        let action = post("alice", Kind::Credit, 1);
-        branch.command(vec![command(KeyOrigin::Minted, 300 + number, action)]);
-        times.push(branch.tellers[0].now);
-        if number == 30 {
-            branch.project();
-        }
-    }
-    let mut reader = branch.engine.reader().unwrap();
-    let mut near = |number: u64, at: Timestamp| {
-        reader.keys_near(&[(P0, key(300 + number), at)]).unwrap().remove(0)
-    };
-    for number in [0, 5, 31, 59] {
-        let at = times[usize::try_from(number).unwrap()];
-        let place = Some(KeyPlace { seq: Seq(number + 2), index: 0 });
-        assert_eq!(near(number, at), place);
-        assert_eq!(near(number, Timestamp(at.0 - 34 * SECOND)), place);
-        assert_eq!(near(number, Timestamp(at.0 + 4 * SECOND)), place);
-        assert_eq!(near(number, Timestamp(at.0 - 36 * SECOND)), None);
-        assert_eq!(near(number, Timestamp(at.0 + 6 * SECOND)), None);
-    }
-    assert_eq!(near(1_000, times[30]), None);
-    assert_eq!(near(1_000, Timestamp(i64::MIN)), None);
-    assert_eq!(near(1_000, Timestamp(i64::MAX)), None);
-    // Many at once, of windows that overlap and of others, in the order asked.
-    let asked = [59, 0, 1_000, 5, 31, 0].map(|number: u64| {
-        let at = times[usize::try_from(number).unwrap() % times.len()];
-        (P0, key(300 + number), at)
-    });
-    let seqs = reader.keys_near(&asked).unwrap().into_iter().map(|it| it.map(|it| it.seq.0));
-    let expected = [Some(61), Some(2), None, Some(7), Some(33), Some(2)];
-    assert_eq!(seqs.collect::<Vec<_>>(), expected);
-    assert_eq!(reader.keys_near(&[(P1, key(300), NOON)]).unwrap(), [None]);
-    assert_eq!(reader.keys_near(&[]).unwrap(), []);
 }
 
 pub(crate) fn two_nodes_commit_side_by_side(rig: &dyn Rig) {
