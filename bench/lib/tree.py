@@ -178,6 +178,15 @@ def table(rows):
         print("  ".join(f"{str(cell):<{width}}" for cell, width in zip(row, widths)).rstrip())
 
 
+def keep(name, value):
+    """Writes it down for `bench/plots/run`, where FIGURES names a folder for that."""
+    if folder := os.environ.get("FIGURES"):
+        os.makedirs(folder, exist_ok=True)
+        with open(f"{folder}/{name}.json", "w") as file:
+            json.dump(value, file, indent=1, ensure_ascii=False)
+            file.write("\n")
+
+
 def judge(complaints):
     """Prints what was missed; exits 1 if anything was."""
     for complaint in complaints:
