@@ -136,6 +136,8 @@ fn announce(
     }
     // Shown to a person; a file or a pipe that takes our output is not to keep it.
     let key = io::stdout().is_terminal().then(|| read_key(&tree.api_key)).transpose()?;
-    say(&banner::banner(tree, data, key.as_deref(), Paint::stdout()));
+    let (own, path) = (env::current_exe().ok(), env::var_os("PATH"));
+    let program = own.as_deref().and_then(|it| banner::unless_found(it, path.as_deref()));
+    say(&banner::banner(tree, data, key.as_deref(), program, Paint::stdout()));
     Ok(())
 }

@@ -5,13 +5,19 @@ use crate::{
     terminal::Paint,
     topology::{Role, ServiceKind, Topology},
 };
-use std::{fmt::Write, path::Path};
+use std::{env, ffi::OsStr, fmt::Write, path::Path};
 
 /// The data folder that commands look for when they are not told.
 const DATA_DEFAULT: &str = "tollgate-data";
 
-/// The whole text.
-pub(super) fn banner(tree: &Topology, data: &Data, key: Option<&str>, paint: Paint) -> String {
+/// The whole text. `program`: this one, unless a shell finds it under its name.
+pub(super) fn banner(
+    tree: &Topology,
+    data: &Data,
+    key: Option<&str>,
+    program: Option<&Path>,
+    paint: Paint,
+) -> String {
     let mut out = String::new();
     let nodes_count = tree.nodes.len();
     line(&mut out, &paint.green(&format!("{} is ready: {nodes_count} nodes", tree.name)));
@@ -49,7 +55,7 @@ pub(super) fn banner(tree: &Topology, data: &Data, key: Option<&str>, paint: Pai
     if let (Some(url), Some(service)) = (url, service) {
         try_it(&mut out, &url, &service.name, &tree.api_key, paint);
     }
-    next(&mut out, tree, data, paint);
+    next(&mut out, tree, data, program, paint);
     out
 }
 
@@ -71,13 +77,16 @@ fn try_it(out: &mut String, url: &str, service: &str, key_file: &Path, paint: Pa
     }
 }
 
-fn next(out: &mut String, tree: &Topology, data: &Data, paint: Paint) {
+fn next(out: &mut String, tree: &Topology, data: &Data, program: Option<&Path>, paint: Paint) {
     let data = match data.root.to_str() {
         Some(DATA_DEFAULT) => String::new(),
         Some(_) | None => format!(" --data {}", quoted(&data.root.to_string_lossy())),
     };
     line(out, "");
     line(out, &paint.bold("Then:"));
+    if let Some(program) = program {
+        line(out, &format!("  alias tollgate={}", quoted(&program.to_string_lossy())));
+    }
     let account = tree.nodes.iter().find(|it| it.role.service().is_some());
     let service = account.and_then(|it| it.role.service());
     let mut commands = Vec::new();
@@ -102,6 +111,15 @@ fn next(out: &mut String, tree: &Topology, data: &Data, paint: Paint) {
     line(out, "Ctrl-C drains the tree.");
 }
 
+/// `program`, unless `path` (as of PATH) leads a shell to it when it looks for `tollgate`.
+pub(super) fn unless_found<'a>(program: &'a Path, path: Option<&OsStr>) -> Option<&'a Path> {
+    let folders = path.into_iter().flat_map(env::split_paths);
+    let mut named = folders.map(|it| it.join("tollgate")).filter(|it| it.is_file());
+    let found = named.next().and_then(|it| it.canonicalize().ok());
+    let is_found = found.is_some() && found == program.canonicalize().ok();
+    (!is_found).then_some(program)
+}
+
 fn line(out: &mut String, text: &str) {
     writeln!(out, "{text}").expect("a String takes everything");
 }
@@ -119,6 +137,34 @@ fn quoted(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_shell_finds_it_or_is_told_where_it_is() {
+        let root = env::temp_dir().join(format!("tollgate-path-{}", std::process::id()));
+        let [own, other] = ["own", "other"].map(|name| {
+            let folder = root.join(name);
+            std::fs::create_dir_all(&folder).unwrap();
+            std::fs::write(folder.join("tollgate"), name).unwrap();
+            folder
+        });
+        let program = own.join("tollgate");
+        for (folders, is_found) in [
+            (vec![], false),
+            (vec![&own], true),
+            (vec![&other, &own], false),
+            (vec![&other], false),
+        ] {
+            let path = env::join_paths(folders).unwrap();
+            let told = unless_found(&program, Some(&path));
+            assert_eq!(told, (!is_found).then_some(&*program), "{path:?}");
+        }
+        assert_eq!(unless_found(&program, None), Some(&*program));
+        // By another name that leads to it.
+        let link = root.join("link");
+        std::os::unix::fs::symlink(&own, &link).unwrap();
+        assert_eq!(unless_found(&program, Some(link.as_os_str())), None);
+        std::fs::remove_dir_all(&root).unwrap();
+    }
 
     #[test]
     fn words_survive_the_shell() {
