@@ -1,7 +1,7 @@
 //! A report for the terminal.
 
 use super::{Report, latency, rate};
-use crate::tally::Quantiles;
+use crate::tally::{Point, Quantiles};
 use std::fmt::Write as _;
 use stdx::grouped;
 
@@ -73,9 +73,16 @@ fn quantiles(out: &mut String, name: &str, it: &Quantiles) {
 
 /// The series, several windows to a row where there are many.
 fn series(out: &mut String, report: &Report) {
-    let each = report.series.len().div_ceil(SERIES_ROWS_MAX).max(1);
+    // What was answered after the load has a window of its own, which may have remained empty.
+    let end_ms = (report.asked.warm_up_seconds + report.asked.seconds) * 1e3;
+    let is_empty = |it: &Point| end_ms <= it.at_ms as f64 && it.counts.operations() == 0;
+    let series = match report.series.split_last() {
+        Some((last, others)) if is_empty(last) => others,
+        Some(_) | None => &report.series,
+    };
+    let each = series.len().div_ceil(SERIES_ROWS_MAX).max(1);
     put(out, format_args!("\nFROM        ANSWERED   ERRORS     MAX\n"));
-    for points in report.series.chunks(each) {
+    for points in series.chunks(each) {
         let answered: u64 = points.iter().map(|it| it.counts.answered()).sum();
         let errors: u64 = points.iter().map(|it| it.counts.errors()).sum();
         let max = points.iter().map(|it| it.max).max().unwrap_or(0);
