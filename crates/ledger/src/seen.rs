@@ -8,16 +8,16 @@
 //! A key takes 16 bits in a part that is full, and for each such part one in 1,100 new keys is
 //! looked up in vain. With 12 bits it would be one in 240, and they alone, which wait for another
 //! thread and perhaps another process, would be seen in the p99. Each part is four times as large as
-//! the one before, so a million keys are in four, and they are kept by the day of journal time as
-//! the index is. Past [`KEYS_MAX`] keys of a partition nothing is sure any more and everything is
-//! looked up again.
+//! the one before, up to [`PART_KEYS_MAX`], so a million keys are in four, and they are kept by the
+//! day of journal time as the index is. Past [`KEYS_MAX`] keys of a partition nothing is sure any
+//! more and everything is looked up again.
 
 use std::collections::VecDeque;
 use wire::{KeyHash, Timestamp};
 
-/// Keys of one partition that are told from new ones: 45 MB at the most, and nine hours of a million
-/// a minute over 32 partitions.
-pub const KEYS_MAX: usize = 1 << 24;
+/// Keys of one partition that are told from new ones: 240 MB at the most, and more than come in two
+/// days of a million a minute over 64 partitions.
+pub const KEYS_MAX: usize = 1 << 26;
 /// Days of keys: one more than any index keeps, for the days of partitions are not those of
 /// services.
 const DAYS_MAX: usize = 3;
@@ -25,6 +25,8 @@ const DAYS_MAX: usize = 3;
 const KEY_BITS: usize = 16;
 /// Keys of a day's first part: 32 KiB.
 const PART_KEYS_MIN: usize = 1 << 14;
+/// Keys of the largest part: 32 MiB, all of which its first thousands touch.
+const PART_KEYS_MAX: usize = 1 << 24;
 /// Words of a block: a cache line, in each word of which a key has one bit.
 const BLOCK_WORDS: usize = 8;
 const BLOCK_BITS: usize = BLOCK_WORDS * 64;
@@ -112,7 +114,7 @@ impl Day {
     fn add(&mut self, key: KeyHash) {
         if self.parts.last().is_none_or(|part| part.room <= part.count) {
             let room = self.parts.last().map_or(PART_KEYS_MIN, |part| part.room.saturating_mul(4));
-            self.parts.push(Part::new(room));
+            self.parts.push(Part::new(room.min(PART_KEYS_MAX)));
         }
         self.parts.last_mut().expect("one was made if there was none").add(key);
     }
