@@ -13,10 +13,10 @@ use crate::{
     desk::{Decided, Desk, Outbox},
     gathering::Asker,
     lookup::{Found, Lookups},
-    scan::Scan,
+    scan::{self, Scan},
 };
 use contact::Contact;
-use engine::{KeyMark, KeyScan, Write};
+use engine::{KeyScan, Write};
 use ledger::{Hash, Partition, Record, Unsound};
 use reads::Reads;
 use std::{
@@ -441,15 +441,13 @@ impl<T> Executor<T> {
         Ok(())
     }
 
-    /// The next part of the views' keys to be read, if any is wanted: from this place on.
-    pub fn take_scan(&mut self) -> Option<Option<KeyMark>> {
+    /// The next part of the views' keys to be read, if any is wanted.
+    pub fn take_scan(&mut self) -> Option<scan::Part> {
         self.scan.take()
     }
 
-    /// A part of the views' keys has been read. An engine that does not read them so brings none,
-    /// and every key of a client is looked up.
-    pub fn scanned(&mut self, scan: Option<KeyScan>) {
-        let Some(KeyScan { keys, next }) = scan else { return };
+    /// A part of the views' keys has been read.
+    pub fn scanned(&mut self, KeyScan { keys, next }: KeyScan) {
         for (partition, key, time) in keys {
             if self.scan.is_for(partition)
                 && let Some(desk) = self.desks.get_mut(&partition)

@@ -11,6 +11,7 @@ pub mod desk;
 pub mod executor;
 pub mod gathering;
 pub mod lookup;
+pub mod scan;
 
 mod backlog;
 mod commits;
@@ -24,7 +25,6 @@ mod pace;
 mod post;
 mod projection;
 mod round;
-mod scan;
 mod status;
 mod steward;
 mod threads;

@@ -504,10 +504,10 @@ impl Node {
 
     /// What the views are asked next: in turn what commands wait for and a part of all keys.
     fn next_lookup(&self, executor: &mut Executor<Party>) -> Option<(Lookup, Vec<Asker<Party>>)> {
-        let scan = |from| (Lookup::Scan(from), Vec::new());
+        let scan = |part| (Lookup::Scan(part), Vec::new());
         let is_turn_of_scan = self.has_found.take();
-        if is_turn_of_scan && let Some(from) = executor.take_scan() {
-            return Some(scan(from));
+        if is_turn_of_scan && let Some(part) = executor.take_scan() {
+            return Some(scan(part));
         }
         match executor.take_lookups() {
             Some((wanted, callers)) => {

@@ -7,6 +7,13 @@ use engine::KeyMark;
 use std::collections::BTreeSet;
 use wire::PartitionId;
 
+/// A part of the keys that is to be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part {
+    pub partitions: Vec<PartitionId>,
+    pub from: Option<KeyMark>,
+}
+
 /// Where the passes are.
 #[derive(Debug, Default)]
 pub(crate) struct Scan {
@@ -36,8 +43,8 @@ impl Scan {
         }
     }
 
-    /// The next part to be read, if there is one: from this place on.
-    pub(crate) fn take(&mut self) -> Option<Option<KeyMark>> {
+    /// The next part to be read, if there is one.
+    pub(crate) fn take(&mut self) -> Option<Part> {
         let from = match std::mem::take(&mut self.at) {
             At::Idle if self.waiting.is_empty() => return None,
             At::Idle => {
@@ -51,7 +58,7 @@ impl Scan {
             }
         };
         self.at = At::Asked;
-        Some(from)
+        Some(Part { partitions: self.bringing.iter().copied().collect(), from })
     }
 
     /// Whether the present pass is for this partition.
@@ -83,20 +90,21 @@ mod tests {
     #[test]
     fn who_comes_during_a_pass_waits_for_the_next() {
         let (first, second) = (PartitionId(1), PartitionId(2));
-        let mark = |number| KeyMark { day: 3, key: KeyHash(number) };
+        let mark = |number| KeyMark { day: 3, partition: first, key: KeyHash(number) };
+        let part = |partitions: &[_], from| Some(Part { partitions: partitions.to_vec(), from });
         let mut scan = Scan::default();
         assert_eq!(scan.take(), None);
         scan.arrived(first, true);
         scan.arrived(PartitionId(7), false);
-        assert_eq!((scan.take(), scan.take()), (Some(None), None));
+        assert_eq!((scan.take(), scan.take()), (part(&[first], None), None));
         scan.arrived(second, true);
         assert!(scan.is_for(first) && !scan.is_for(second));
         assert!(scan.read(Some(mark(5))).is_empty());
-        assert_eq!((scan.take(), scan.take()), (Some(Some(mark(5))), None));
+        assert_eq!((scan.take(), scan.take()), (part(&[first], Some(mark(5))), None));
         // Taken anew: what this pass has brought was for the tenure before.
         scan.arrived(first, true);
         assert!(scan.read(Some(mark(6))).is_empty());
-        assert_eq!(scan.take(), Some(None));
+        assert_eq!(scan.take(), part(&[first, second], None));
         assert_eq!(scan.read(None), BTreeSet::from([first, second]));
         assert_eq!(scan.take(), None);
     }

@@ -13,10 +13,11 @@ use crate::{
     load::Taken,
     lookup::{self, Found, Lookups},
     projection::{self, Projecting},
+    scan,
     steward::{self, Seat, Steward},
     turns::Turns,
 };
-use engine::{Confirmer, Engine, EngineError, KeyMark, KeyScan};
+use engine::{Confirmer, Engine, EngineError, KeyScan};
 use ledger::{Hash, Record};
 use net::{clock, priority};
 use std::{
@@ -33,7 +34,7 @@ use wire::{Epoch, PartitionId, Reply, Seq, ServiceTag, call::Failure};
 
 /// Keys that are read at a time for partitions that were taken over: some milliseconds, in which
 /// look-ups wait.
-const SCAN_KEYS: usize = 4_096;
+const SCAN_KEYS: usize = 16_384;
 
 /// What the threads tell the executor's thread.
 #[derive(Debug)]
@@ -48,7 +49,7 @@ pub(crate) enum Report {
     /// Which of the tenures asked for are ours; `None` when the engine did not answer.
     Confirmed(Option<Vec<bool>>),
     Found(Lookups<()>, Found),
-    Scanned(Option<KeyScan>),
+    Scanned(KeyScan),
     /// The answer to the question of this number.
     Answered(u64, Reply),
     /// These partitions are projected up to there, this many commands in all.
@@ -82,7 +83,7 @@ pub(crate) struct Jobs {
 pub(crate) enum Lookup {
     Find(Lookups<()>),
     /// The next part of all keys.
-    Scan(Option<KeyMark>),
+    Scan(scan::Part),
 }
 
 /// What the projector is told.
@@ -153,8 +154,8 @@ pub(crate) fn start(
                         let found = Tries::until(&lookup_jobs, may_be_away, ask, away)?;
                         found.map(|found| Report::Found(wanted, found))
                     }
-                    Lookup::Scan(from) => {
-                        let ask = || finder.scan_keys(from, SCAN_KEYS);
+                    Lookup::Scan(scan::Part { partitions, from }) => {
+                        let ask = || finder.scan_keys(&partitions, from, SCAN_KEYS);
                         let scan = Tries::until(&lookup_jobs, may_be_away, ask, away)?;
                         scan.map(Report::Scanned)
                     }

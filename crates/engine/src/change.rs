@@ -20,9 +20,12 @@ pub(crate) struct Changes<'a> {
     pub(crate) external: BTreeMap<(PartitionId, Contra), i128>,
     /// The last state of each object that they left.
     pub(crate) objects: BTreeMap<(PartitionId, ObjectKey), Object>,
-    /// Keys of clients, and where they were used, with the time.
-    pub(crate) keys: Vec<(KeyHash, PartitionId, Seq, u16, Timestamp)>,
+    /// Keys of clients.
+    pub(crate) keys: Vec<Used>,
 }
+
+/// A key of a client, where it was used, and when.
+pub(crate) type Used = (KeyHash, PartitionId, Seq, u16, Timestamp);
 
 /// What they change of one account.
 #[derive(Debug, Default)]

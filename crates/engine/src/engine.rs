@@ -261,18 +261,17 @@ pub trait Reader: Send {
         keys: &[(PartitionId, KeyHash)],
     ) -> Result<Vec<Option<KeyPlace>>, EngineError>;
 
-    /// The next part of all keys that [`Reader::keys`] finds, of any partition, each with a time of
-    /// the day of its use. From the beginning without a mark, otherwise from there on; at most
-    /// `count_max`, and the mark for the next part unless this was the last one. Keys that are
-    /// projected during a pass may be left out of it. `None`: this engine does not read them so.
+    /// The next part of all keys of these partitions that [`Reader::keys`] finds, each with a time of
+    /// the day of its use. From the beginning without a mark, otherwise from there on; some `wanted`
+    /// keys, and the mark for the next part unless this was the last one. The next part may be asked
+    /// for fewer partitions, never for more. Keys that are projected during a pass may be left out of
+    /// it.
     fn scan_keys(
         &mut self,
+        partitions: &[PartitionId],
         from: Option<KeyMark>,
-        count_max: usize,
-    ) -> Result<Option<KeyScan>, EngineError> {
-        _ = (from, count_max);
-        Ok(None)
-    }
+        wanted: usize,
+    ) -> Result<KeyScan, EngineError>;
 
     /// Where keys in minted form, minted at these times, were first used: looks through the
     /// partition's records of their [`mint_window`]s, once for all whose windows overlap. In the
@@ -340,10 +339,12 @@ pub struct KeyPlace {
     pub index: u16,
 }
 
-/// How far a pass over all keys has come: the last key read, of this day since 1970.
+/// How far a pass over all keys has come: it goes on with this key of this partition and day since
+/// 1970.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeyMark {
     pub day: i64,
+    pub partition: PartitionId,
     pub key: KeyHash,
 }
 

@@ -9,6 +9,7 @@ pub(crate) mod archive;
 mod committer;
 mod confirmer;
 mod failure;
+mod key_reads;
 mod keys;
 mod limits;
 mod link;

@@ -12,6 +12,7 @@ pub mod backup;
 mod committer;
 mod files;
 mod journal;
+mod keys;
 mod member;
 mod meta;
 mod projector;

@@ -412,7 +412,7 @@ impl Node {
     fn look_up(&mut self, wires: &mut Wires) {
         // Nothing is projected here: the views have no keys, and every key is in the journal.
         while self.executor.take_scan().is_some() {
-            self.executor.scanned(Some(KeyScan { keys: Vec::new(), next: None }));
+            self.executor.scanned(KeyScan { keys: Vec::new(), next: None });
         }
         if self.asked.contains_key(&Link::LookUp) {
             return;

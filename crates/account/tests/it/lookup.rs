@@ -2,7 +2,7 @@
 
 use crate::world::{keyed, returned, service};
 use account::lookup::{KeyLookup, Lookups, RecordLookup, look_up};
-use engine::{EngineError, KeyPlace, Kind, Loaded, Reader};
+use engine::{EngineError, KeyMark, KeyPlace, KeyScan, Kind, Loaded, Reader};
 use ledger::{Chain, Object, ObjectKey, Partition, Record};
 use std::sync::Arc;
 use wire::{
@@ -54,6 +54,15 @@ impl Reader for Fake {
         keys: &[(PartitionId, KeyHash)],
     ) -> Result<Vec<Option<KeyPlace>>, EngineError> {
         Ok(vec![self.indexed; keys.len()])
+    }
+
+    fn scan_keys(
+        &mut self,
+        _: &[PartitionId],
+        _: Option<KeyMark>,
+        _: usize,
+    ) -> Result<KeyScan, EngineError> {
+        unreachable!()
     }
 
     fn keys_near(

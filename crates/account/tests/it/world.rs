@@ -5,6 +5,7 @@ use account::{
     executor::{Ending, Executor, PATIENCE},
     gathering::Asker,
     lookup::{Found, KeyLookup, Lookups, Stored},
+    scan::Part,
 };
 use engine::{KeyMark, KeyScan, Write};
 use ledger::{Chain, Hash, Header, Left, Object, ObjectKey, Partition, Record, Verdict};
@@ -244,13 +245,15 @@ impl World {
 
     /// Brings the next keys of the views, if any are wanted.
     pub(crate) fn scan(&mut self, count: usize) -> bool {
-        let Some(from) = self.executor.take_scan() else { return false };
-        let rest = self.keys.iter().filter(|(key, _)| from.is_none_or(|it| it.key < **key));
+        let Some(Part { partitions, from }) = self.executor.take_scan() else { return false };
+        let wanted = |place: &PartitionId| partitions.contains(place);
+        let rest = self.keys.iter().filter(|(_, place)| wanted(&place.0));
+        let rest = rest.filter(|(key, _)| from.is_none_or(|it| it.key < **key));
         let part = rest.take(count).map(|(key, place)| (place.0, *key, Timestamp(0)));
         let keys: Vec<_> = part.collect();
         let last = keys.last().filter(|_| keys.len() == count);
-        let next = last.map(|(_, key, _)| KeyMark { day: 0, key: *key });
-        self.executor.scanned(Some(KeyScan { keys, next }));
+        let next = last.map(|(_, key, _)| KeyMark { day: 0, partition: PartitionId(0), key: *key });
+        self.executor.scanned(KeyScan { keys, next });
         true
     }
 

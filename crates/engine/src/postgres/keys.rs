@@ -1,108 +1,231 @@
-//! Clients' keys: a table for each day of journal time, dropped whole when it is over.
+//! Clients' keys: a table of blocks for each day of journal time, dropped whole when it is over, and
+//! the runs that they are in.
 
 use crate::{
-    engine::KeyPlace,
+    change::Used,
+    ends::Ends,
+    key_days::{ByDay, by_day},
     postgres::{
         failure::Failure,
-        link::{Link, param},
+        link::{Link, Param, param},
         reading::partition,
         schema::Schema,
     },
+    runs::{self, Entry, Run},
 };
-use std::collections::BTreeMap;
-use wire::{KeyHash, PartitionId, Seq, Timestamp};
+use std::collections::{BTreeMap, BTreeSet};
+use tokio_postgres::Row;
+use wire::{Flaw, PartitionId};
 
-/// Days of keys kept: today's and yesterday's, so each key for a day at least.
-const KEY_DAYS: i64 = 2;
-const DAY_MICROS: i64 = 86_400_000_000;
-
-/// A key of a client, where it was used, and when.
-pub(crate) type Used = (KeyHash, PartitionId, Seq, u16, Timestamp);
-
-/// The day of a time, counted from 1970.
-pub(crate) fn day(time: Timestamp) -> i64 {
-    time.0.div_euclid(DAY_MICROS)
-}
-
-/// The first day whose keys still count when it is `end`.
-pub(crate) fn first_day(end: Timestamp) -> i64 {
-    day(end).saturating_sub(KEY_DAYS - 1)
-}
-
-/// Rows for the table of one day, in the order of its index.
-pub(crate) struct Rows {
-    pub(crate) insert: String,
-    pub(crate) keys: Vec<Vec<u8>>,
-    pub(crate) partitions: Vec<i32>,
-    pub(crate) seqs: Vec<i64>,
-    pub(crate) places: Vec<i32>,
-}
-
-/// Sees to it that there are tables for these keys and drops those that are over; says what goes
-/// where.
+/// What a projection changes, to be sent in one transaction with the marks.
 ///
-/// Each key goes to the table of its day, or to the newest one when that of its day is over: the
-/// clocks of the processes that write here may differ by days, when somebody has set the clock
-/// between their starts, and no key may be missing for that.
+/// What another has projected before is no failure of these statements but a mark that has moved,
+/// which is looked at when all is sent.
+pub(crate) struct Writes {
+    days: Vec<OfDay>,
+    remove_runs: String,
+    add_runs: String,
+    removed: RunRows,
+    added: RunRows,
+}
+
+/// The blocks of one day.
+struct OfDay {
+    remove: String,
+    add: String,
+    removed: RunColumns,
+    blocks: Blocks,
+}
+
+/// Columns of runs.
+#[derive(Default)]
+struct RunColumns {
+    partitions: Vec<i32>,
+    numbers: Vec<i64>,
+}
+
+/// Columns of the rows of runs.
+#[derive(Default)]
+struct RunRows {
+    days: Vec<i64>,
+    runs: RunColumns,
+    keys: Vec<i64>,
+}
+
+/// Columns of blocks.
+#[derive(Default)]
+struct Blocks {
+    runs: RunColumns,
+    firsts: Vec<Vec<u8>>,
+    keys: Vec<Vec<u8>>,
+}
+
+/// The run of a partition that is written: what of the others goes into it, and what is new.
+struct Planned {
+    partition: PartitionId,
+    inputs: Vec<Run>,
+    fresh: Vec<Entry>,
+}
+
+/// The runs of partitions, by day.
+pub(crate) type RunsByDay = BTreeMap<(i64, PartitionId), Vec<Run>>;
+
+/// Sees to it that there are tables for these keys, drops those that are over, and reads what is
+/// to be merged.
+///
+/// It looks before the transaction that compares the marks with `ends`. Runs change where marks do,
+/// and marks only grow: where they are as expected then, nothing has changed in between; and runs
+/// that are taken away have to be there.
 pub(crate) fn prepare(
     link: &Link,
     schema: &Schema,
-    mut used: Vec<Used>,
-) -> Result<Vec<Rows>, Failure> {
-    let Some(newest) = used.iter().map(|(.., time)| day(*time)).max() else {
-        return Ok(Vec::new());
-    };
-    let mut existing = days(link, schema)?;
-    let newest = existing.first().map_or(newest, |day| newest.max(*day));
-    let oldest = newest.saturating_sub(KEY_DAYS - 1);
-    let table_day = |time: Timestamp| Some(day(time)).filter(|day| oldest <= *day);
-    let table_day = |time| table_day(time).unwrap_or(newest);
-    // Of equal keys the last one counts: no key is decided again while it is kept, so the earlier
-    // use is over.
-    used.sort_unstable_by_key(|(key, _, seq, index, time)| (table_day(*time), key.0, *seq, *index));
-    let mut out = Vec::new();
-    for of_day in used.chunk_by(|a, b| table_day(a.4) == table_day(b.4)) {
-        let day = table_day(of_day[0].4);
+    ends: &Ends,
+    used: &[Used],
+    keys_from: i64,
+) -> Result<Writes, Failure> {
+    let mut writes = Writes::of(schema);
+    if used.is_empty() {
+        return Ok(writes);
+    }
+    let existing = days(link, schema)?;
+    let flawed = |flaw| corrupt(link, flaw);
+    let ByDay { groups, over } = by_day(used, existing.clone(), keys_from).map_err(flawed)?;
+    for day in over {
+        forget(link, schema, day);
+    }
+    let partitions: BTreeSet<PartitionId> =
+        groups.keys().map(|(_, partition)| *partition).collect();
+    let mut present = runs_of(link, schema, &partitions)?;
+    let runs = groups.iter().map(|(place, fresh)| {
+        let runs = present.remove(place).unwrap_or_default();
+        (runs, fresh.len())
+    });
+    let inputs = runs::plan(runs.collect());
+    let mut planned: BTreeMap<i64, Vec<Planned>> = BTreeMap::new();
+    for (((day, partition), fresh), inputs) in groups.into_iter().zip(inputs) {
+        planned.entry(day).or_default().push(Planned { partition, inputs, fresh });
+    }
+    for (day, partitions) in planned {
         if !existing.contains(&day) {
             create(link, schema, day)?;
-            existing.push(day);
         }
-        out.push(rows(schema, day, of_day));
-    }
-    existing.sort_unstable_by(|a, b| b.cmp(a));
-    // As many tables stay as days are kept, also when the days between them are missing: were the
-    // clock wrong by days, all keys would be gone at once.
-    for day in existing.iter().skip(usize::try_from(KEY_DAYS).expect("two days")) {
-        if *day < oldest {
-            forget(link, schema, *day);
+        let mut of_day = OfDay::of(schema, day);
+        for Planned { partition, inputs, .. } in &partitions {
+            for run in inputs {
+                of_day.removed.push(*partition, run.number);
+                writes.removed.push(day, *partition, *run);
+            }
         }
+        let mut merged = read_runs(link, schema, day, &of_day.removed)?;
+        for Planned { partition, fresh, .. } in partitions {
+            let mut entries = merged.remove(&partition).unwrap_or_default();
+            entries.extend(fresh);
+            runs::settle(&mut entries);
+            let end = ends.partitions.get(&partition).map(|(_, end)| end.seq.0);
+            let number = end.and_then(|it| i64::try_from(it).ok());
+            let number = number.ok_or(Flaw("a key is of a partition that is not projected"));
+            let number = number.map_err(flawed)?;
+            for (first, block) in runs::blocks(&entries) {
+                of_day.blocks.runs.push(partition, number);
+                of_day.blocks.firsts.push(first.to_vec());
+                of_day.blocks.keys.push(block);
+            }
+            let keys = u64::try_from(entries.len()).expect("a count fits 64 bits");
+            writes.added.push(day, partition, Run { number, keys });
+        }
+        writes.days.push(of_day);
     }
-    Ok(out)
+    Ok(writes)
 }
 
-fn rows(schema: &Schema, day: i64, used: &[Used]) -> Rows {
-    let insert = schema.sql(&format!(
-        "INSERT INTO @{} (key, partition, seq, place)
-         SELECT * FROM unnest($1::bytea[], $2::int4[], $3::int8[], $4::int4[])
-         ON CONFLICT (key) DO UPDATE SET partition = excluded.partition, seq = excluded.seq,
-            place = excluded.place",
-        table(day)
-    ));
-    let (keys, partitions, seqs, places) = Default::default();
-    let mut rows = Rows { insert, keys, partitions, seqs, places };
-    // One statement cannot change a row twice.
-    for same in used.chunk_by(|a, b| a.0 == b.0) {
-        let Some((key, partition, seq, index, _)) = same.last() else { continue };
-        rows.keys.push(bytes(*key));
-        rows.partitions.push(partition.0.into());
-        rows.seqs.push(i64::try_from(seq.0).unwrap_or(i64::MAX));
-        rows.places.push((*index).into());
+impl Writes {
+    fn of(schema: &Schema) -> Writes {
+        Writes {
+            days: Vec::new(),
+            remove_runs: schema.sql(
+                "DELETE FROM @key_run r USING unnest($1::int8[], $2::int4[], $3::int8[])
+                    AS w(day, partition, number)
+                 WHERE r.day = w.day AND r.partition = w.partition AND r.number = w.number",
+            ),
+            add_runs: schema.sql(
+                "INSERT INTO @key_run (day, partition, number, keys)
+                 SELECT * FROM unnest($1::int8[], $2::int4[], $3::int8[], $4::int8[])
+                 ON CONFLICT (partition, day, number) DO NOTHING",
+            ),
+            removed: RunRows::default(),
+            added: RunRows::default(),
+        }
     }
-    rows
+
+    /// The statements. The first of them takes [`Writes::removed_count`] rows away, if that is any.
+    pub(crate) fn statements(&self) -> Vec<(&str, Vec<Param<'_>>)> {
+        let mut out = Vec::new();
+        if 0 < self.removed_count() {
+            let RunRows { days, runs, .. } = &self.removed;
+            let params = vec![param(days), param(&runs.partitions), param(&runs.numbers)];
+            out.push((&*self.remove_runs, params));
+        }
+        if !self.added.days.is_empty() {
+            let RunRows { days, runs, keys } = &self.added;
+            let params =
+                vec![param(days), param(&runs.partitions), param(&runs.numbers), param(keys)];
+            out.push((&*self.add_runs, params));
+        }
+        for OfDay { remove, add, removed, blocks } in &self.days {
+            if !removed.numbers.is_empty() {
+                out.push((remove, vec![param(&removed.partitions), param(&removed.numbers)]));
+            }
+            let Blocks { runs, firsts, keys } = blocks;
+            let params =
+                vec![param(&runs.partitions), param(&runs.numbers), param(firsts), param(keys)];
+            out.push((add, params));
+        }
+        out
+    }
+
+    /// How many runs are taken away.
+    pub(crate) fn removed_count(&self) -> usize {
+        self.removed.days.len()
+    }
+}
+
+impl OfDay {
+    fn of(schema: &Schema, day: i64) -> OfDay {
+        OfDay {
+            remove: schema.sql(&format!(
+                "DELETE FROM @{} b USING unnest($1::int4[], $2::int8[]) AS w(partition, run)
+                 WHERE b.partition = w.partition AND b.run = w.run",
+                table(day)
+            )),
+            add: schema.sql(&format!(
+                "INSERT INTO @{} (partition, run, first, keys)
+                 SELECT * FROM unnest($1::int4[], $2::int8[], $3::bytea[], $4::bytea[])
+                 ON CONFLICT (partition, run, first) DO NOTHING",
+                table(day)
+            )),
+            removed: RunColumns::default(),
+            blocks: Blocks::default(),
+        }
+    }
+}
+
+impl RunColumns {
+    fn push(&mut self, partition: PartitionId, number: i64) {
+        self.partitions.push(partition.0.into());
+        self.numbers.push(number);
+    }
+}
+
+impl RunRows {
+    fn push(&mut self, day: i64, partition: PartitionId, run: Run) {
+        self.days.push(day);
+        self.runs.push(partition, run.number);
+        self.keys.push(i64::try_from(run.keys).expect("a count fits 63 bits"));
+    }
 }
 
 /// The days that have a table, newest first.
-fn days(link: &Link, schema: &Schema) -> Result<Vec<i64>, Failure> {
+pub(crate) fn days(link: &Link, schema: &Schema) -> Result<Vec<i64>, Failure> {
     let select = schema.sql("SELECT day FROM @key_day ORDER BY day DESC");
     link.query(&select, &[])?.iter().map(|row| link.get(row, 0)).collect()
 }
@@ -112,23 +235,28 @@ fn create(link: &Link, schema: &Schema, day: i64) -> Result<(), Failure> {
     let open = link.begin("BEGIN")?;
     let insert = schema.sql("INSERT INTO @key_day VALUES ($1) ON CONFLICT DO NOTHING");
     link.execute(&insert, &[param(&day)])?;
-    link.run(&schema.sql(&format!(
-        "CREATE TABLE IF NOT EXISTS @{} (
-            key bytea PRIMARY KEY, partition integer NOT NULL, seq bigint NOT NULL,
-            place integer NOT NULL
-         )",
-        table(day)
-    )))?;
+    make_table(link, schema, day)?;
     open.commit()?;
     // A key is found by its index: no statistics are to be made of the table as it grows. Where
     // that is not known, or another is at it, it is left out.
     let tuned = link.run(&schema.sql(&format!(
-        "ALTER TABLE @{} ALTER COLUMN key SET STATISTICS 0, ALTER COLUMN partition SET STATISTICS 0,
-            ALTER COLUMN seq SET STATISTICS 0, ALTER COLUMN place SET STATISTICS 0",
+        "ALTER TABLE @{} ALTER COLUMN partition SET STATISTICS 0,
+            ALTER COLUMN run SET STATISTICS 0, ALTER COLUMN first SET STATISTICS 0,
+            ALTER COLUMN keys SET STATISTICS 0",
         table(day)
     )));
     drop(tuned);
     Ok(())
+}
+
+fn make_table(link: &Link, schema: &Schema, day: i64) -> Result<(), Failure> {
+    link.run(&schema.sql(&format!(
+        "CREATE TABLE IF NOT EXISTS @{} (
+            partition integer NOT NULL, run bigint NOT NULL, first bytea NOT NULL,
+            keys bytea NOT NULL, PRIMARY KEY (partition, run, first)
+         )",
+        table(day)
+    )))
 }
 
 /// What is left over is dropped the next time.
@@ -137,6 +265,7 @@ fn forget(link: &Link, schema: &Schema, day: i64) {
         let open = link.begin("BEGIN")?;
         link.execute(&schema.sql("DELETE FROM @key_day WHERE day = $1"), &[param(&day)])?;
         link.run(&schema.sql(&format!("DROP TABLE IF EXISTS @{}", table(day))))?;
+        link.execute(&schema.sql("DELETE FROM @key_run WHERE day = $1"), &[param(&day)])?;
         open.commit()
     })();
     if let Err(failure) = done {
@@ -145,53 +274,87 @@ fn forget(link: &Link, schema: &Schema, day: i64) {
     }
 }
 
-/// Where these keys were first used, newest day first.
-pub(crate) fn find(
+pub(crate) fn runs_of(
     link: &Link,
     schema: &Schema,
-    keys: &[(PartitionId, KeyHash)],
-) -> Result<Vec<Option<KeyPlace>>, Failure> {
-    let mut found = vec![None; keys.len()];
-    let mut wanted: BTreeMap<Vec<u8>, Vec<usize>> = BTreeMap::new();
-    for (at, (_, key)) in keys.iter().enumerate() {
-        wanted.entry(bytes(*key)).or_default().push(at);
+    partitions: &BTreeSet<PartitionId>,
+) -> Result<RunsByDay, Failure> {
+    let select =
+        schema.sql("SELECT partition, day, number, keys FROM @key_run WHERE partition = ANY($1)");
+    let wanted: Vec<i32> = partitions.iter().map(|it| it.0.into()).collect();
+    let mut runs = RunsByDay::new();
+    for row in &link.query(&select, &[param(&wanted)])? {
+        let place = (link.get(row, 1)?, partition(link, row, 0)?);
+        let (number, keys) = (link.get(row, 2)?, link.get::<i64>(row, 3)?.unsigned_abs());
+        runs.entry(place).or_default().push(Run { number, keys });
     }
-    let asked: Vec<&[u8]> = wanted.keys().map(|it| &it[..]).collect();
-    let mut places: BTreeMap<Vec<u8>, (PartitionId, KeyPlace)> = BTreeMap::new();
-    let _open = link.begin("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")?;
-    for day in days(link, schema)? {
-        let select = schema.sql(&format!(
-            "SELECT key, partition, seq, place FROM @{} WHERE key = ANY($1)",
-            table(day)
-        ));
-        for row in &link.query(&select, &[param(&asked)])? {
-            let number = |at| link.get::<i64>(row, at);
-            let seq = u64::try_from(number(2)?);
-            let index = u16::try_from(link.get::<i32>(row, 3)?);
-            let (Ok(seq), Ok(index)) = (seq, index) else {
-                return Err(link.corrupt("a key's place makes no sense".to_owned()).into());
-            };
-            let place = KeyPlace { seq: Seq(seq), index };
-            places.entry(link.get(row, 0)?).or_insert((partition(link, row, 1)?, place));
-        }
+    Ok(runs)
+}
+
+/// What these runs of a day have.
+fn read_runs(
+    link: &Link,
+    schema: &Schema,
+    day: i64,
+    runs: &RunColumns,
+) -> Result<BTreeMap<PartitionId, Vec<Entry>>, Failure> {
+    let mut found = BTreeMap::<_, Vec<_>>::new();
+    if runs.numbers.is_empty() {
+        return Ok(found);
     }
-    for (key, (of, place)) in places {
-        for at in wanted.get(&key).into_iter().flatten() {
-            if keys[*at].0 != of {
-                let what = "a key is in a partition that is not its account's";
-                return Err(link.corrupt(what.to_owned()).into());
-            }
-            found[*at] = Some(place);
-        }
+    let select = schema.sql(&format!(
+        "SELECT b.partition, b.keys FROM unnest($1::int4[], $2::int8[]) AS w(partition, run)
+         JOIN @{} b ON b.partition = w.partition AND b.run = w.run",
+        table(day)
+    ));
+    for row in &link.query(&select, &[param(&runs.partitions), param(&runs.numbers)])? {
+        read_block(link, row, 1, found.entry(partition(link, row, 0)?).or_default())?;
     }
     Ok(found)
 }
 
-fn table(day: i64) -> String {
-    format!("\"keys_{day}\"")
+pub(crate) fn read_block(
+    link: &Link,
+    row: &Row,
+    at: usize,
+    entries: &mut Vec<Entry>,
+) -> Result<(), Failure> {
+    runs::read(link.get(row, at)?, entries).map_err(|flaw| corrupt(link, flaw))
 }
 
-/// Bytes that sort like the number.
-fn bytes(key: KeyHash) -> Vec<u8> {
-    key.0.to_be_bytes().to_vec()
+pub(crate) fn corrupt(link: &Link, flaw: Flaw) -> Failure {
+    link.corrupt(flaw.0.to_owned()).into()
+}
+
+/// Tables of version 2 had single keys: those of a day become a run of their partition.
+pub(crate) fn from_version_2(link: &Link, schema: &Schema) -> Result<(), Failure> {
+    for day in days(link, schema)? {
+        make_table(link, schema, day)?;
+        let of_day = |text: &str| {
+            let text = text.replace("@blocks", &format!("@{}", table(day)));
+            schema.sql(&text.replace("@keys", &format!("@\"keys_{day}\"")))
+        };
+        link.run(&of_day(&format!(
+            "INSERT INTO @blocks
+             SELECT partition, 0, substring(keys FROM 1 FOR 16), keys FROM (
+                SELECT partition, string_agg(key || substring(int8send(seq) FROM 4)
+                    || substring(int4send(place) FROM 3), ''::bytea ORDER BY key) AS keys
+                FROM (
+                    SELECT key, partition, seq, place, (row_number()
+                        OVER (PARTITION BY partition ORDER BY key) - 1) / {} AS block
+                    FROM @keys
+                ) AS single GROUP BY partition, block
+             ) AS packed",
+            runs::BLOCK_ENTRIES
+        )))?;
+        let insert = "INSERT INTO @key_run
+             SELECT $1, partition, 0, count(*) FROM @keys GROUP BY partition";
+        link.execute(&of_day(insert), &[param(&day)])?;
+        link.run(&of_day("DROP TABLE @keys"))?;
+    }
+    Ok(())
+}
+
+pub(crate) fn table(day: i64) -> String {
+    format!("\"key_block_{day}\"")
 }

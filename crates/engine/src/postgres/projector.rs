@@ -11,10 +11,11 @@ use crate::{
     ends::Ends,
     engine::Projector,
     error::{EngineError, ProjectError},
+    key_days,
     postgres::{
         Doors,
         failure::Failure,
-        keys::{self, Rows},
+        keys,
         limits::Purpose,
         link::{Link, param},
         reading::{Reading, Reads, hash, partition},
@@ -184,12 +185,10 @@ impl PostgresProjector {
     /// For a journal that is brought into the views anew, and ends at this time: the keys that are
     /// too old by then are left out.
     pub(crate) fn leave_out_keys_before(&mut self, end: Timestamp) {
-        self.keys_from = keys::first_day(end);
+        self.keys_from = key_days::first_day(end);
     }
 
     fn write(&self, ends: &Ends, changes: Changes<'_>) -> Result<(), Stop> {
-        let mut used = changes.keys;
-        used.retain(|(.., time)| self.keys_from <= keys::day(*time));
         let mut accounts: Vec<_> = changes.accounts.into_iter().collect();
         accounts.sort_unstable_by_key(|(key, _)| *key); // The order of the index of ids.
         let (mut posts, mut states, mut blocks) =
@@ -200,9 +199,10 @@ impl PostgresProjector {
         let marks = Marks::of(ends);
         let external = External::of(&changes.external);
         let objects = Objects::of(&changes.objects);
-        let keys = keys::prepare(&self.link, &self.doors.schema, used)?;
+        let (schema, used) = (&self.doors.schema, &changes.keys);
+        let keys = keys::prepare(&self.link, schema, ends, used, self.keys_from)?;
         let open = self.link.begin("BEGIN")?;
-        let [continued, _, posted, _, stored, _] =
+        let ([continued, _, posted, _, stored, _], merged) =
             self.send((&marks, &external, &objects), &posts, &states, &blocks, &keys)?;
         if continued < count(&marks.partitions) {
             drop(open); // What is looked at is what others have left.
@@ -210,6 +210,10 @@ impl PostgresProjector {
         }
         if posted != count(&posts.ids) || stored != count(&blocks.ids) {
             let what = "an account of the journal is missing in the views, or too new";
+            return Err(Failure::from(self.link.corrupt(what.to_owned())).into());
+        }
+        if usize::try_from(merged) != Ok(keys.removed_count()) {
+            let what = "runs of keys have changed without their partition's mark";
             return Err(Failure::from(self.link.corrupt(what.to_owned())).into());
         }
         Ok(open.commit()?)
@@ -259,16 +263,16 @@ impl PostgresProjector {
         Ok(())
     }
 
-    /// How many rows each of the statements changed. One that has none to bring is not sent: the
-    /// database would parse and plan it for nothing.
+    /// How many rows each of the statements changed, and how many runs of keys were taken away. One
+    /// that has none to bring is not sent: the database would parse and plan it for nothing.
     fn send(
         &self,
         (marks, external, objects): (&Marks, &External, &Objects),
         posts: &Posts<'_>,
         states: &States,
         blocks: &Blocks<'_>,
-        keys: &[Rows],
-    ) -> Result<[u64; 6], Failure> {
+        keys: &keys::Writes,
+    ) -> Result<([u64; 6], u64), Failure> {
         let rows = [
             marks.partitions.len(),
             external.partitions.len(),
@@ -324,10 +328,7 @@ impl PostgresProjector {
             param(&objects.open),
             param(&objects.data),
         ];
-        let of_days: Vec<_> = keys
-            .iter()
-            .map(|it| [param(&it.keys), param(&it.partitions), param(&it.seqs), param(&it.places)])
-            .collect();
+        let of_keys = keys.statements();
         let views: [(&str, &[_]); 6] = [
             (&self.writes.marks, &marks),
             (&self.writes.external, &external),
@@ -339,9 +340,11 @@ impl PostgresProjector {
         let some = rows.map(|count| 0 < count);
         let mut batch: Vec<_> =
             views.into_iter().zip(some).filter_map(|(it, is_some)| is_some.then_some(it)).collect();
-        batch.extend(keys.iter().zip(&of_days).map(|(it, params)| (&*it.insert, &params[..])));
+        batch.extend(of_keys.iter().map(|(sql, params)| (*sql, &params[..])));
         let mut changed = self.link.pipeline(&batch)?.into_iter();
-        Ok(some.map(|is_some| if is_some { changed.next().unwrap_or_default() } else { 0 }))
+        let mut rows_of = |is_some| if is_some { changed.next().unwrap_or_default() } else { 0 };
+        let of_views = some.map(&mut rows_of);
+        Ok((of_views, rows_of(0 < keys.removed_count())))
     }
 
     /// The partitions whose marks are not where these records continue.

@@ -1,13 +1,13 @@
 //! One reader thread's end of the engine: one state of everything for each call.
 
 use crate::{
-    engine::{KeyPlace, LOAD_TAIL_RECORDS_MAX, Loaded, Reader},
+    engine::{KeyMark, KeyPlace, KeyScan, LOAD_TAIL_RECORDS_MAX, Loaded, Reader},
     error::EngineError,
     history, listing, near,
     postgres::{
         Doors,
         failure::Failure,
-        keys,
+        key_reads,
         limits::Purpose,
         link::Link,
         projector::PostgresProjector,
@@ -40,6 +40,18 @@ impl PostgresReader {
 
     fn begin(&self) -> Result<Reading<'_>, EngineError> {
         Reading::begin(&self.link, &self.reads)
+    }
+
+    /// Looks a second time where the oldest day was dropped between two looks.
+    fn again_without_a_day<T>(
+        &self,
+        look: impl Fn() -> Result<T, Failure>,
+    ) -> Result<T, EngineError> {
+        let found = match look() {
+            Err(Failure::Refused(it)) if it.code == SqlState::UNDEFINED_TABLE => look(),
+            found => found,
+        };
+        found.map_err(|failure| self.link.told(failure))
     }
 
     /// Projects what is more than a new owner should get at once.
@@ -87,13 +99,20 @@ impl Reader for PostgresReader {
         &mut self,
         keys: &[(PartitionId, KeyHash)],
     ) -> Result<Vec<Option<KeyPlace>>, EngineError> {
-        let find = || keys::find(&self.link, &self.doors.schema, keys);
-        let found = match find() {
-            // The oldest day was dropped between two looks.
-            Err(Failure::Refused(it)) if it.code == SqlState::UNDEFINED_TABLE => find(),
-            found => found,
-        };
-        found.map_err(|failure| self.link.told(failure))
+        if keys.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.again_without_a_day(|| key_reads::find(&self.link, &self.doors.schema, keys))
+    }
+
+    fn scan_keys(
+        &mut self,
+        partitions: &[PartitionId],
+        from: Option<KeyMark>,
+        wanted: usize,
+    ) -> Result<KeyScan, EngineError> {
+        let schema = &self.doors.schema;
+        self.again_without_a_day(|| key_reads::scan(&self.link, schema, partitions, from, wanted))
     }
 
     fn keys_near(

@@ -8,8 +8,9 @@
 //! confirm    one row per node, written by a strong read where a standby has to have its say
 //! pin        where partitions were moved by hand
 //! journal    the records
-//! marks, accounts, blocks, external, objects, key_day, keys_<day>: the views, as SQLite's views.db
-//!            has them
+//! marks, accounts, blocks, external, objects, key_run, key_block_<day>: the views, as SQLite's
+//!            views.db has them
+//! key_day    the days that have a table of blocks of keys
 //! ```
 //!
 //! The fence rows have a table of their own, half empty, so that the update of each commit stays
@@ -20,6 +21,7 @@ use crate::{
     error::{EngineError, Kind},
     postgres::{
         failure::Failure,
+        keys,
         link::{Link, param},
     },
 };
@@ -27,7 +29,9 @@ use ledger::Hash;
 use wire::limits;
 
 /// Of the tables and the rows in them: how many migrations there are.
-const FORMAT_VERSION: i32 = 2;
+const FORMAT_VERSION: i32 = 3;
+/// The version whose keys are in runs.
+const WITH_RUNS: i32 = 3;
 /// Of the hash that places an account, `wire::AccountId::partition`.
 const HASH_VERSION: i32 = 1;
 /// Tries to make the tables, when others are at it too.
@@ -35,7 +39,7 @@ const TRIES_MAX: u32 = 20;
 /// Bytes of a name in PostgreSQL.
 const NAME_BYTES_MAX: usize = 63;
 
-const MIGRATIONS: [&str; 2] = [
+const MIGRATIONS: [&str; 3] = [
     "
     CREATE TABLE @meta (
         format_version integer NOT NULL, service text NOT NULL, partitions integer NOT NULL,
@@ -92,6 +96,13 @@ const MIGRATIONS: [&str; 2] = [
     );
     CREATE INDEX objects_open ON @objects (partition, key) WHERE open;
     UPDATE @meta SET record_version = 3;
+",
+    // Keys are kept in runs from now on: what there is of them goes over (`keys::from_version_2`).
+    "
+    CREATE TABLE @key_run (
+        day bigint NOT NULL, partition integer NOT NULL, number bigint NOT NULL,
+        keys bigint NOT NULL, PRIMARY KEY (partition, day, number)
+    );
 ",
 ];
 
@@ -238,6 +249,9 @@ fn migrate(link: &Link, schema: &Schema, settings: &Settings) -> Result<bool, Fa
     for (version, migration) in (1..).zip(MIGRATIONS) {
         if made < version {
             link.run(&schema.sql(migration))?;
+            if version == WITH_RUNS {
+                keys::from_version_2(link, schema)?;
+            }
             let insert = schema.sql("INSERT INTO @migration VALUES ($1, now())");
             link.execute(&insert, &[param(&version)])?;
         }

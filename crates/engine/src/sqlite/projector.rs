@@ -10,8 +10,8 @@
 //! ```text
 //! transactions a call          2,000              20,000
 //! keys                    minted  clients'    minted  clients'
-//!     1,000 accounts         4.7      14.7       0.8       2.4
-//! 1,000,000 accounts        27.8      31.4      13.7      16.5
+//!     1,000 accounts         3.3       3.7       0.6       0.8
+//! 1,000,000 accounts        22.5      22.4      12.4      12.5
 //! ```
 //!
 //! What is dear is each page changed for one row alone, so larger calls are the cheaper ones.
@@ -22,10 +22,11 @@ use crate::{
     ends::Ends,
     engine::Projector,
     error::{EngineError, ProjectError},
+    key_days,
     sqlite::{
         committer::is_failing_disk,
         files::{Files, Mode, corrupt, sql},
-        meta::record_id,
+        keys,
         turnstile::{self, Turnstile},
         views,
         wal::Wal,
@@ -34,15 +35,13 @@ use crate::{
 use ledger::{Chain, Hash, Object, ObjectKey, Record};
 use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
-use wire::{AccountId, AccountState, PartitionId, Seq, ServiceTag, Timestamp};
+use wire::{AccountId, AccountState, PartitionId, ServiceTag, Timestamp};
 
 /// The views are checkpointed when their WAL is this long: 16 MB. They are synced only then, so
 /// longer is cheaper; a page changed by many transactions is written back once.
 const WAL_PAGES_MAX: i32 = 4_000;
 /// The projector's page cache: the tables of a million accounts half fit.
 const CACHE_KIBIBYTES: i64 = 64 * 1024;
-/// Days of keys kept: today's and yesterday's, so each key for a day at least.
-const KEY_DAYS: i64 = 2;
 
 /// The projector thread's end of the engine.
 #[derive(Debug)]
@@ -75,7 +74,7 @@ impl SqliteProjector {
     /// For a journal that is brought into the views anew, and ends at this time: the keys that are
     /// too old by then are left out.
     pub(crate) fn leave_out_keys_before(&mut self, end: Timestamp) {
-        self.keys_from = views::day(end).saturating_sub(KEY_DAYS - 1);
+        self.keys_from = key_days::first_day(end);
     }
 }
 
@@ -117,12 +116,22 @@ impl Projector for SqliteProjector {
 
 enum Failure {
     Sql(rusqlite::Error),
+    Flaw(wire::Flaw),
     Told(ProjectError),
 }
 
 impl From<rusqlite::Error> for Failure {
     fn from(error: rusqlite::Error) -> Failure {
         Failure::Sql(error)
+    }
+}
+
+impl From<keys::Failure> for Failure {
+    fn from(failure: keys::Failure) -> Failure {
+        match failure {
+            keys::Failure::Sql(error) => Failure::Sql(error),
+            keys::Failure::Flaw(flaw) => Failure::Flaw(flaw),
+        }
     }
 }
 
@@ -136,6 +145,7 @@ impl SqliteProjector {
     fn told(&mut self, failure: Failure) -> ProjectError {
         match failure {
             Failure::Told(error) => error,
+            Failure::Flaw(flaw) => corrupt(&self.path, flaw.0).into(),
             Failure::Sql(error) => {
                 let told = sql(&self.path, &error);
                 if is_failing_disk(&error) {
@@ -149,7 +159,7 @@ impl SqliteProjector {
     fn write(&self, ends: &Ends, changes: Changes<'_>) -> Result<(), Failure> {
         self.connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
         self.compare_and_set(ends)?;
-        self.write_keys(changes.keys)?;
+        keys::write(&self.connection, ends, &changes.keys, self.keys_from)?;
         self.write_external(&changes.external)?;
         self.write_objects(&changes.objects)?;
         let mut accounts: Vec<_> = changes.accounts.into_iter().collect();
@@ -180,56 +190,6 @@ impl SqliteProjector {
             return Ok(());
         }
         Err(Failure::Told(ProjectError::Deposed(deposed)))
-    }
-
-    /// Each key goes to the table of its day, or to the newest one when that of its day is over:
-    /// the clocks of the processes that write here may differ by days, when somebody has set the
-    /// clock between their starts, and no key may be missing for that.
-    fn write_keys(
-        &self,
-        mut keys: Vec<(wire::KeyHash, PartitionId, Seq, u16, Timestamp)>,
-    ) -> Result<(), Failure> {
-        keys.retain(|(.., time)| self.keys_from <= views::day(*time));
-        let Some(newest) = keys.iter().map(|(.., time)| views::day(*time)).max() else {
-            return Ok(());
-        };
-        let mut existing = views::key_days(&self.connection)?;
-        let newest = existing.first().map_or(newest, |day| newest.max(*day));
-        let oldest = newest.saturating_sub(KEY_DAYS - 1);
-        if existing.first() != Some(&newest) {
-            existing.insert(0, newest);
-        }
-        // As many tables stay as days are kept, also when the days between them are missing: were
-        // the clock wrong by days, all keys would be gone at once.
-        for day in existing.iter().skip(usize::try_from(KEY_DAYS).expect("two days")) {
-            if *day < oldest {
-                self.connection
-                    .execute_batch(&format!("DROP TABLE {}", views::keys_table(*day)))?;
-            }
-        }
-        let table_day = |time: Timestamp| Some(views::day(time)).filter(|day| oldest <= *day);
-        let table_day = |time| table_day(time).unwrap_or(newest);
-        // Sorted for the table's order. Of equal keys the last one counts: no key is decided again
-        // while it is kept, so the earlier use is over.
-        keys.sort_unstable_by_key(|(key, _, seq, index, time)| {
-            (table_day(*time), key.0, *seq, *index)
-        });
-        for day in keys.chunk_by(|a, b| table_day(a.4) == table_day(b.4)) {
-            let table = views::keys_table(table_day(day[0].4));
-            self.connection.execute_batch(&format!(
-                "CREATE TABLE IF NOT EXISTS {table} (
-                    key BLOB PRIMARY KEY, record INTEGER NOT NULL, place INTEGER NOT NULL
-                 ) STRICT, WITHOUT ROWID"
-            ))?;
-            let insert = format!("INSERT OR REPLACE INTO {table} VALUES (?, ?, ?)");
-            let mut insert = self.connection.prepare_cached(&insert)?;
-            for (key, partition, seq, index, _) in day {
-                let record = record_id(*partition, *seq)
-                    .ok_or_else(|| corrupt(&self.path, "a record number is out of range"))?;
-                insert.execute(params![views::key_bytes(*key), record, index])?;
-            }
-        }
-        Ok(())
     }
 
     fn write_external(

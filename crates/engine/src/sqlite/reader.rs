@@ -9,9 +9,9 @@ use crate::{
     history, listing, near,
     records::{Range, Records, SEQ_MAX},
     sqlite::{
-        files::{Files, Mode, corrupt, sql},
+        files::{Files, Mode},
         journal::Journal,
-        meta::record_place,
+        keys,
         projector::SqliteProjector,
         snapshot::SqliteViews,
         views,
@@ -20,7 +20,7 @@ use crate::{
     views::Views,
 };
 use ledger::{Object, ObjectKey, Record};
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::Connection;
 use std::path::PathBuf;
 use wire::{
     AccountId, AccountState, KeyHash, PartitionId, Posting, Seq, ServiceTag, Timestamp,
@@ -51,10 +51,6 @@ impl SqliteReader {
     /// One state of the views, until it is dropped. To be held for one call, never longer.
     fn snapshot(&self) -> Result<SqliteViews<'_>, EngineError> {
         SqliteViews::begin(&self.files, &self.path, &self.views)
-    }
-
-    fn failed(&self, error: &rusqlite::Error) -> EngineError {
-        sql(&self.path, error)
     }
 }
 
@@ -89,41 +85,19 @@ impl Reader for SqliteReader {
         keys: &[(PartitionId, KeyHash)],
     ) -> Result<Vec<Option<KeyPlace>>, EngineError> {
         let snapshot = self.snapshot()?;
-        let snapshot = snapshot.connection();
-        let days = views::key_days(snapshot).map_err(|error| self.failed(&error))?;
-        let find = |(partition, key): &(PartitionId, KeyHash)| {
-            for day in &days {
-                let found = self.key_of_day(snapshot, *day, *partition, *key)?;
-                if found.is_some() {
-                    return Ok(found);
-                }
-            }
-            Ok(None)
-        };
-        keys.iter().map(find).collect()
+        let found = keys::find(snapshot.connection(), keys);
+        found.map_err(|failure| failure.told(&self.path))
     }
 
     fn scan_keys(
         &mut self,
+        partitions: &[PartitionId],
         from: Option<KeyMark>,
-        count_max: usize,
-    ) -> Result<Option<KeyScan>, EngineError> {
+        wanted: usize,
+    ) -> Result<KeyScan, EngineError> {
         let snapshot = self.snapshot()?;
-        let snapshot = snapshot.connection();
-        let days = views::key_days(snapshot).map_err(|error| self.failed(&error))?;
-        // Newest first: a day that begins meanwhile has keys of this pass's time only.
-        let days = days.into_iter().filter(|day| from.is_none_or(|mark| *day <= mark.day));
-        let mut scan = KeyScan { keys: Vec::new(), next: None };
-        for day in days {
-            let after = from.filter(|mark| mark.day == day).map(|mark| mark.key);
-            let room = count_max - scan.keys.len();
-            self.keys_of_day(snapshot, day, after, room, &mut scan.keys)?;
-            if scan.keys.len() == count_max {
-                scan.next = scan.keys.last().map(|(_, key, _)| KeyMark { day, key: *key });
-                break;
-            }
-        }
-        Ok(Some(scan))
+        let scan = keys::scan(snapshot.connection(), partitions, from, wanted);
+        scan.map_err(|failure| failure.told(&self.path))
     }
 
     fn keys_near(
@@ -166,59 +140,6 @@ impl Reader for SqliteReader {
 }
 
 impl SqliteReader {
-    fn key_of_day(
-        &self,
-        snapshot: &Connection,
-        day: i64,
-        partition: PartitionId,
-        key: KeyHash,
-    ) -> Result<Option<KeyPlace>, EngineError> {
-        let select = format!("SELECT record, place FROM {} WHERE key = ?", views::keys_table(day));
-        let read = || -> rusqlite::Result<Option<(i64, u16)>> {
-            let mut statement = snapshot.prepare_cached(&select)?;
-            let row = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
-            statement.query_row([views::key_bytes(key)], row).optional()
-        };
-        let Some((record, index)) = read().map_err(|error| self.failed(&error))? else {
-            return Ok(None);
-        };
-        match record_place(record) {
-            Some((found, seq)) if found == partition => Ok(Some(KeyPlace { seq, index })),
-            _ => Err(corrupt(&self.path, "a key is in a partition that is not its account's")),
-        }
-    }
-
-    /// Adds at most `count_max` keys of a day to `keys`, in their order.
-    fn keys_of_day(
-        &self,
-        snapshot: &Connection,
-        day: i64,
-        after: Option<KeyHash>,
-        count_max: usize,
-        keys: &mut Vec<(PartitionId, KeyHash, Timestamp)>,
-    ) -> Result<(), EngineError> {
-        let (table, time) = (views::keys_table(day), views::day_start(day));
-        let select = format!("SELECT key, record FROM {table} WHERE key > ? ORDER BY key LIMIT ?");
-        let after = after.map(|key| views::key_bytes(key).to_vec()).unwrap_or_default();
-        let count_max = i64::try_from(count_max).unwrap_or(i64::MAX);
-        let mut read = || -> rusqlite::Result<bool> {
-            let mut statement = snapshot.prepare_cached(&select)?;
-            let mut rows = statement.query(params![after, count_max])?;
-            while let Some(row) = rows.next()? {
-                let key = views::key_of(row.get_ref(0)?.as_blob()?);
-                let Some((key, (partition, _))) = key.zip(record_place(row.get(1)?)) else {
-                    return Ok(false);
-                };
-                keys.push((partition, key, time));
-            }
-            Ok(true)
-        };
-        match read().map_err(|error| self.failed(&error))? {
-            true => Ok(()),
-            false => Err(corrupt(&self.path, "a key or its place is none")),
-        }
-    }
-
     /// Projects what is more than a new owner should get at once.
     fn catch_up(&self, partition: PartitionId) -> Result<(), EngineError> {
         let end = self.journal.end(partition)?;

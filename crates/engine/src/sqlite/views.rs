@@ -6,20 +6,24 @@
 //! external      the contra accounts' balances, in decimal: they may be beyond 64 bits
 //! objects       what is kept under ids beside accounts (see `ledger::Object`)
 //! marks         how far the views of a partition are
-//! keys_<day>    clients' keys of one UTC day of journal time, by number of days since 1970
+//! key_run       the sorted runs of clients' keys, by day of journal time, in days since 1970
+//! key_block_<day>  the keys of a day's runs, in blocks (see `runs`)
 //! ```
 
 use crate::{
     error::{EngineError, Kind},
-    sqlite::files::{Files, corrupt, sql},
+    sqlite::{
+        files::{Files, corrupt, sql},
+        keys,
+    },
     views::{self, AccountRow},
 };
 use ledger::{Chain, Hash, Object, ObjectKey};
 use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior, params};
-use wire::{AccountId, AccountState, Contra, KeyHash, PartitionId, Seq, Timestamp};
+use wire::{AccountId, AccountState, Contra, PartitionId, Seq, Timestamp};
 
-const FORMAT_VERSION: i64 = 1;
-const DAY_MICROS: i64 = 86_400_000_000;
+/// Version 1 had a table of single keys for each day.
+const FORMAT_VERSION: i64 = 2;
 
 const SCHEMA: &str = "
     CREATE TABLE IF NOT EXISTS meta (
@@ -66,21 +70,29 @@ pub(crate) fn create_or_check(
     incarnation: &str,
 ) -> Result<(), EngineError> {
     let path = files.views();
-    let create = || -> rusqlite::Result<(i64, String)> {
+    let mut create = || -> Result<(i64, String), keys::Failure> {
         let begun = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         begun.execute_batch(SCHEMA)?;
+        begun.execute_batch(keys::SCHEMA)?;
         let select = "SELECT format_version, incarnation FROM meta";
         let read = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?));
-        let stored = begun.query_row(select, [], read).optional()?;
-        if stored.is_none() {
-            begun
-                .execute("INSERT INTO meta VALUES (?, ?)", params![FORMAT_VERSION, incarnation])?;
+        let mut stored = begun.query_row(select, [], read).optional()?;
+        match &mut stored {
+            None => {
+                let fresh = params![FORMAT_VERSION, incarnation];
+                begun.execute("INSERT INTO meta VALUES (?, ?)", fresh)?;
+            }
+            Some((version @ 1, _)) => {
+                keys::from_version_1(&begun)?;
+                begun.execute("UPDATE meta SET format_version = ?", [FORMAT_VERSION])?;
+                *version = FORMAT_VERSION;
+            }
+            Some(_) => (),
         }
         begun.commit()?;
         Ok(stored.unwrap_or((FORMAT_VERSION, incarnation.to_string())))
     };
-    let mut create = create;
-    let (format_version, stored) = create().map_err(|error| sql(&path, &error))?;
+    let (format_version, stored) = create().map_err(|failure| failure.told(&path))?;
     if format_version != FORMAT_VERSION || stored != incarnation {
         let what = "are of another journal or another version of this program; they hold nothing \
                     of their own: delete the file, and they are made again";
@@ -213,41 +225,4 @@ pub(crate) fn find_account(
         Some((number, Some(state))) => Ok(Some((number, state))),
         Some((_, None)) => Err(corrupt(&path, format!("the row of account {id} makes no sense"))),
     }
-}
-
-/// The day of a time, counted from 1970.
-pub(crate) fn day(time: Timestamp) -> i64 {
-    time.0.div_euclid(DAY_MICROS)
-}
-
-/// When a day begins.
-pub(crate) fn day_start(day: i64) -> Timestamp {
-    Timestamp(day.saturating_mul(DAY_MICROS))
-}
-
-/// The table of keys of a day.
-pub(crate) fn keys_table(day: i64) -> String {
-    format!("keys_{day}")
-}
-
-/// The days that have a table of keys, newest first.
-pub(crate) fn key_days(connection: &Connection) -> rusqlite::Result<Vec<i64>> {
-    let select = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name GLOB 'keys_*'";
-    let mut statement = connection.prepare_cached(select)?;
-    let names: Vec<String> =
-        statement.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
-    let mut days: Vec<i64> =
-        names.iter().filter_map(|name| name.strip_prefix("keys_")?.parse().ok()).collect();
-    days.sort_unstable_by(|a, b| b.cmp(a));
-    Ok(days)
-}
-
-/// A key as it is stored: bytes that sort like the number.
-pub(crate) fn key_bytes(key: KeyHash) -> [u8; 16] {
-    key.0.to_be_bytes()
-}
-
-/// A key of bytes that were stored; `None` for others.
-pub(crate) fn key_of(bytes: &[u8]) -> Option<KeyHash> {
-    Some(KeyHash(u128::from_be_bytes(bytes.try_into().ok()?)))
 }

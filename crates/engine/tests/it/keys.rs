@@ -1,8 +1,10 @@
 //! What every engine promises of keys.
 
 use crate::support::{Branch, DAY, NOON, P0, P1, Rig, SECOND, command, commit, key, open, post};
-use engine::KeyPlace;
-use wire::{Kind, Seq, Timestamp, command::KeyOrigin};
+use engine::{KeyPlace, ProjectError};
+use std::collections::BTreeMap;
+use stdx::Rng;
+use wire::{KeyHash, Kind, Seq, Timestamp, command::KeyOrigin};
 
 pub(crate) fn keys_of_clients_are_found(rig: &dyn Rig) {
     let mut branch = Branch::new(rig);
@@ -72,6 +74,100 @@ pub(crate) fn a_wrong_clock_costs_no_key(rig: &dyn Rig) {
     let asked = [(P0, key(500)), (P1, key(501)), (P0, key(502))];
     let found = reader.keys(&asked).unwrap();
     assert!(found.iter().all(Option::is_some), "{found:?}");
+}
+
+pub(crate) fn all_keys_are_read_in_parts(rig: &dyn Rig) {
+    let mut branch = Branch::new(rig);
+    branch.act(vec![open("alice")]);
+    let other = branch.tellers[1].minted(vec![open("bob")]);
+    commit(&mut *branch.committer, &[other]);
+    let mut expected = Vec::new();
+    for (day, numbers) in [300..303, 310..330].into_iter().enumerate() {
+        for number in numbers {
+            let mine = command(KeyOrigin::Client, number, post("alice", Kind::Credit, 1));
+            branch.command(vec![mine]);
+            let other = command(KeyOrigin::Client, number + 100, post("bob", Kind::Credit, 1));
+            let other = branch.tellers[1].decide(vec![other]);
+            commit(&mut *branch.committer, &[other]);
+            expected.extend([(day, P0, key(number)), (day, P1, key(number + 100))]);
+            branch.project();
+        }
+        branch.tellers.iter_mut().for_each(|it| it.now.0 += DAY);
+    }
+    let mut reader = branch.engine.reader().unwrap();
+    expected.sort_unstable();
+    for (partitions, wanted) in [(vec![P0, P1], 1), (vec![P1, P0], 7), (vec![P1], 3), (vec![], 9)] {
+        let (mut found, mut from) = (Vec::new(), None);
+        loop {
+            let scan = reader.scan_keys(&partitions, from, wanted).unwrap();
+            found.extend(scan.keys);
+            from = scan.next;
+            if from.is_none() {
+                break;
+            }
+        }
+        let day = |time: Timestamp| usize::try_from((time.0 - NOON.0).div_euclid(DAY) + 1).unwrap();
+        let mut found: Vec<_> = found.into_iter().map(|(of, key, at)| (day(at), of, key)).collect();
+        found.sort_unstable();
+        let of_these = expected.iter().filter(|it| partitions.contains(&it.1)).copied();
+        assert_eq!(found, of_these.collect::<Vec<_>>(), "{partitions:?}, {wanted} at a time");
+    }
+}
+
+/// Where the journal of the first partition has the keys of clients.
+pub(crate) fn used(branch: &Branch) -> BTreeMap<KeyHash, KeyPlace> {
+    let mut used = BTreeMap::new();
+    for (record, _) in &branch.tellers[0].records {
+        let items = (0..).zip(&record.items).filter(|(_, it)| it.origin == KeyOrigin::Client);
+        let seq = record.header.seq;
+        used.extend(items.map(|(index, item)| (item.key, KeyPlace { seq, index })));
+    }
+    used
+}
+
+/// Every key is found where the journal has it, and none besides.
+#[track_caller]
+pub(crate) fn check_all_keys(branch: &Branch) {
+    let used = used(branch);
+    let mut reader = branch.engine.reader().unwrap();
+    let asked: Vec<_> = used.keys().map(|key| (P0, *key)).collect();
+    let found = reader.keys(&asked).unwrap();
+    assert_eq!(found, used.values().copied().map(Some).collect::<Vec<_>>());
+    let others = (0..500).map(|number| (P0, key(5_000_000 + number)));
+    let elsewhere = asked.iter().map(|(_, key)| (P1, *key));
+    let none: Vec<_> = others.chain(elsewhere).collect();
+    assert!(reader.keys(&none).unwrap().iter().all(Option::is_none));
+    let mut scanned: Vec<_> = reader.scan_keys(&[P0, P1], None, 1_000_000).unwrap().keys;
+    scanned.sort_unstable();
+    assert_eq!(scanned.iter().map(|it| (it.0, it.1)).collect::<Vec<_>>(), asked);
+}
+
+/// Credits under keys of the client: a batch of any size.
+pub(crate) fn credit(branch: &mut Branch, rng: &mut Rng) {
+    let first = branch.tellers[0].now.0.unsigned_abs();
+    let commands = (first..)
+        .take(1 + rng.below(20) * rng.below(20))
+        .map(|it| command(KeyOrigin::Client, it, post("alice", Kind::Credit, 1)));
+    branch.command(commands.collect());
+}
+
+pub(crate) fn keys_are_found_however_often_they_were_merged(rig: &dyn Rig) {
+    let mut branch = Branch::new(rig);
+    branch.act(vec![open("alice")]);
+    let mut rng = Rng::new(7);
+    let mut stale = branch.engine.projector().unwrap();
+    for _ in 0..80 {
+        credit(&mut branch, &mut rng);
+        branch.project();
+        // Whoever is late writes nothing, and is told so.
+        let late = branch.tellers[0].records.len() - 1;
+        let refused = stale.project(branch.tellers[0].from(late));
+        assert!(matches!(refused, Err(ProjectError::Deposed(_))), "{refused:?}");
+    }
+    check_all_keys(&branch);
+    let all = stale.project(branch.tellers[0].from(0));
+    assert!(matches!(all, Err(ProjectError::Deposed(_))), "{all:?}");
+    check_all_keys(&branch);
 }
 
 pub(crate) fn a_minted_key_is_found_around_its_time(rig: &dyn Rig) {

@@ -3,7 +3,8 @@
 
 use crate::{
     cluster::{Cluster, cluster},
-    support::{Branch, P0, Rig, SERVICE, fresh, open, post, take},
+    keys::{check_all_keys, credit, used},
+    support::{Branch, DAY, NOON, P0, Rig, SERVICE, fresh, open, post, take},
 };
 use engine::{
     Engine, EngineError, EngineUrl, Settings, postgres::Postgres, url::PostgresUrl, verify::verify,
@@ -136,19 +137,43 @@ fn verify_finds_what_was_changed_and_nothing_else() {
 }
 
 #[test]
-fn tables_of_the_version_before_are_brought_up_to_date() {
+fn tables_of_versions_before_are_brought_up_to_date() {
     let Some(rig) = PostgresRig::new() else { return };
     let mut branch = Branch::new(&rig);
     branch.act(vec![open("alice"), post("alice", Kind::Credit, 7)]);
+    let mut rng = Rng::new(3);
+    credit(&mut branch, &mut rng);
     branch.project();
-    drop(branch.engine);
-    let before = "DROP TABLE objects; DELETE FROM migration WHERE version = 2;
-                  UPDATE meta SET format_version = 1, record_version = 2";
-    rig.sql(before);
+    let projected = used(&branch);
+    let last = Seq(branch.tellers[0].records.len() as u64);
+    credit(&mut branch, &mut rng);
+    let Branch { engine, committer, projector, tellers } = branch;
+    drop((engine, committer, projector));
+    let day = NOON.0.div_euclid(DAY);
+    let rows: Vec<String> = projected
+        .iter()
+        .map(|(key, it)| format!("('\\x{:032x}', 0, {}, {})", key.0, it.seq.0, it.index))
+        .collect();
+    let before = format!(
+        "DROP TABLE objects; DELETE FROM migration WHERE version IN (2, 3);
+         UPDATE meta SET format_version = 1, record_version = 2;
+         DROP TABLE key_run; DROP TABLE key_block_{day};
+         CREATE TABLE keys_{day} (
+            key bytea PRIMARY KEY, partition integer NOT NULL, seq bigint NOT NULL,
+            place integer NOT NULL
+         );
+         INSERT INTO keys_{day} VALUES {}",
+        rows.join(",")
+    );
+    rig.sql(&before);
     let engine = rig.open("a-1").unwrap();
     let tenures = take(&*engine, &[P0]);
-    assert_eq!(tenures[0].chain, branch.tellers[0].partition.chain());
+    assert_eq!(tenures[0].chain, tellers[0].partition.chain());
     let loaded = engine.reader().unwrap().load(P0, Seq(0)).unwrap();
-    assert_eq!((loaded.watermark.seq, loaded.open.len()), (Seq(1), 0));
+    assert_eq!((loaded.watermark.seq, loaded.open.len()), (last, 0));
+    let (committer, projector) = (engine.committer().unwrap(), engine.projector().unwrap());
+    let mut branch = Branch { engine, committer, projector, tellers };
+    branch.project();
+    check_all_keys(&branch);
     assert_eq!(problems(&rig, "SELECT 1"), Vec::<String>::new());
 }

@@ -23,6 +23,8 @@ macro_rules! suite {
         a_key_that_is_there_is_replaced_by_its_last_use,
         keys_are_dropped_by_the_day,
         a_wrong_clock_costs_no_key,
+        all_keys_are_read_in_parts,
+        keys_are_found_however_often_they_were_merged,
         a_minted_key_is_found_around_its_time,
         two_nodes_commit_side_by_side,
     ); };

@@ -1,14 +1,14 @@
 //! What the SQLite engine promises besides.
 
+use crate::keys::{check_all_keys, credit, used};
 use crate::support::{
-    Branch, DAY, NOON, P0, P1, Rig, SqliteRig, Teller, command, commit, copy_folder, id, key, open,
-    post, take,
+    Branch, P0, P1, Rig, SqliteRig, Teller, commit, copy_folder, id, open, post, take,
 };
 use engine::{Engine, Kind, Place, Settings, sqlite::Sqlite};
 use lease::Sign;
 use rusqlite::params;
 use stdx::Rng;
-use wire::{Kind as PostKind, Seq, Timestamp, command::KeyOrigin};
+use wire::{Kind as PostKind, Seq};
 
 crate::roll::suite!(Some(SqliteRig::new()));
 
@@ -300,36 +300,37 @@ fn a_journal_without_places_gets_them() {
 }
 
 #[test]
-fn all_keys_are_read_in_parts() {
+fn views_of_single_keys_get_runs() {
     let rig = SqliteRig::new();
     let mut branch = Branch::new(&rig);
     branch.act(vec![open("alice")]);
-    let mut expected = Vec::new();
-    for (day, numbers) in [300..303, 310..315].into_iter().enumerate() {
-        for number in numbers {
-            let credit = command(KeyOrigin::Client, number, post("alice", PostKind::Credit, 1));
-            branch.command(vec![credit]);
-            expected.push((day, key(number)));
-        }
-        branch.project();
-        branch.tellers[0].now.0 += DAY;
+    let mut rng = Rng::new(3);
+    credit(&mut branch, &mut rng);
+    branch.project();
+    let projected = used(&branch);
+    credit(&mut branch, &mut rng);
+    let Branch { engine, committer, projector, tellers } = branch;
+    drop((engine, committer, projector));
+    let views = rig.views();
+    let day: i64 = views.query_row("SELECT day FROM key_run", [], |row| row.get(0)).unwrap();
+    let before = format!(
+        "DROP TABLE key_run; DROP TABLE key_block_{day}; UPDATE meta SET format_version = 1;
+         CREATE TABLE keys_{day} (
+            key BLOB PRIMARY KEY, record INTEGER NOT NULL, place INTEGER NOT NULL
+         ) STRICT, WITHOUT ROWID"
+    );
+    views.execute_batch(&before).unwrap();
+    for (key, place) in projected {
+        // Partition 0: a record's number is all there is.
+        let row = params![key.0.to_be_bytes(), i64::try_from(place.seq.0).unwrap(), place.index];
+        views.execute(&format!("INSERT INTO keys_{day} VALUES (?, ?, ?)"), row).unwrap();
     }
-    let mut reader = branch.engine.reader().unwrap();
-    expected.sort_unstable();
-    for count_max in [1, 3, 4, 8, 100] {
-        let (mut found, mut from) = (Vec::new(), None);
-        loop {
-            let scan = reader.scan_keys(from, count_max).unwrap().unwrap();
-            assert!(scan.keys.len() <= count_max);
-            found.extend(scan.keys);
-            from = scan.next;
-            if from.is_none() {
-                break;
-            }
-        }
-        let day = |time: Timestamp| usize::try_from((time.0 - NOON.0).div_euclid(DAY) + 1).unwrap();
-        let mut found: Vec<_> = found.into_iter().map(|(_, key, at)| (day(at), key)).collect();
-        found.sort_unstable();
-        assert_eq!(found, expected, "{count_max} at a time");
-    }
+    drop(views);
+    let engine = rig.open("a-1").unwrap();
+    let (committer, projector) = (engine.committer().unwrap(), engine.projector().unwrap());
+    let mut branch = Branch { engine, committer, projector, tellers };
+    branch.project();
+    check_all_keys(&branch);
+    let names = "SELECT count(*) FROM sqlite_schema WHERE name GLOB 'keys_*'";
+    assert_eq!(rig.views().query_row(names, [], |row| row.get::<_, i64>(0)), Ok(0));
 }
