@@ -1,8 +1,10 @@
 //! A copy of one partition's views, for `verify`.
 //!
 //! Accounts, external balances and mark come out of one snapshot. Blocks are never changed and only
-//! ever added, so those up to an account's version in that snapshot may be read after it.
+//! ever added, so those up to an account's version in that snapshot may be read after it. Keys are
+//! moved from run to run, and dropped with their day, and not changed otherwise.
 
+use crate::runs::{ENTRY_BYTES, Entry};
 use ledger::{Chain, Hash, Object, ObjectKey};
 use std::collections::BTreeMap;
 use wire::{AccountId, AccountState, Contra, Posting};
@@ -61,6 +63,23 @@ impl Digest {
     pub(crate) fn add(&mut self, posting: &[u8]) {
         self.count += 1;
         self.hash = Hash::of(&[&self.hash.0, posting].concat());
+    }
+}
+
+/// Stands for a set of keys and their places, in whatever order: equal ones have equal digests.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct KeysDigest {
+    pub(crate) count: u64,
+    sum: u128,
+}
+
+impl KeysDigest {
+    pub(crate) fn add(&mut self, entry: &Entry) {
+        let mut bytes = Vec::with_capacity(ENTRY_BYTES);
+        entry.encode(&mut bytes);
+        let hash = *Hash::of(&bytes).0.first_chunk().expect("a hash has 32 bytes");
+        self.count += 1;
+        self.sum = self.sum.wrapping_add(u128::from_le_bytes(hash));
     }
 }
 

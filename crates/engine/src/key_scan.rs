@@ -23,6 +23,23 @@ pub(crate) struct Slice {
     pub(crate) last: KeyHash,
 }
 
+/// A part of a pass.
+#[derive(Debug)]
+pub(crate) struct Part {
+    /// Each with the day that it is kept under.
+    pub(crate) keys: Vec<(i64, PartitionId, Entry)>,
+    /// Where the next part begins, unless this is the last.
+    pub(crate) next: Option<KeyMark>,
+}
+
+impl From<Part> for KeyScan {
+    fn from(part: Part) -> KeyScan {
+        let keys = part.keys.into_iter();
+        let key = |(day, partition, it): (_, _, Entry)| (partition, it.key, day_start(day));
+        KeyScan { keys: keys.map(key).collect(), next: part.next }
+    }
+}
+
 /// One state of the runs.
 pub(crate) trait Runs {
     type Error;
@@ -37,16 +54,16 @@ pub(crate) trait Runs {
 /// The next part: about `wanted` keys, twice as many at the most, if keys are spread as hashes are.
 /// `days`: those that are there, newest first, for one that begins meanwhile has keys of this
 /// pass's time only. `partitions` are those of the part before, without those that have left.
-pub(crate) fn scan<R: Runs>(
+pub(crate) fn part<R: Runs>(
     runs: &R,
     days: &[i64],
     partitions: &[PartitionId],
     from: Option<KeyMark>,
     wanted: usize,
-) -> Result<KeyScan, R::Error> {
+) -> Result<Part, R::Error> {
     let mut partitions = partitions.to_vec();
     partitions.sort_unstable();
-    let mut scan = KeyScan { keys: Vec::new(), next: None };
+    let mut part = Part { keys: Vec::new(), next: None };
     let mut entries = Vec::new();
     for &day in days {
         for &partition in &partitions {
@@ -56,15 +73,15 @@ pub(crate) fn scan<R: Runs>(
                 continue;
             }
             loop {
-                if wanted <= scan.keys.len() {
-                    scan.next = Some(KeyMark { day, partition, key: first });
-                    return Ok(scan);
+                if wanted <= part.keys.len() {
+                    part.next = Some(KeyMark { day, partition, key: first });
+                    return Ok(part);
                 }
                 let last = slice_end(first, count, wanted);
                 entries.clear();
                 runs.read(Slice { day, partition, first, last }, &mut entries)?;
                 let inside = entries.iter().filter(|it| (first..=last).contains(&it.key));
-                scan.keys.extend(inside.map(|it| (partition, it.key, day_start(day))));
+                part.keys.extend(inside.map(|it| (day, partition, *it)));
                 match last.0.checked_add(1) {
                     Some(next) => first = KeyHash(next),
                     None => break,
@@ -72,7 +89,7 @@ pub(crate) fn scan<R: Runs>(
             }
         }
     }
-    Ok(scan)
+    Ok(part)
 }
 
 /// Where in a partition's keys of a day the pass goes on; `None`: it is through with them.
@@ -135,12 +152,9 @@ mod tests {
             let wanted = 1 + rng.below(40);
             let (mut found, mut leaves) = (Vec::new(), rng.below(2) == 0);
             loop {
-                let part = scan(&world, &[20_001, 20_000], &left, from, wanted).unwrap();
-                found.extend(
-                    part.keys
-                        .into_iter()
-                        .map(|(partition, key, time)| (crate::key_days::day(time), partition, key)),
-                );
+                let part = part(&world, &[20_001, 20_000], &left, from, wanted).unwrap();
+                let keys = part.keys.into_iter();
+                found.extend(keys.map(|(day, partition, it)| (day, partition, it.key)));
                 from = part.next;
                 let Some(mark) = from else { break };
                 // A partition that leaves during the pass brings no more, and takes nothing along.

@@ -30,7 +30,7 @@ const MOVES_PER_KEY: u64 = 4;
 /// Bytes of a key, and of a key with its place.
 pub(crate) const KEY_BYTES: usize = 16;
 const SEQ_BYTES: usize = 5;
-const ENTRY_BYTES: usize = KEY_BYTES + SEQ_BYTES + 2;
+pub(crate) const ENTRY_BYTES: usize = KEY_BYTES + SEQ_BYTES + 2;
 
 /// A key, and where it was used: in a record of a number below 2^40.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -38,6 +38,15 @@ pub(crate) struct Entry {
     pub(crate) key: KeyHash,
     pub(crate) seq: Seq,
     pub(crate) index: u16,
+}
+
+impl Entry {
+    /// As it stands in a block.
+    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
+        out.extend(key_bytes(self.key));
+        out.extend(&self.seq.0.to_be_bytes()[8 - SEQ_BYTES..]);
+        out.extend(self.index.to_be_bytes());
+    }
 }
 
 /// A run of a partition and a day, as its row says.
@@ -121,18 +130,19 @@ pub(crate) fn settle(entries: &mut Vec<Entry>) {
 pub(crate) fn blocks(entries: &[Entry]) -> impl Iterator<Item = ([u8; KEY_BYTES], Vec<u8>)> {
     entries.chunks(BLOCK_ENTRIES).map(|entries| {
         let mut block = Vec::with_capacity(entries.len() * ENTRY_BYTES);
-        for entry in entries {
-            block.extend(key_bytes(entry.key));
-            block.extend(&entry.seq.0.to_be_bytes()[8 - SEQ_BYTES..]);
-            block.extend(entry.index.to_be_bytes());
-        }
+        entries.iter().for_each(|entry| entry.encode(&mut block));
         (entries.first().map_or([0; KEY_BYTES], |it| key_bytes(it.key)), block)
     })
 }
 
-/// Adds what a block has to `entries`.
-pub(crate) fn read(block: &[u8], entries: &mut Vec<Entry>) -> Result<(), Flaw> {
-    entries.extend(of_block(block)?.iter().map(entry));
+/// Adds what a block has to `entries`. `first`: the key that its row says is its first.
+pub(crate) fn read(first: &[u8], block: &[u8], entries: &mut Vec<Entry>) -> Result<(), Flaw> {
+    let block = of_block(block)?;
+    let is_sorted = block.is_sorted_by(|a, b| a[..KEY_BYTES] < b[..KEY_BYTES]);
+    if !is_sorted || block.first().is_none_or(|entry| entry[..KEY_BYTES] != *first) {
+        return Err(Flaw("a block of keys is not in order"));
+    }
+    entries.extend(block.iter().map(entry));
     Ok(())
 }
 
@@ -197,7 +207,7 @@ mod tests {
             for (first, block) in &all {
                 assert_eq!(block[..KEY_BYTES], *first);
                 assert!(block.len() <= 1_840, "a row of PostgreSQL is one piece up to 2,032");
-                read(block, &mut again).unwrap();
+                read(first, block, &mut again).unwrap();
             }
             assert_eq!(again, run);
             for Entry { key, seq, index } in run {
@@ -209,7 +219,12 @@ mod tests {
                 assert_eq!(find(&all[at].1, other).unwrap(), None);
             }
         }
-        assert!(read(&[0; 24], &mut Vec::new()).is_err());
+        let mut none = Vec::new();
+        assert!(read(&[0; 16], &[0; 24], &mut none).is_err());
+        assert!(read(&[0; 16], &[0; 46], &mut none).is_err(), "one key twice");
+        assert!(read(&[1; 16], &[0; 23], &mut none).is_err(), "another first key");
+        assert!(read(&[0; 16], &[], &mut none).is_err(), "no key");
+        assert_eq!(none, []);
         assert!(find(&[0; 22], KeyHash(0)).is_err());
         assert_eq!(find(&[], KeyHash(0)).unwrap(), None);
     }

@@ -3,13 +3,15 @@
 //! Works beside a running tree: of the views a copy of one partition is taken first, in short
 //! reads; then the partition's journal is audited as far as that copy reaches, compared with it,
 //! and audited to its end. Memory: one partition's accounts twice, and 40 bytes an account for the
-//! digest of its postings.
+//! digest of its postings. Of clients' keys it is said how many of a day are missing, not which.
 
 mod audit;
 
 use crate::{
     copy::ViewsCopy,
+    engine::KeyMark,
     error::{EngineError, Kind},
+    key_scan::Part,
     postgres::archive::PostgresArchive,
     records::{Fence, Records},
     sqlite::archive::SqliteArchive,
@@ -19,6 +21,8 @@ use audit::Audit;
 use ledger::Chain;
 use wire::{Epoch, PartitionId, Seq, ServiceTag, query::CurrencyBooks};
 
+/// Keys that are read at a time.
+pub(crate) const KEYS_WANTED: usize = 50_000;
 /// Complaints of one partition that are listed one by one; the rest are counted.
 pub const PROBLEMS_MAX: usize = 100;
 
@@ -84,6 +88,12 @@ pub(crate) trait Archive: Records {
 
     /// The views of one partition; `None` where there are none: they are made again.
     fn views(&self, partition: PartitionId) -> Result<Option<ViewsCopy>, EngineError>;
+
+    /// A part of the keys of a partition, as the views have them.
+    fn keys(&self, partition: PartitionId, from: Option<KeyMark>) -> Result<Part, EngineError>;
+
+    /// The days of keys that the views have.
+    fn key_days(&self) -> Result<Vec<i64>, EngineError>;
 
     /// Blocks of the views that belong to no account, or reach beyond its version.
     fn orphans(&self) -> Result<u64, EngineError>;

@@ -3,18 +3,21 @@
 use crate::{
     block,
     copy::{Copied, Digest, ViewsCopy, of_postings},
+    engine::KeyMark,
     error::{EngineError, Kind},
+    key_scan::Part,
     postgres::{
         Doors,
         failure::Failure,
+        key_reads, keys,
         limits::Purpose,
         link::{Link, param},
         reading::{ACCOUNT_COLUMNS, Reading, Reads, account},
-        schema,
+        schema::{self, Schema},
     },
     records::{Fence, Order, Range, RawRecord, Records},
     url::PostgresUrl,
-    verify::{Archive, check_service},
+    verify::{Archive, KEYS_WANTED, check_service},
     views::Views,
 };
 use std::collections::BTreeMap;
@@ -30,6 +33,7 @@ const BLOCKS_MAX: usize = 64;
 /// A service's schema, to be read.
 pub(crate) struct PostgresArchive {
     link: Link,
+    schema: Schema,
     reads: Reads,
     service: ServiceTag,
     partitions: u16,
@@ -59,6 +63,7 @@ impl PostgresArchive {
         Ok(PostgresArchive {
             partitions: meta.partitions(link.place())?,
             reads: Reads::of(&doors.schema),
+            schema: doors.schema.clone(),
             service: doors.service,
             accounts: sql(&format!(
                 "SELECT {ACCOUNT_COLUMNS}, a.number FROM @accounts a
@@ -242,6 +247,15 @@ impl Archive for PostgresArchive {
         }
         copy.problems.extend(problems);
         Ok(Some(copy))
+    }
+
+    fn keys(&self, partition: PartitionId, from: Option<KeyMark>) -> Result<Part, EngineError> {
+        let part = || key_reads::part(&self.link, &self.schema, &[partition], from, KEYS_WANTED);
+        self.told(key_reads::again_without_a_day(part))
+    }
+
+    fn key_days(&self) -> Result<Vec<i64>, EngineError> {
+        self.told(keys::days(&self.link, &self.schema))
     }
 
     fn orphans(&self) -> Result<u64, EngineError> {

@@ -1,8 +1,8 @@
 //! Looks for clients' keys in their runs, and reads all of them.
 
 use crate::{
-    engine::{KeyMark, KeyPlace, KeyScan},
-    key_scan::{self, Slice},
+    engine::{KeyMark, KeyPlace},
+    key_scan::{self, Part, Slice},
     postgres::{
         failure::Failure,
         keys::{RunsByDay, corrupt, days, read_block, runs_of, table},
@@ -12,7 +12,16 @@ use crate::{
     runs::{self, Entry, key_bytes},
 };
 use std::collections::BTreeMap;
+use tokio_postgres::error::SqlState;
 use wire::{KeyHash, PartitionId};
+
+/// Looks a second time where the oldest day was dropped between two looks.
+pub(crate) fn again_without_a_day<T>(look: impl Fn() -> Result<T, Failure>) -> Result<T, Failure> {
+    match look() {
+        Err(Failure::Refused(it)) if it.code == SqlState::UNDEFINED_TABLE => look(),
+        found => found,
+    }
+}
 
 /// Where these keys were last used.
 pub(crate) fn find(
@@ -54,17 +63,17 @@ pub(crate) fn find(
 }
 
 /// A part of all keys of these partitions.
-pub(crate) fn scan(
+pub(crate) fn part(
     link: &Link,
     schema: &Schema,
     partitions: &[PartitionId],
     from: Option<KeyMark>,
     wanted: usize,
-) -> Result<KeyScan, Failure> {
+) -> Result<Part, Failure> {
     let _open = link.begin("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")?;
     let days = days(link, schema)?;
     let runs = runs_of(link, schema, &partitions.iter().copied().collect())?;
-    key_scan::scan(&State { link, schema, runs }, &days, partitions, from, wanted)
+    key_scan::part(&State { link, schema, runs }, &days, partitions, from, wanted)
 }
 
 struct State<'a> {
@@ -83,7 +92,7 @@ impl key_scan::Runs for State<'_> {
 
     fn read(&self, slice: Slice, entries: &mut Vec<Entry>) -> Result<(), Failure> {
         let select = self.schema.sql(&format!(
-            "SELECT b.keys FROM @key_run r JOIN @{0} b
+            "SELECT b.first, b.keys FROM @key_run r JOIN @{0} b
                 ON b.partition = r.partition AND b.run = r.number
              WHERE r.day = $1 AND r.partition = $2 AND b.first <= $4
                 AND b.first >= coalesce((
@@ -97,7 +106,7 @@ impl key_scan::Runs for State<'_> {
         let of = i32::from(slice.partition.0);
         let params = [param(&slice.day), param(&of), param(&first), param(&last)];
         for row in &self.link.query(&select, &params)? {
-            read_block(self.link, row, 0, entries)?;
+            read_block(self.link, row, entries)?;
         }
         Ok(())
     }

@@ -303,23 +303,20 @@ fn read_runs(
         return Ok(found);
     }
     let select = schema.sql(&format!(
-        "SELECT b.partition, b.keys FROM unnest($1::int4[], $2::int8[]) AS w(partition, run)
+        "SELECT b.first, b.keys, b.partition FROM unnest($1::int4[], $2::int8[]) AS w(partition, run)
          JOIN @{} b ON b.partition = w.partition AND b.run = w.run",
         table(day)
     ));
     for row in &link.query(&select, &[param(&runs.partitions), param(&runs.numbers)])? {
-        read_block(link, row, 1, found.entry(partition(link, row, 0)?).or_default())?;
+        read_block(link, row, found.entry(partition(link, row, 2)?).or_default())?;
     }
     Ok(found)
 }
 
-pub(crate) fn read_block(
-    link: &Link,
-    row: &Row,
-    at: usize,
-    entries: &mut Vec<Entry>,
-) -> Result<(), Failure> {
-    runs::read(link.get(row, at)?, entries).map_err(|flaw| corrupt(link, flaw))
+/// Adds a block to `entries`, of a row that begins with its first key and itself.
+pub(crate) fn read_block(link: &Link, row: &Row, entries: &mut Vec<Entry>) -> Result<(), Failure> {
+    let read = runs::read(link.get(row, 0)?, link.get(row, 1)?, entries);
+    read.map_err(|flaw| corrupt(link, flaw))
 }
 
 pub(crate) fn corrupt(link: &Link, flaw: Flaw) -> Failure {

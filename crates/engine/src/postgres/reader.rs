@@ -5,9 +5,7 @@ use crate::{
     error::EngineError,
     history, listing, near,
     postgres::{
-        Doors,
-        failure::Failure,
-        key_reads,
+        Doors, key_reads,
         limits::Purpose,
         link::Link,
         projector::PostgresProjector,
@@ -18,7 +16,6 @@ use crate::{
     views::Views,
 };
 use ledger::{Chain, Object, ObjectKey, Record};
-use tokio_postgres::error::SqlState;
 use wire::{
     AccountId, AccountState, KeyHash, PartitionId, Posting, Seq, ServiceTag, Timestamp,
     query::{Books, History, Listing},
@@ -40,18 +37,6 @@ impl PostgresReader {
 
     fn begin(&self) -> Result<Reading<'_>, EngineError> {
         Reading::begin(&self.link, &self.reads)
-    }
-
-    /// Looks a second time where the oldest day was dropped between two looks.
-    fn again_without_a_day<T>(
-        &self,
-        look: impl Fn() -> Result<T, Failure>,
-    ) -> Result<T, EngineError> {
-        let found = match look() {
-            Err(Failure::Refused(it)) if it.code == SqlState::UNDEFINED_TABLE => look(),
-            found => found,
-        };
-        found.map_err(|failure| self.link.told(failure))
     }
 
     /// Projects what is more than a new owner should get at once.
@@ -102,7 +87,8 @@ impl Reader for PostgresReader {
         if keys.is_empty() {
             return Ok(Vec::new());
         }
-        self.again_without_a_day(|| key_reads::find(&self.link, &self.doors.schema, keys))
+        let find = || key_reads::find(&self.link, &self.doors.schema, keys);
+        key_reads::again_without_a_day(find).map_err(|failure| self.link.told(failure))
     }
 
     fn scan_keys(
@@ -112,7 +98,9 @@ impl Reader for PostgresReader {
         wanted: usize,
     ) -> Result<KeyScan, EngineError> {
         let schema = &self.doors.schema;
-        self.again_without_a_day(|| key_reads::scan(&self.link, schema, partitions, from, wanted))
+        let part = || key_reads::part(&self.link, schema, partitions, from, wanted);
+        let part = key_reads::again_without_a_day(part);
+        Ok(part.map_err(|failure| self.link.told(failure))?.into())
     }
 
     fn keys_near(

@@ -2,7 +2,9 @@
 
 use crate::{
     copy::ViewsCopy,
+    engine::KeyMark,
     error::EngineError,
+    key_scan::Part,
     records::{Fence, Order, Range, RawRecord, Records},
     sqlite::{files::Files, journal::Journal, views_copy::ViewsReader},
     verify::{Archive, check_service},
@@ -62,6 +64,15 @@ impl Archive for SqliteArchive {
 
     fn views(&self, partition: PartitionId) -> Result<Option<ViewsCopy>, EngineError> {
         self.views.as_ref().map(|views| views.copy(partition)).transpose()
+    }
+
+    fn keys(&self, partition: PartitionId, from: Option<KeyMark>) -> Result<Part, EngineError> {
+        let none = Part { keys: Vec::new(), next: None };
+        self.views.as_ref().map_or(Ok(none), |views| views.keys(partition, from))
+    }
+
+    fn key_days(&self) -> Result<Vec<i64>, EngineError> {
+        self.views.as_ref().map_or(Ok(Vec::new()), ViewsReader::key_days)
     }
 
     fn orphans(&self) -> Result<u64, EngineError> {

@@ -3,10 +3,10 @@
 use crate::{
     change::Used,
     ends::Ends,
-    engine::{KeyMark, KeyPlace, KeyScan},
+    engine::{KeyMark, KeyPlace},
     error::{EngineError, Kind},
     key_days::{ByDay, by_day},
-    key_scan::{self, Slice},
+    key_scan::{self, Part, Slice},
     runs::{self, Entry, Run, key_bytes},
     sqlite::{files::sql, meta::record_place},
 };
@@ -57,7 +57,7 @@ fn table(day: i64) -> String {
 }
 
 /// The days that have a table, newest first.
-fn days(connection: &Connection) -> rusqlite::Result<Vec<i64>> {
+pub(crate) fn days(connection: &Connection) -> rusqlite::Result<Vec<i64>> {
     days_of(connection, "key_block_")
 }
 
@@ -137,17 +137,24 @@ fn take(
     entries: &mut Vec<Entry>,
 ) -> Result<(), Failure> {
     let (table, of_run) = (table(day), params![partition.0, run.number]);
-    let select = format!("SELECT keys FROM {table} WHERE partition = ? AND run = ? ORDER BY first");
+    let select =
+        format!("SELECT first, keys FROM {table} WHERE partition = ? AND run = ? ORDER BY first");
     let mut statement = connection.prepare_cached(&select)?;
     let mut rows = statement.query(of_run)?;
     while let Some(row) = rows.next()? {
-        runs::read(row.get_ref(0)?.as_blob().map_err(rusqlite::Error::from)?, entries)?;
+        read_block(row, entries)?;
     }
     let delete = format!("DELETE FROM {table} WHERE partition = ? AND run = ?");
     connection.prepare_cached(&delete)?.execute(of_run)?;
     let delete = "DELETE FROM key_run WHERE day = ? AND partition = ? AND number = ?";
     connection.prepare_cached(delete)?.execute(params![day, partition.0, run.number])?;
     Ok(())
+}
+
+/// Adds a block to `entries`, of a row of its first key and itself.
+fn read_block(row: &rusqlite::Row<'_>, entries: &mut Vec<Entry>) -> Result<(), Failure> {
+    let bytes = |at| row.get_ref(at)?.as_blob().map_err(rusqlite::Error::from);
+    Ok(runs::read(bytes(0)?, bytes(1)?, entries)?)
 }
 
 /// Writes a settled run.
@@ -212,13 +219,13 @@ fn find_of_day(
 }
 
 /// A part of all keys of these partitions.
-pub(crate) fn scan(
+pub(crate) fn part(
     snapshot: &Connection,
     partitions: &[PartitionId],
     from: Option<KeyMark>,
     wanted: usize,
-) -> Result<KeyScan, Failure> {
-    key_scan::scan(&Snapshot(snapshot), &days(snapshot)?, partitions, from, wanted)
+) -> Result<Part, Failure> {
+    key_scan::part(&Snapshot(snapshot), &days(snapshot)?, partitions, from, wanted)
 }
 
 struct Snapshot<'a>(&'a Connection);
@@ -232,7 +239,7 @@ impl key_scan::Runs for Snapshot<'_> {
 
     fn read(&self, slice: Slice, entries: &mut Vec<Entry>) -> Result<(), Failure> {
         let select = format!(
-            "SELECT b.keys FROM key_run AS r CROSS JOIN {0} AS b
+            "SELECT b.first, b.keys FROM key_run AS r CROSS JOIN {0} AS b
              WHERE r.day = ?1 AND r.partition = ?2 AND b.partition = r.partition
                 AND b.run = r.number AND b.first <= ?4
                 AND b.first >= coalesce((
@@ -245,7 +252,7 @@ impl key_scan::Runs for Snapshot<'_> {
         let (first, last) = (key_bytes(slice.first), key_bytes(slice.last));
         let mut rows = statement.query(params![slice.day, slice.partition.0, first, last])?;
         while let Some(row) = rows.next()? {
-            runs::read(row.get_ref(0)?.as_blob().map_err(rusqlite::Error::from)?, entries)?;
+            read_block(row, entries)?;
         }
         Ok(())
     }

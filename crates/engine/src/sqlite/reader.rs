@@ -96,8 +96,8 @@ impl Reader for SqliteReader {
         wanted: usize,
     ) -> Result<KeyScan, EngineError> {
         let snapshot = self.snapshot()?;
-        let scan = keys::scan(snapshot.connection(), partitions, from, wanted);
-        scan.map_err(|failure| failure.told(&self.path))
+        let part = keys::part(snapshot.connection(), partitions, from, wanted);
+        Ok(part.map_err(|failure| failure.told(&self.path))?.into())
     }
 
     fn keys_near(

@@ -7,11 +7,14 @@
 use crate::{
     block,
     copy::{Copied, Digest, ViewsCopy, of_postings},
+    engine::KeyMark,
     error::EngineError,
+    key_scan::Part,
     sqlite::{
         files::{Files, Mode, disk, sql},
-        views,
+        keys, views,
     },
+    verify::KEYS_WANTED,
 };
 use rusqlite::{Connection, params};
 use std::{collections::BTreeMap, fs, io, path::PathBuf};
@@ -55,6 +58,23 @@ impl ViewsReader {
             }
         }
         Ok(copy)
+    }
+
+    /// A part of the keys of a partition.
+    pub(crate) fn keys(
+        &self,
+        partition: PartitionId,
+        from: Option<KeyMark>,
+    ) -> Result<Part, EngineError> {
+        let snapshot = self.connection.unchecked_transaction();
+        let snapshot = snapshot.map_err(|error| sql(&self.path, &error))?;
+        let part = keys::part(&snapshot, &[partition], from, KEYS_WANTED);
+        part.map_err(|failure| failure.told(&self.path))
+    }
+
+    /// The days that have keys.
+    pub(crate) fn key_days(&self) -> Result<Vec<i64>, EngineError> {
+        keys::days(&self.connection).map_err(|error| sql(&self.path, &error))
     }
 
     /// Blocks that belong to no account, or reach beyond its version.

@@ -3,20 +3,25 @@
 use crate::{
     block,
     change::Posted,
-    copy::{Digest, ViewsCopy},
+    copy::{Digest, KeysDigest, ViewsCopy},
     error::{EngineError, Kind},
+    key_days::{day, first_day},
     records::{Fence, Order, Range, RawRecord},
+    runs::Entry,
     verify::{Archive, PartitionReport},
 };
-use ledger::{Auditor, Record};
+use ledger::{Auditor, Header, Record};
+use std::collections::BTreeMap;
 use stdx::Map;
-use wire::{AccountId, Epoch, PartitionId, Seq, ServiceTag};
+use wire::{AccountId, Epoch, PartitionId, Seq, ServiceTag, command::KeyOrigin};
 
 pub(super) struct Audit<'a, A> {
     archive: &'a A,
     auditor: Auditor,
     /// Digests of the postings as far as the views reach.
     postings: Map<AccountId, Digest>,
+    /// Digests of clients' keys as far as the views reach, by the day of their use.
+    keys: BTreeMap<i64, KeysDigest>,
     /// The epoch of the last record audited.
     epoch_last: Epoch,
     /// A record was wrong, and what follows it cannot be checked.
@@ -30,6 +35,7 @@ impl<'a, A: Archive> Audit<'a, A> {
             archive,
             auditor: Auditor::new(service, partition),
             postings: Map::default(),
+            keys: BTreeMap::new(),
             epoch_last: Epoch(0),
             is_broken: false,
             report: PartitionReport::new(partition),
@@ -52,10 +58,14 @@ impl<'a, A: Archive> Audit<'a, A> {
         self.report.epoch = fence.epoch;
         if let Some(copy) = copy {
             let mark = copy.mark.seq;
+            let keys = self.copy_keys(mark)?;
             if end < mark {
                 let what = format!("views: they are at record {}, the journal ends with", mark.0);
                 self.report.problem(format!("{what} {}", end.0));
             } else if self.advance(mark, end, true, progress)? {
+                if let Some(keys) = keys {
+                    self.compare_keys(&keys, first_day(fence.chain.time));
+                }
                 self.compare(copy);
             }
         }
@@ -76,6 +86,33 @@ impl<'a, A: Archive> Audit<'a, A> {
             }
             Err(error) => self.failed(error).map(|()| None),
         }
+    }
+
+    /// Digests of the keys up to the mark, by the day that they are kept under. `None`: they are
+    /// damaged, which is in the report.
+    fn copy_keys(&mut self, mark: Seq) -> Result<Option<BTreeMap<i64, KeysDigest>>, EngineError> {
+        match self.read_keys(mark) {
+            Ok(keys) => Ok(Some(keys)),
+            Err(error) => self.failed(error).map(|()| None),
+        }
+    }
+
+    fn read_keys(&self, mark: Seq) -> Result<BTreeMap<i64, KeysDigest>, EngineError> {
+        let mut keys: BTreeMap<i64, KeysDigest> = BTreeMap::new();
+        let mut from = None;
+        loop {
+            let part = self.archive.keys(self.report.partition, from)?;
+            for (day, _, entry) in part.keys.iter().filter(|(.., entry)| entry.seq <= mark) {
+                keys.entry(*day).or_default().add(entry);
+            }
+            from = part.next;
+            if from.is_none() {
+                break;
+            }
+        }
+        // One that was dropped meanwhile was not read to its end.
+        let days = self.archive.key_days()?;
+        Ok(days.into_iter().map(|day| (day, keys.remove(&day).unwrap_or_default())).collect())
     }
 
     /// Audits as far as record `to`. False when it could not get there: why is in the report.
@@ -112,8 +149,13 @@ impl<'a, A: Archive> Audit<'a, A> {
         let record = Record::decode(&raw.bytes).expect("the auditor decoded it");
         self.epoch_last = record.header.epoch;
         let mut bytes = Vec::with_capacity(block::POSTING_BYTES);
+        let Header { seq, time, .. } = record.header;
         for (index, item) in (0_u16..).zip(&record.items) {
             self.report.commands_count += 1;
+            if is_projected && item.origin != KeyOrigin::Minted {
+                let entry = Entry { key: item.key, seq, index };
+                self.keys.entry(day(time)).or_default().add(&entry);
+            }
             let Some(posted) = Posted::of(&record, index, item) else { continue };
             self.report.transactions_count += 1;
             if is_projected {
@@ -121,6 +163,27 @@ impl<'a, A: Archive> Audit<'a, A> {
                 block::encode(&posted, &mut bytes);
                 self.postings.entry_ref(item.action.account()).or_default().add(&bytes);
             }
+        }
+    }
+
+    /// The keys that were read, by day, against the journal's; views that were made again need none
+    /// of days before `first`.
+    ///
+    /// A key whose day was over when it was projected, because a clock was wrong, is kept under the
+    /// newest day of that time. So the newest two have all of their own, and may have others.
+    fn compare_keys(&mut self, found: &BTreeMap<i64, KeysDigest>, first: i64) {
+        let Some(newest) = found.keys().next_back() else { return };
+        let first = first.max(newest.saturating_sub(1));
+        let is_moved = self.keys.keys().any(|day| *day < first);
+        for (day, found) in found.range(first..) {
+            let derived = self.keys.get(day).copied().unwrap_or_default();
+            if *found == derived || (derived.count < found.count && is_moved) {
+                continue;
+            }
+            let what = format!("have {} keys of clients of day {day} since 1970", found.count);
+            let journal = format!("the journal gives {}", derived.count);
+            let others = if found.count == derived.count { " others" } else { "" };
+            self.report.problem(format!("views: they {what}, {journal}{others}"));
         }
     }
 

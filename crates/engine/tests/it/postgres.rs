@@ -114,6 +114,10 @@ fn verify_finds_what_was_changed_and_nothing_else() {
             "UPDATE objects SET open = NOT open WHERE partition = 0".to_owned(),
         ),
         (
+            "UPDATE key_run SET number = -number WHERE partition = 0".to_owned(),
+            "UPDATE key_run SET number = -number WHERE partition = 0".to_owned(),
+        ),
+        (
             "UPDATE part SET time = time + 1 WHERE part_id = 0".to_owned(),
             "UPDATE part SET time = time - 1 WHERE part_id = 0".to_owned(),
         ),

@@ -1,12 +1,12 @@
 //! `verify` finds whatever was changed, and nothing where nothing was.
 
-use crate::support::{Branch, Rig, SERVICE, SqliteRig, open, post};
+use crate::support::{Branch, DAY, NOON, Rig, SERVICE, SqliteRig, command, commit, open, post};
 use engine::{
     EngineUrl,
     verify::{Report, verify},
 };
 use stdx::Rng;
-use wire::{Kind, Seq};
+use wire::{Kind, Seq, command::KeyOrigin};
 
 fn branch(rig: &SqliteRig) -> Branch {
     let mut branch = Branch::new(rig);
@@ -218,6 +218,63 @@ fn changed_blocks_are_found() {
                 substr(postings, 22) AS BLOB)";
     check("views", &format!("{flip} {block}"), "views: ");
     check("views", &format!("UPDATE blocks SET postings = x'0102' {block}"), "makes no sense");
+}
+
+#[test]
+fn changed_keys_are_found() {
+    let blocks = format!("key_block_{}", NOON.0.div_euclid(DAY));
+    let of_keys = "the journal gives";
+    check("views", &format!("DELETE FROM {blocks} WHERE partition = 0"), of_keys);
+    check("views", "DELETE FROM key_run WHERE partition = 0", of_keys);
+    check("views", "UPDATE key_run SET number = 9 WHERE partition = 0", of_keys);
+    let set = |keys: &str| format!("UPDATE {blocks} SET keys = {keys} WHERE partition = 0");
+    // The last key, the record of one, and the place in it.
+    check("views", &set("substr(keys, 1, length(keys) - 23)"), of_keys);
+    for byte in [20, 22] {
+        let changed =
+            format!("CAST(substr(keys, 1, {byte}) || x'ee' || substr(keys, {byte} + 2) AS BLOB)");
+        check("views", &set(&changed), of_keys);
+    }
+    check("views", &set("CAST(keys || substr(keys, 1, 23) AS BLOB)"), "not in order");
+    check("views", &set("substr(keys, 2)"), "ends within");
+    check("views", &set("substr(keys, 24)"), "not in order");
+    check("views", &set("x''"), "not in order");
+    check(
+        "views",
+        &format!("UPDATE {blocks} SET first = x'00' WHERE partition = 0"),
+        "not in order",
+    );
+}
+
+#[test]
+fn keys_of_days_that_are_over_and_of_wrong_clocks_are_not_missed() {
+    let rig = SqliteRig::new();
+    let mut branch = Branch::new(&rig);
+    branch.act(vec![open("alice")]);
+    let other = branch.tellers[1].minted(vec![open("bob")]);
+    commit(&mut *branch.committer, &[other]);
+    for (days, number) in [(0, 0), (1, 1), (2, 2), (7, 3), (1, 4), (0, 5), (1, 6)] {
+        branch.tellers[0].now.0 += days * DAY;
+        // The other one's clock is a week behind, and catches up.
+        branch.tellers[1].now.0 = branch.tellers[0].now.0 - 7 * DAY * i64::from(number < 5);
+        branch.command(vec![keyed(number, "alice")]);
+        let credit = branch.tellers[1].decide(vec![keyed(100 + number, "bob")]);
+        commit(&mut *branch.committer, &[credit]);
+        branch.project();
+        let report = report(&rig);
+        assert!(report.is_sound(), "{number}: {report:?}");
+    }
+    let Branch { engine, committer, projector, tellers } = branch;
+    drop((engine, committer, projector));
+    std::fs::remove_file(rig.folder.join("views.db")).unwrap();
+    let engine = rig.open("a-1").unwrap();
+    let (committer, projector) = (engine.committer().unwrap(), engine.projector().unwrap());
+    Branch { engine, committer, projector, tellers }.project();
+    assert!(report(&rig).is_sound(), "made again");
+}
+
+fn keyed(number: u64, account: &str) -> wire::Command {
+    command(KeyOrigin::Client, number, post(account, Kind::Credit, 1))
 }
 
 #[test]
