@@ -1,15 +1,14 @@
 //! What waits to be projected, and whose turn it is.
 //!
-//! A partition's records gather for up to [`PERIOD`] before they are brought into the views, which makes
-//! one block of an account's entries out of many. Where the engine is a process that all nodes
-//! share, the partitions take turns within that time: to project all of them at once would keep
-//! everybody's commits waiting for as long as that takes.
+//! A partition's records gather for about [`PERIOD`] before they are brought into the views, which
+//! makes one block of an account's entries out of many. The partitions take turns within that time:
+//! to project all of them at once would keep everybody's commits waiting for as long as that takes.
 //!
 //! Pure: the projector's thread brings the time.
 
 use crate::{
     threads::{Projection, Report},
-    turns::{PERIOD, Turns},
+    turns::{EVERY, PERIOD, TURNS, Turns},
 };
 use ledger::{Chain, Hash, Header, Record};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -93,11 +92,11 @@ impl Backlog {
             return self.all();
         }
         // Where few partitions wait, one could have turn after turn, and nothing would gather.
-        let gathers = PERIOD - self.turns.every();
+        let gathers = PERIOD - EVERY;
         let waiting = self.partitions.iter().map(|(id, it)| (it.since, *id));
         let mut due: Vec<_> = waiting.filter(|(since, _)| gathers <= now.since(*since)).collect();
         due.sort_unstable();
-        due.truncate(self.partitions.len().div_ceil(self.turns.count()));
+        due.truncate(self.partitions.len().div_ceil(TURNS as usize));
         due.into_iter().map(|(_, id)| id).collect()
     }
 
@@ -172,13 +171,13 @@ mod tests {
         START + Duration::from_millis(ms)
     }
 
-    fn turns(is_far: bool) -> Turns {
-        Turns::new(is_far, (0, 1), (Moment::ZERO, Timestamp(0)))
+    fn turns() -> Turns {
+        Turns::new((0, 1), (Moment::ZERO, Timestamp(0)))
     }
 
     /// One record each of as many partitions.
-    fn of_partitions(count: u8, is_far: bool) -> Backlog {
-        let mut backlog = Backlog::new(turns(is_far));
+    fn of_partitions(count: u8) -> Backlog {
+        let mut backlog = Backlog::new(turns());
         for number in 0..count {
             backlog.add(Projection::Records(vec![record(number)]), START);
         }
@@ -194,23 +193,31 @@ mod tests {
     }
 
     #[test]
-    fn with_files_of_our_own_all_have_one_turn() {
-        let mut backlog = of_partitions(16, false);
-        assert_eq!(backlog.wait(START), PERIOD);
-        assert_eq!(backlog.wait(ms(400)), Duration::from_millis(600));
-        let turn = backlog.take_turn(ms(1_000));
-        assert_eq!(turn, backlog.all());
-        let (marks, commands) = told(&mut backlog, &turn);
-        assert_eq!((marks.len(), commands), (16, 16));
+    fn nobody_has_a_turn_before_its_records_have_gathered() {
+        let mut backlog = of_partitions(16);
+        assert_eq!(backlog.wait(START), EVERY);
+        assert_eq!(backlog.wait(ms(100)), Duration::from_millis(150));
+        for at in [250, 500] {
+            assert_eq!(backlog.take_turn(ms(at)), []);
+        }
+        let mut told_of = 0;
+        for at in [750, 1_000, 1_250, 1_500, 1_750, 2_000] {
+            let turn = backlog.take_turn(ms(at));
+            let (marks, commands) = told(&mut backlog, &turn);
+            assert_eq!((marks.len(), commands), (turn.len(), turn.len()));
+            assert!(backlog.done(&turn).is_none(), "nothing more to tell");
+            told_of += commands;
+        }
+        let rest = backlog.all();
+        assert_eq!(told_of + told(&mut backlog, &rest).1, 16);
         assert!(backlog.is_empty());
-        assert_eq!(backlog.wait(ms(1_000)), Duration::ZERO, "nothing to wait for");
-        assert!(backlog.done(&turn).is_none(), "and nothing to tell");
+        assert_eq!(backlog.wait(ms(2_000)), Duration::ZERO, "nothing to wait for");
     }
 
     #[test]
-    fn with_a_shared_engine_each_partition_has_its_turn_once_a_period() {
+    fn each_partition_has_its_turn_once_a_period() {
         for count in [1_u8, 3, 4, 16, 17] {
-            let mut backlog = of_partitions(count, true);
+            let mut backlog = of_partitions(count);
             let mut last: BTreeMap<PartitionId, u64> = BTreeMap::new();
             for at in (250..10_000).step_by(250) {
                 assert_eq!(backlog.wait(ms(at - 250)), Duration::from_millis(250));
@@ -232,24 +239,22 @@ mod tests {
 
     #[test]
     fn when_too_much_waits_nobody_waits_for_a_turn() {
-        for is_far in [false, true] {
-            let mut backlog = of_partitions(3, is_far);
-            let (one, hash) = record(7);
-            let many = vec![(Arc::clone(&one), hash); COMMANDS_MAX - 4];
-            backlog.add(Projection::Records(many), START);
-            assert_ne!(backlog.wait(START), Duration::ZERO);
-            backlog.add(Projection::Records(vec![(one, hash)]), START);
-            assert_eq!(backlog.wait(START), Duration::ZERO);
-            let turn = backlog.take_turn(START);
-            assert_eq!(turn.len(), 4, "all of them");
-            assert_eq!(told(&mut backlog, &turn).1, COMMANDS_MAX);
-        }
+        let mut backlog = of_partitions(3);
+        let (one, hash) = record(7);
+        let many = vec![(Arc::clone(&one), hash); COMMANDS_MAX - 4];
+        backlog.add(Projection::Records(many), START);
+        assert_ne!(backlog.wait(START), Duration::ZERO);
+        backlog.add(Projection::Records(vec![(one, hash)]), START);
+        assert_eq!(backlog.wait(START), Duration::ZERO);
+        let turn = backlog.take_turn(START);
+        assert_eq!(turn.len(), 4, "all of them");
+        assert_eq!(told(&mut backlog, &turn).1, COMMANDS_MAX);
     }
 
     #[test]
     fn what_came_after_a_turn_was_projected_waits_for_the_next() {
-        let mut backlog = of_partitions(2, false);
-        let turn = backlog.take_turn(ms(1_000));
+        let mut backlog = of_partitions(2);
+        let turn = backlog.all();
         assert_eq!(backlog.records(&turn).len(), 2);
         told(&mut backlog, &turn[..1]);
         assert_eq!(backlog.all(), turn[1..], "the other one still waits");
@@ -259,7 +264,7 @@ mod tests {
     #[test]
     fn what_was_left_is_not_projected_and_neither_is_another_journal() {
         let (records, chains) = three();
-        let mut backlog = Backlog::new(turns(false));
+        let mut backlog = Backlog::new(turns());
         backlog.add(Projection::Records(records.clone()), START);
         backlog.add(Projection::Records(vec![record(1)]), START);
         backlog.add(Projection::Left(PartitionId(7)), START);

@@ -156,7 +156,7 @@ mod tests {
     use wire::{Seq, Timestamp};
 
     fn turns() -> Turns {
-        Turns::new(false, (0, 1), (Moment::ZERO, Timestamp(0)))
+        Turns::new((0, 1), (Moment::ZERO, Timestamp(0)))
     }
 
     /// Runs the thread's body on these jobs, after which nobody can send more.
@@ -204,14 +204,14 @@ mod tests {
         let pause = Duration::ZERO;
         let body = Projecting { projector, jobs: given, out, is_far: false, turns: turns(), pause };
         let thread = thread::spawn(move || body.run());
-        give.send(Projection::Records(vec![record(1), record(2), record(3)])).unwrap();
+        give.send(Projection::Records(three().0)).unwrap();
         for _ in 0..3 {
             assert_eq!(called.recv().unwrap(), 3, "the same until there is room");
         }
         let Some(Report::Projected(reached, 3)) = reports.blocking_recv() else {
             panic!("it is projected in the end");
         };
-        assert_eq!(reached, [1, 2, 3].map(|number| (PartitionId(number), Seq(1))));
+        assert_eq!(reached, [(PartitionId(7), Seq(3))]);
         drop(give);
         thread.thread().unpark();
         thread.join().unwrap();

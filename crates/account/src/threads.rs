@@ -186,7 +186,7 @@ pub(crate) fn start(
         }),
     );
     let (out, jobs) = (reports.clone(), projection_jobs);
-    let turns = Turns::new(may_be_away, place, (clock::now(), clock::wall()));
+    let turns = Turns::new(place, (clock::now(), clock::wall()));
     let (is_far, pause) = (may_be_away, projection::PAUSE);
     let thread = Projecting { projector, jobs, out, is_far, turns, pause };
     spawn(

@@ -12,55 +12,40 @@ use wire::Timestamp;
 
 /// How long records gather before they are projected: it bounds how stale the views are.
 pub(crate) const PERIOD: Duration = Duration::from_secs(1);
-/// Turns a period where the engine is a process of its own (docs/tuning.md: two gain less, eight no
-/// more).
-const FAR_TURNS: u32 = 4;
+/// Turns a period, in each of which so many of the partitions are projected (docs/tuning.md: two gain
+/// less, eight no more).
+pub(crate) const TURNS: u32 = 4;
+/// The time from one turn to the next.
+pub(crate) const EVERY: Duration = Duration::from_millis(250);
+const _: () = assert!(EVERY.as_millis() * TURNS as u128 == PERIOD.as_millis());
 
 /// The turns of one projector.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Turns {
-    count: u32,
-    /// What is between a turn and the next multiple of [`Turns::every`] after [`Moment::ZERO`].
+    /// What is between a turn and the next multiple of [`EVERY`] after [`Moment::ZERO`].
     ahead: Duration,
 }
 
 impl Turns {
-    /// Of the projector at `place` of so many. `is_far`: its engine is a process of its own, which
-    /// other nodes share. `now` and `wall`: what both clocks show at one moment; that the wall clock
-    /// is set later makes no difference but to how turns fall beside those of nodes that start then.
-    pub(crate) fn new(
-        is_far: bool,
-        (place, of): (usize, usize),
-        (now, wall): (Moment, Timestamp),
-    ) -> Turns {
-        // Of files of our own the fewest and largest transactions are the cheapest.
-        let count = if is_far { FAR_TURNS } else { 1 };
-        let every = PERIOD / count;
+    /// Of the projector at `place` of so many. `now` and `wall`: what both clocks show at one moment;
+    /// that the wall clock is set later makes no difference but to how turns fall beside those of
+    /// nodes that start then.
+    pub(crate) fn new((place, of): (usize, usize), (now, wall): (Moment, Timestamp)) -> Turns {
         let wall = Duration::from_micros(wall.0.unsigned_abs());
         let zero = wall.saturating_sub(now.since(Moment::ZERO));
         let nodes = u32::try_from(of).unwrap_or(u32::MAX).max(1);
-        let later = every / nodes * u32::try_from(place).unwrap_or(0);
+        let later = EVERY / nodes * u32::try_from(place).unwrap_or(0);
         // Whole periods make no difference, and the sum must not fall below zero.
         let ahead = zero + PERIOD.saturating_sub(later);
-        Turns { count, ahead }
-    }
-
-    /// Turns a period.
-    pub(crate) fn count(self) -> usize {
-        self.count as usize
-    }
-
-    /// The time from one turn to the next.
-    pub(crate) fn every(self) -> Duration {
-        PERIOD / self.count
+        Turns { ahead }
     }
 
     /// The first turn after `now`.
     pub(crate) fn after(self, now: Moment) -> Moment {
         let since_zero = now.since(Moment::ZERO) + self.ahead;
-        let every = self.every().as_nanos();
+        let every = EVERY.as_nanos();
         let over = u64::try_from(since_zero.as_nanos() % every).unwrap_or(0);
-        now + self.every().saturating_sub(Duration::from_nanos(over))
+        now + EVERY.saturating_sub(Duration::from_nanos(over))
     }
 }
 
@@ -72,49 +57,41 @@ mod tests {
         Moment::ZERO + Duration::from_millis(ms)
     }
 
-    /// When, by the wall clock in milliseconds, the next turn is of a node whose process started
-    /// at `zero` and lives for as long as `at` says.
-    fn next(turns: (bool, usize, usize), zero: i64, at: u64) -> u64 {
-        let (is_far, place, of) = turns;
-        let next =
-            Turns::new(is_far, (place, of), (ms(5), Timestamp((zero + 5) * 1_000))).after(ms(at));
+    /// When, by the wall clock in milliseconds, the next turn is of the node at `place` of four, whose
+    /// process started at `zero` and lives for as long as `at` says.
+    fn next(place: usize, zero: i64, at: u64) -> u64 {
+        let next = Turns::new((place, 4), (ms(5), Timestamp((zero + 5) * 1_000))).after(ms(at));
         let wait = next.since(ms(at));
-        assert!(!wait.is_zero() && wait <= PERIOD, "{wait:?}");
+        assert!(!wait.is_zero() && wait <= EVERY, "{wait:?}");
         zero.unsigned_abs() + at + u64::try_from(wait.as_millis()).unwrap()
     }
 
     #[test]
     fn nodes_have_their_turns_one_after_the_other_whenever_they_started() {
-        for (is_far, apart) in [(false, 250), (true, 62)] {
-            for zero in [1_790_000_000_000, 1_790_000_000_001, 1_790_000_000_777] {
-                for place in 0..4 {
-                    // 0.3 s after a full second by the wall clock.
-                    let at = 2_300 - u64::try_from(zero % 1_000).unwrap();
-                    let of_second = next((is_far, place, 4), zero, at) % 1_000;
-                    let turns = if is_far { 250 } else { 1_000 };
-                    let expected = apart * u64::try_from(place).unwrap();
-                    assert!((of_second % turns).abs_diff(expected) <= 1, "{of_second}, {place}");
-                }
+        for zero in [1_790_000_000_000, 1_790_000_000_001, 1_790_000_000_777] {
+            for place in 0..4 {
+                // 0.3 s after a full second by the wall clock.
+                let at = 2_300 - u64::try_from(zero % 1_000).unwrap();
+                let of_second = next(place, zero, at) % 1_000;
+                let expected = 62 * u64::try_from(place).unwrap();
+                assert!((of_second % 250).abs_diff(expected) <= 1, "{of_second}, {place}");
             }
         }
     }
 
     #[test]
     fn a_turn_is_every_so_often_and_never_now() {
-        let alone = |is_far| Turns::new(is_far, (0, 1), (ms(0), Timestamp(0)));
-        assert_eq!(alone(false).after(ms(0)), ms(1_000));
-        assert_eq!(alone(false).after(ms(999)), ms(1_000));
-        assert_eq!(alone(false).after(ms(1_000)), ms(2_000));
-        assert_eq!(alone(true).after(ms(1_000)), ms(1_250));
-        assert_eq!((alone(true).count(), alone(false).count()), (4, 1));
+        let alone = Turns::new((0, 1), (ms(0), Timestamp(0)));
+        for (now, next) in [(0, 250), (249, 250), (250, 500), (999, 1_000), (1_000, 1_250)] {
+            assert_eq!(alone.after(ms(now)), ms(next));
+        }
     }
 
     #[test]
     fn nobody_has_a_place_that_breaks_it() {
         for (place, of) in [(0, 0), (7, 4), (usize::MAX, 1), (1, usize::MAX)] {
-            let wait =
-                Turns::new(true, (place, of), (ms(9), Timestamp(-1))).after(ms(5)).since(ms(5));
-            assert!(!wait.is_zero() && wait <= PERIOD, "{wait:?}");
+            let wait = Turns::new((place, of), (ms(9), Timestamp(-1))).after(ms(5)).since(ms(5));
+            assert!(!wait.is_zero() && wait <= EVERY, "{wait:?}");
         }
     }
 }
