@@ -2,13 +2,14 @@
 
 use crate::keys::{check_all_keys, credit, used};
 use crate::support::{
-    Branch, P0, P1, Rig, SqliteRig, Teller, commit, copy_folder, id, open, post, take,
+    Branch, DAY, NOON, P0, P1, Rig, SqliteRig, Teller, command, commit, copy_folder, id, key, open,
+    post, take,
 };
 use engine::{Engine, Kind, Place, Settings, sqlite::Sqlite};
 use lease::Sign;
 use rusqlite::params;
 use stdx::Rng;
-use wire::{Kind as PostKind, Seq};
+use wire::{Kind as PostKind, Seq, command::KeyOrigin};
 
 crate::roll::suite!(Some(SqliteRig::new()));
 
@@ -333,4 +334,41 @@ fn views_of_single_keys_get_runs() {
     check_all_keys(&branch);
     let names = "SELECT count(*) FROM sqlite_schema WHERE name GLOB 'keys_*'";
     assert_eq!(rig.views().query_row(names, [], |row| row.get::<_, i64>(0)), Ok(0));
+}
+
+#[test]
+fn the_keys_of_a_day_that_is_over_go_at_once_and_their_room_bit_by_bit() {
+    let rig = SqliteRig::new();
+    let mut branch = Branch::new(&rig);
+    branch.act(vec![open("alice")]);
+    let mut used = Vec::new();
+    let credit = |branch: &mut Branch, first: u64, count: usize| {
+        let numbers = (first..).take(count);
+        let credit = |it| command(KeyOrigin::Client, it, post("alice", PostKind::Credit, 1));
+        branch.command(numbers.map(credit).collect());
+        branch.project();
+    };
+    for batch in 0..6_u64 {
+        let first = 1_000 + batch * 10_000;
+        credit(&mut branch, first, 8_000);
+        used.extend((first..first + 8_000).map(|number| (P0, key(number))));
+    }
+    let blocks = || {
+        let day = NOON.0.div_euclid(DAY);
+        let count = format!("SELECT count(*) FROM key_block_{day}");
+        rig.views().query_row(&count, [], |row| row.get::<_, i64>(0)).ok()
+    };
+    let all = blocks().unwrap();
+    assert!((600..620).contains(&all), "{all}");
+    let mut reader = branch.engine.reader().unwrap();
+    assert!(reader.keys(&used).unwrap().iter().all(Option::is_some));
+    let mut left = Vec::new();
+    for number in 0..4 {
+        branch.tellers[0].now.0 += DAY * i64::from(number < 2);
+        credit(&mut branch, 100_000 + number, 1);
+        left.push(blocks());
+        let is_known = reader.keys(&used).unwrap().iter().any(Option::is_some);
+        assert_eq!(is_known, number == 0, "{number}");
+    }
+    assert_eq!(left, [Some(all), Some(all - 500), None, None]);
 }
