@@ -16,8 +16,7 @@ pub(crate) const PERIOD: Duration = Duration::from_secs(1);
 /// less, eight no more).
 pub(crate) const TURNS: u32 = 4;
 /// The time from one turn to the next.
-pub(crate) const EVERY: Duration = Duration::from_millis(250);
-const _: () = assert!(EVERY.as_millis() * TURNS as u128 == PERIOD.as_millis());
+pub(crate) const EVERY: Duration = PERIOD.checked_div(TURNS).expect("there are turns");
 
 /// The turns of one projector.
 #[derive(Clone, Copy, Debug)]
