@@ -4,7 +4,7 @@
 //! A record bears absolute figures, so only the last one of each kind counts: many transactions of
 //! one account become one change of one row.
 
-use ledger::{Entry, Hash, Item, Left, Object, ObjectKey, Record, Verdict};
+use ledger::{Entry, Hash, Header, Item, Left, Object, ObjectKey, Record, Verdict};
 use std::{collections::BTreeMap, sync::Arc};
 use stdx::Map;
 use wire::{
@@ -26,6 +26,12 @@ pub(crate) struct Changes<'a> {
 
 /// A key of a client, where it was used, and when.
 pub(crate) type Used = (KeyHash, PartitionId, Seq, u16, Timestamp);
+
+/// The key of an item, unless it was minted for that very request: then no view has it.
+pub(crate) fn used(header: &Header, index: u16, item: &Item) -> Option<Used> {
+    let is_clients = item.origin != KeyOrigin::Minted;
+    is_clients.then_some((item.key, header.partition, header.seq, index, header.time))
+}
 
 /// What they change of one account.
 #[derive(Debug, Default)]
@@ -72,9 +78,7 @@ impl<'a> Changes<'a> {
     pub(crate) fn add(&mut self, record: &'a Record, service: ServiceTag) {
         let header = &record.header;
         for (index, item) in (0_u16..).zip(&record.items) {
-            if item.origin != KeyOrigin::Minted {
-                self.keys.push((item.key, header.partition, header.seq, index, header.time));
-            }
+            self.keys.extend(used(header, index, item));
             if let Some(object) = record.object(service, index) {
                 self.objects.insert((header.partition, object.key()), object);
             }

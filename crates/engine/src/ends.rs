@@ -3,7 +3,7 @@
 use crate::error::{EngineError, Kind};
 use ledger::{Chain, Hash, Record};
 use std::{collections::BTreeMap, sync::Arc};
-use wire::{PartitionId, Seq};
+use wire::{Flaw, PartitionId, Seq};
 
 /// Where the views must be before, and where they are after.
 pub(crate) struct Ends {
@@ -38,5 +38,13 @@ impl Ends {
             }
         }
         Ok(Ends { partitions })
+    }
+
+    /// The number of the run of a partition's keys that is written with these records: it ends with
+    /// the last of them.
+    pub(crate) fn run_number(&self, partition: PartitionId) -> Result<i64, Flaw> {
+        let end = self.partitions.get(&partition).map(|(_, end)| end.seq.0);
+        let number = end.and_then(|seq| i64::try_from(seq).ok());
+        number.ok_or(Flaw("a key is of a partition that is not projected"))
     }
 }

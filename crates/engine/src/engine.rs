@@ -331,8 +331,8 @@ pub struct Loaded {
     pub recent: Vec<Record>,
 }
 
-/// Where a key was first used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Where a key was first used. The later place is the greater one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct KeyPlace {
     pub seq: Seq,
     /// Place in that record.

@@ -22,7 +22,7 @@ pub(crate) struct ByDay {
 /// that write here may differ by days, when somebody has set the clock between their starts, and no
 /// key may be missing for that. `days`: those that are there. Keys of days before `from` are left
 /// out.
-pub(crate) fn by_day(used: &[Used], mut days: Vec<i64>, from: i64) -> Result<ByDay, Flaw> {
+pub(crate) fn by_day(used: &[Used], days: &[i64], from: i64) -> Result<ByDay, Flaw> {
     let mut out = ByDay { groups: BTreeMap::new(), over: Vec::new() };
     let used = || used.iter().filter(|(.., time)| from <= day(*time));
     let Some(newest) = used().map(|(.., time)| day(*time)).max() else { return Ok(out) };
@@ -36,7 +36,8 @@ pub(crate) fn by_day(used: &[Used], mut days: Vec<i64>, from: i64) -> Result<ByD
         let entry = Entry { key: *key, seq: *seq, index: *index };
         out.groups.entry((day, *partition)).or_default().push(entry);
     }
-    days.extend(out.groups.keys().map(|(day, _)| *day));
+    let of_groups = out.groups.keys().map(|(day, _)| day);
+    let mut days: Vec<i64> = days.iter().chain(of_groups).copied().collect();
     days.sort_unstable_by(|a, b| b.cmp(a));
     days.dedup();
     // As many days stay as are kept, also when those between them are missing: were the clock
@@ -83,7 +84,7 @@ mod tests {
             (vec![28, 27, 20], vec![-1], vec![28], vec![20]),
         ] {
             let used: Vec<Used> = used.into_iter().map(at).collect();
-            let ByDay { groups, over: dropped } = by_day(&used, there.clone(), i64::MIN).unwrap();
+            let ByDay { groups, over: dropped } = by_day(&used, &there, i64::MIN).unwrap();
             let days: Vec<i64> = groups.keys().map(|it| it.0).collect();
             assert_eq!((days, dropped), (kept, over), "{there:?}, {used:?}");
             assert_eq!(groups.values().map(Vec::len).sum::<usize>(), used.len());
@@ -93,9 +94,9 @@ mod tests {
     #[test]
     fn keys_from_before_and_of_no_record_are_left_out() {
         let used = [at(20), at(22)];
-        let ByDay { groups, .. } = by_day(&used, vec![], first_day(at(23).4)).unwrap();
+        let ByDay { groups, .. } = by_day(&used, &[], first_day(at(23).4)).unwrap();
         assert_eq!(groups.keys().map(|it| it.0).collect::<Vec<_>>(), [22]);
         let beyond = [(KeyHash(7), PartitionId(3), Seq(SEQ_MAX + 1), 1, Timestamp(0))];
-        assert!(by_day(&beyond, vec![], 0).is_err());
+        assert!(by_day(&beyond, &[], 0).is_err());
     }
 }

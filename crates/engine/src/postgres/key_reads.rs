@@ -11,7 +11,6 @@ use crate::{
     },
     runs::{self, Entry, key_bytes},
 };
-use std::collections::BTreeMap;
 use tokio_postgres::error::SqlState;
 use wire::{KeyHash, PartitionId};
 
@@ -43,20 +42,17 @@ pub(crate) fn find(
              JOIN @key_run r ON r.day = $3 AND r.partition = w.partition",
             table(day)
         ));
-        let mut of_day: BTreeMap<usize, KeyPlace> = BTreeMap::new();
+        let mut of_day = vec![None; keys.len()];
         for row in &link.query(&select, &[param(&partitions), param(&asked), param(&day)])? {
             let at = usize::try_from(link.get::<i64>(row, 0)? - 1).ok();
             let Some((at, (_, key))) = at.and_then(|at| Some((at, keys.get(at)?))) else {
                 continue;
             };
             let place = runs::find(link.get(row, 1)?, *key).map_err(|flaw| corrupt(link, flaw))?;
-            if let Some(place) = place {
-                let last = of_day.entry(at).or_insert(place);
-                *last = std::cmp::max_by_key(*last, place, |it| (it.seq, it.index));
-            }
+            of_day[at] = of_day[at].max(place);
         }
-        for (at, place) in of_day {
-            found[at] = found[at].or(Some(place)); // Newest day first.
+        for (found, place) in found.iter_mut().zip(of_day) {
+            *found = found.or(place); // Newest day first.
         }
     }
     Ok(found)
@@ -72,7 +68,7 @@ pub(crate) fn part(
 ) -> Result<Part, Failure> {
     let _open = link.begin("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")?;
     let days = days(link, schema)?;
-    let runs = runs_of(link, schema, &partitions.iter().copied().collect())?;
+    let runs = runs_of(link, schema, partitions)?;
     key_scan::part(&State { link, schema, runs }, &days, partitions, from, wanted)
 }
 

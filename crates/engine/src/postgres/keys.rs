@@ -13,7 +13,7 @@ use crate::{
     },
     runs::{self, Entry, Run},
 };
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use tokio_postgres::Row;
 use wire::{Flaw, PartitionId};
 
@@ -89,12 +89,11 @@ pub(crate) fn prepare(
     }
     let existing = days(link, schema)?;
     let flawed = |flaw| corrupt(link, flaw);
-    let ByDay { groups, over } = by_day(used, existing.clone(), keys_from).map_err(flawed)?;
+    let ByDay { groups, over } = by_day(used, &existing, keys_from).map_err(flawed)?;
     for day in over {
         forget(link, schema, day);
     }
-    let partitions: BTreeSet<PartitionId> =
-        groups.keys().map(|(_, partition)| *partition).collect();
+    let partitions: Vec<PartitionId> = groups.keys().map(|(_, partition)| *partition).collect();
     let mut present = runs_of(link, schema, &partitions)?;
     let runs = groups.iter().map(|(place, fresh)| {
         let runs = present.remove(place).unwrap_or_default();
@@ -121,10 +120,7 @@ pub(crate) fn prepare(
             let mut entries = merged.remove(&partition).unwrap_or_default();
             entries.extend(fresh);
             runs::settle(&mut entries);
-            let end = ends.partitions.get(&partition).map(|(_, end)| end.seq.0);
-            let number = end.and_then(|it| i64::try_from(it).ok());
-            let number = number.ok_or(Flaw("a key is of a partition that is not projected"));
-            let number = number.map_err(flawed)?;
+            let number = ends.run_number(partition).map_err(flawed)?;
             for (first, block) in runs::blocks(&entries) {
                 of_day.blocks.runs.push(partition, number);
                 of_day.blocks.firsts.push(first.to_vec());
@@ -277,7 +273,7 @@ fn forget(link: &Link, schema: &Schema, day: i64) {
 pub(crate) fn runs_of(
     link: &Link,
     schema: &Schema,
-    partitions: &BTreeSet<PartitionId>,
+    partitions: &[PartitionId],
 ) -> Result<RunsByDay, Failure> {
     let select =
         schema.sql("SELECT partition, day, number, keys FROM @key_run WHERE partition = ANY($1)");

@@ -5,14 +5,17 @@ use crate::{
     change::Used,
     ends::Ends,
     engine::{KeyMark, KeyPlace},
-    error::{EngineError, Kind},
+    error::EngineError,
     key_days::{ByDay, by_day},
     key_scan::{self, Part, Slice},
     runs::{self, Entry, Run, key_bytes},
-    sqlite::{files::sql, meta::record_place},
+    sqlite::{
+        files::{corrupt, sql},
+        meta::record_place,
+    },
 };
 use rusqlite::{Connection, params};
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path};
 use wire::{Flaw, KeyHash, PartitionId};
 
 /// Blocks of a day that is over which one projection removes: 40,000 keys, some 2 ms.
@@ -38,7 +41,7 @@ impl Failure {
     pub(crate) fn told(self, path: &Path) -> EngineError {
         match self {
             Failure::Sql(error) => sql(path, &error),
-            Failure::Flaw(Flaw(what)) => EngineError::new(Kind::Corrupt, path.display(), what),
+            Failure::Flaw(Flaw(what)) => corrupt(path, what),
         }
     }
 }
@@ -84,7 +87,7 @@ pub(crate) fn write(
     keys_from: i64,
 ) -> Result<(), Failure> {
     let existing = days(connection)?;
-    let ByDay { groups, over } = by_day(used, existing.clone(), keys_from)?;
+    let ByDay { groups, over } = by_day(used, &existing, keys_from)?;
     for day in over {
         forget(connection, day)?;
     }
@@ -100,10 +103,7 @@ pub(crate) fn write(
             take(connection, day, partition, run, &mut entries)?;
         }
         runs::settle(&mut entries);
-        let end = ends.partitions.get(&partition).map(|(_, end)| end.seq.0);
-        let number = end.and_then(|it| i64::try_from(it).ok());
-        let number = number.ok_or(Flaw("a key is of a partition that is not projected"))?;
-        put(connection, (day, partition, number), &entries)?;
+        put(connection, (day, partition, ends.run_number(partition)?), &entries)?;
     }
     Ok(())
 }
@@ -226,13 +226,11 @@ fn find_of_day(
     );
     let mut statement = snapshot.prepare_cached(&select)?;
     let mut rows = statement.query(params![day, partition.0, key_bytes(key)])?;
-    let mut found: Option<KeyPlace> = None;
+    let mut found = None;
     while let Some(row) = rows.next()? {
         // In a run that begins behind the key there is none.
         let block = row.get_ref(0)?.as_blob_or_null().map_err(rusqlite::Error::from)?;
-        if let Some(place) = runs::find(block.unwrap_or_default(), key)? {
-            found = found.into_iter().chain([place]).max_by_key(|it| (it.seq, it.index));
-        }
+        found = found.max(runs::find(block.unwrap_or_default(), key)?);
     }
     Ok(found)
 }
@@ -281,7 +279,7 @@ impl key_scan::Runs for Snapshot<'_> {
 pub(crate) fn from_version_1(connection: &Connection) -> Result<(), Failure> {
     for day in days_of(connection, "keys_")? {
         create(connection, day)?;
-        let mut partitions = std::collections::BTreeMap::<PartitionId, Vec<Entry>>::new();
+        let mut partitions = BTreeMap::<PartitionId, Vec<Entry>>::new();
         let select = format!("SELECT key, record, place FROM keys_{day}");
         let mut statement = connection.prepare(&select)?;
         let mut rows = statement.query([])?;

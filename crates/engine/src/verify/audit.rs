@@ -2,7 +2,7 @@
 
 use crate::{
     block,
-    change::Posted,
+    change::{Posted, used},
     copy::{Digest, KeysDigest, ViewsCopy},
     error::{EngineError, Kind},
     key_days::{day, first_day},
@@ -10,10 +10,10 @@ use crate::{
     runs::Entry,
     verify::{Archive, PartitionReport},
 };
-use ledger::{Auditor, Header, Record};
+use ledger::{Auditor, Record};
 use std::collections::BTreeMap;
 use stdx::Map;
-use wire::{AccountId, Epoch, PartitionId, Seq, ServiceTag, command::KeyOrigin};
+use wire::{AccountId, Epoch, PartitionId, Seq, ServiceTag};
 
 pub(super) struct Audit<'a, A> {
     archive: &'a A,
@@ -149,12 +149,12 @@ impl<'a, A: Archive> Audit<'a, A> {
         let record = Record::decode(&raw.bytes).expect("the auditor decoded it");
         self.epoch_last = record.header.epoch;
         let mut bytes = Vec::with_capacity(block::POSTING_BYTES);
-        let Header { seq, time, .. } = record.header;
         for (index, item) in (0_u16..).zip(&record.items) {
             self.report.commands_count += 1;
-            if is_projected && item.origin != KeyOrigin::Minted {
-                let entry = Entry { key: item.key, seq, index };
-                self.keys.entry(day(time)).or_default().add(&entry);
+            if is_projected
+                && let Some((key, _, seq, index, time)) = used(&record.header, index, item)
+            {
+                self.keys.entry(day(time)).or_default().add(&Entry { key, seq, index });
             }
             let Some(posted) = Posted::of(&record, index, item) else { continue };
             self.report.transactions_count += 1;
