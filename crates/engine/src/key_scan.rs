@@ -10,7 +10,7 @@
 use crate::{
     engine::{KeyMark, KeyScan},
     key_days::day_start,
-    runs::{Entry, slice_end},
+    runs::{Entry, count, settle, slice_end},
 };
 use wire::{KeyHash, PartitionId};
 
@@ -44,10 +44,10 @@ impl From<Part> for KeyScan {
 pub(crate) trait Runs {
     type Error;
 
-    /// How many keys a partition has of a day.
+    /// How many keys a partition has of a day; more or fewer make the parts of another size.
     fn keys_count(&self, day: i64, partition: PartitionId) -> Result<u64, Self::Error>;
 
-    /// Adds the keys of a slice to `entries`; others beside them do no harm.
+    /// Adds the keys of a slice to `entries`; others beside them, and a key twice, do no harm.
     fn read(&self, slice: Slice, entries: &mut Vec<Entry>) -> Result<(), Self::Error>;
 }
 
@@ -68,8 +68,8 @@ pub(crate) fn part<R: Runs>(
     for &day in days {
         for &partition in &partitions {
             let Some(mut first) = begin(from, day, partition) else { continue };
-            let count = runs.keys_count(day, partition)?;
-            if count == 0 {
+            let keys = runs.keys_count(day, partition)?;
+            if keys == 0 {
                 continue;
             }
             loop {
@@ -77,9 +77,10 @@ pub(crate) fn part<R: Runs>(
                     part.next = Some(KeyMark { day, partition, key: first });
                     return Ok(part);
                 }
-                let last = slice_end(first, count, wanted);
+                let last = slice_end(first, keys, count(wanted));
                 entries.clear();
                 runs.read(Slice { day, partition, first, last }, &mut entries)?;
+                settle(&mut entries); // One that is being moved is in two runs.
                 let inside = entries.iter().filter(|it| (first..=last).contains(&it.key));
                 part.keys.extend(inside.map(|it| (day, partition, *it)));
                 match last.0.checked_add(1) {

@@ -14,6 +14,7 @@ mod history;
 mod key_days;
 mod key_scan;
 mod listing;
+mod merges;
 mod near;
 pub mod postgres;
 mod records;

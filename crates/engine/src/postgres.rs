@@ -10,6 +10,7 @@ mod committer;
 mod confirmer;
 mod failure;
 mod key_reads;
+mod key_writes;
 mod keys;
 mod limits;
 mod link;

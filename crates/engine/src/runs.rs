@@ -1,11 +1,12 @@
-//! Clients' keys as sorted runs: what of them is written, and merged, and where one is looked for.
+//! Clients' keys as sorted runs: what of them is written, and where one is looked for.
 //!
 //! A key is a hash. In an index of single keys each new one changes a page of its own, and the more
 //! there are the dearer that is. Here the keys that a projection brings to a partition are one run:
-//! sorted, in blocks of [`BLOCK_ENTRIES`]. [`FAN_OUT`] runs of a size become one, so a key is written
-//! a few times in its day, always beside others (O'Neil, Cheng, Gawlick, O'Neil: The Log-Structured
-//! Merge-Tree, Acta Informatica 33, 1996). Who looks for a key looks at one block of each run, a
-//! dozen or two; the owner's filter (`ledger/src/seen.rs`) spares it that for nearly every new key.
+//! sorted, in blocks of [`BLOCK_ENTRIES`]. Runs of a size become one (`merges.rs`), so a key is
+//! written a few times in its day, always beside others (O'Neil, Cheng, Gawlick, O'Neil: The
+//! Log-Structured Merge-Tree, Acta Informatica 33, 1996). Who looks for a key looks at one block of
+//! each run, a dozen or two; the owner's filter (`ledger/src/seen.rs`) spares it that for nearly
+//! every new key.
 //!
 //! The runs of a partition change in the transaction that moves its mark, and in no other: whoever
 //! may project it is alone with them. A run is of one day, and goes with it.
@@ -13,19 +14,13 @@
 //! Pure, and the same for every engine.
 
 use crate::engine::KeyPlace;
-use std::cmp::Reverse;
 use wire::{Flaw, KeyHash, Seq};
 
 /// Keys of a block: with them a row is below 2,000 bytes, which PostgreSQL keeps in one piece, and
 /// two are a page of SQLite.
 pub(crate) const BLOCK_ENTRIES: usize = 80;
-/// Runs of a size that become one.
-const FAN_OUT: usize = 8;
-/// Keys of a run that is made of others: it is done at once, and moves 12 MB.
-const MERGE_KEYS_MAX: u64 = 1 << 19;
-/// Keys that a projection may move for each one that it brings, though one merge is always let in.
-/// All partitions began at one moment, and would have their large ones at one.
-const MOVES_PER_KEY: u64 = 4;
+/// The last of all keys.
+pub(crate) const KEY_LAST: KeyHash = KeyHash(u128::MAX);
 
 /// Bytes of a key, and of a key with its place.
 pub(crate) const KEY_BYTES: usize = 16;
@@ -49,67 +44,7 @@ impl Entry {
     }
 }
 
-/// A run of a partition and a day, as its row says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Run {
-    /// Of the last record of the projection that wrote it.
-    pub(crate) number: i64,
-    /// How many keys it has.
-    pub(crate) keys: u64,
-}
-
-/// Which runs become one with the new keys: for each partition that a projection brings keys to,
-/// from the runs that it has, and how many come.
-///
-/// Who has most runs comes first, so that nobody has to wait for ever.
-pub(crate) fn plan(mut partitions: Vec<(Vec<Run>, usize)>) -> Vec<Vec<Run>> {
-    let fresh: usize = partitions.iter().map(|(_, fresh)| fresh).sum();
-    let mut left = MOVES_PER_KEY.saturating_mul(count(fresh));
-    let mut has_merged = false;
-    let mut order: Vec<usize> = (0..partitions.len()).collect();
-    order.sort_by_key(|at| Reverse(partitions[*at].0.len()));
-    let mut planned = vec![Vec::new(); partitions.len()];
-    for at in order {
-        let (runs, fresh) = &mut partitions[at];
-        let inputs = inputs(std::mem::take(runs), *fresh);
-        let moved: u64 = inputs.iter().map(|it| it.keys).sum();
-        if inputs.is_empty() || (has_merged && left < moved) {
-            continue;
-        }
-        (has_merged, left) = (true, left.saturating_sub(moved));
-        planned[at] = inputs;
-    }
-    planned
-}
-
-/// Which of a partition's runs would become one with `fresh` new keys. Sizes of which there are
-/// enough are taken along, one after the other, so that nothing is written twice at once.
-fn inputs(mut runs: Vec<Run>, fresh: usize) -> Vec<Run> {
-    runs.sort_unstable_by_key(|it| (it.keys, it.number));
-    let (mut keys, mut taken) = (count(fresh), 0);
-    loop {
-        let mut whole = keys;
-        let small = runs[taken..].iter().take_while(|it| size(it.keys) <= size(keys));
-        let more = small.take_while(|it| {
-            whole = whole.saturating_add(it.keys);
-            whole <= MERGE_KEYS_MAX
-        });
-        let more = more.count();
-        if more + 1 < FAN_OUT {
-            runs.truncate(taken);
-            return runs;
-        }
-        keys += runs[taken..taken + more].iter().map(|it| it.keys).sum::<u64>();
-        taken += more;
-    }
-}
-
-/// Runs of one size differ by less than [`FAN_OUT`] times.
-fn size(keys: u64) -> u32 {
-    keys.max(1).ilog(FAN_OUT as u64)
-}
-
-fn count(keys: usize) -> u64 {
+pub(crate) fn count(keys: usize) -> u64 {
     u64::try_from(keys).expect("a count fits 64 bits")
 }
 
@@ -166,7 +101,7 @@ fn of_block(block: &[u8]) -> Result<&[[u8; ENTRY_BYTES]], Flaw> {
 fn entry(bytes: &[u8; ENTRY_BYTES]) -> Entry {
     let [key @ .., s0, s1, s2, s3, s4, i0, i1] = bytes;
     Entry {
-        key: KeyHash(u128::from_be_bytes(*key)),
+        key: key_of(*key),
         seq: Seq(u64::from_be_bytes([0, 0, 0, *s0, *s1, *s2, *s3, *s4])),
         index: u16::from_be_bytes([*i0, *i1]),
     }
@@ -177,11 +112,16 @@ pub(crate) fn key_bytes(key: KeyHash) -> [u8; KEY_BYTES] {
     key.0.to_be_bytes()
 }
 
+/// What [`key_bytes`] has stored.
+pub(crate) fn key_of(bytes: [u8; KEY_BYTES]) -> KeyHash {
+    KeyHash(u128::from_be_bytes(bytes))
+}
+
 /// The last key of a slice from this one on that has about `wanted` of so many keys, which are
 /// spread evenly.
-pub(crate) fn slice_end(from: KeyHash, keys: u64, wanted: usize) -> KeyHash {
-    let slices = keys.div_ceil(count(wanted).max(1)).max(1);
-    KeyHash(from.0.saturating_add(u128::MAX / u128::from(slices)))
+pub(crate) fn slice_end(from: KeyHash, keys: u64, wanted: u64) -> KeyHash {
+    let slices = keys.div_ceil(wanted.max(1)).max(1);
+    KeyHash(from.0.saturating_add(KEY_LAST.0 / u128::from(slices)))
 }
 
 #[cfg(test)]
@@ -235,87 +175,6 @@ mod tests {
         let mut run = vec![entry(2, 9, 1), entry(1, 3, 0), entry(2, 10, 0), entry(2, 9, 7)];
         settle(&mut run);
         assert_eq!(run, [entry(1, 3, 0), entry(2, 10, 0)]);
-    }
-
-    /// Projections that bring so many keys to each of so many partitions: the runs that are there
-    /// in the end, and how often a key was written.
-    fn grow(
-        partitions: usize,
-        turns: u64,
-        mut fresh: impl FnMut(u64) -> usize,
-    ) -> (Vec<Vec<Run>>, f64) {
-        let mut all = vec![Vec::<Run>::new(); partitions];
-        let (mut brought, mut written) = (0, 0);
-        for turn in 1..=turns {
-            let fresh: Vec<usize> = all.iter().map(|_| fresh(turn)).collect();
-            let planned = plan(all.iter().cloned().zip(fresh.iter().copied()).collect());
-            let mut most = Vec::new();
-            for ((runs, inputs), fresh) in all.iter_mut().zip(planned).zip(&fresh) {
-                assert!(inputs.is_empty() || FAN_OUT <= inputs.len() + 1, "{inputs:?}");
-                let moved: u64 = inputs.iter().map(|it| it.keys).sum();
-                runs.retain(|it| !inputs.contains(it));
-                let keys = moved + count(*fresh);
-                assert!(inputs.is_empty() || keys <= MERGE_KEYS_MAX);
-                runs.push(Run { number: i64::try_from(turn).unwrap(), keys });
-                (brought, written) = (brought + count(*fresh), written + keys);
-                most.push(moved);
-            }
-            most.sort_unstable();
-            let _largest = most.pop();
-            let others: u64 = most.iter().sum();
-            assert!(others <= MOVES_PER_KEY * count(fresh.iter().sum()), "all at once");
-        }
-        let kept: u64 = all.iter().flatten().map(|it| it.keys).sum();
-        assert_eq!(kept, brought, "no key is lost");
-        (all, written as f64 / brought as f64)
-    }
-
-    /// The most runs that a partition has which may still be merged, and the most others.
-    fn most(all: &[Vec<Run>]) -> (usize, usize) {
-        let is_whole = |it: &&Run| MERGE_KEYS_MAX / 8 < it.keys;
-        let whole = |runs: &Vec<Run>| runs.iter().filter(is_whole).count();
-        let counts = all.iter().map(|runs| (runs.len() - whole(runs), whole(runs)));
-        counts.fold((0, 0), |a, b| (a.0.max(b.0), a.1.max(b.1)))
-    }
-
-    #[test]
-    fn runs_stay_few_and_keys_are_written_few_times() {
-        // One key at a time, for an hour.
-        let (runs, writes) = grow(1, 3_600, |_| 1);
-        assert!(most(&runs) <= (4 * 7, 0) && writes < 4.5, "{:?}, {writes}", most(&runs));
-        // A million a minute over two services of two nodes, for as long.
-        let (runs, writes) = grow(16, 3_600, |_| 260);
-        assert!(most(&runs).0 <= 4 * 7 && most(&runs).1 <= 14, "{:?}", most(&runs));
-        assert!(writes < 4.5, "{writes}");
-        // More partitions than have their turn soon.
-        let (runs, writes) = grow(100, 1_000, |_| 20);
-        assert!(most(&runs) <= (5 * 7, 0) && writes < 4.5, "{:?}, {writes}", most(&runs));
-        // Whatever comes.
-        let mut rng = Rng::new(5);
-        let any = |_| {
-            let bound = [8, 64, 512, 4_096][rng.below(4)];
-            1 + rng.below(bound)
-        };
-        let (runs, writes) = grow(8, 3_600, any);
-        assert!(most(&runs).0 <= 6 * 7 && writes < 5.0, "{:?}, {writes}", most(&runs));
-        // More at once than is ever merged, and few again.
-        let (runs, _) = grow(2, 1_000, |turn| if turn < 20 { 600_000 } else { 3 });
-        assert!(most(&runs).0 <= 4 * 7 && most(&runs).1 == 19, "{:?}", most(&runs));
-    }
-
-    #[test]
-    fn one_large_merge_a_turn_and_small_ones_beside_it() {
-        let with = |keys, runs: i64, fresh| {
-            ((0..runs).map(|number| Run { number, keys }).collect::<Vec<_>>(), fresh)
-        };
-        let counts = |partitions| plan(partitions).iter().map(Vec::len).collect::<Vec<_>>();
-        assert_eq!(counts(vec![with(9, 6, 9), with(9, 0, 9)]), [0, 0]);
-        assert_eq!(counts(vec![with(9, 7, 9), with(9, 0, 9)]), [7, 0]);
-        // The first may be larger than what 4 keys for each of 30 allow, and the others may not.
-        assert_eq!(counts(vec![with(9, 7, 10), with(9, 9, 10), with(9, 7, 10)]), [0, 9, 0]);
-        // Of runs that are merged already there may be any number.
-        assert_eq!(counts(vec![with(1 << 17, 50, 10)]), [0]);
-        assert_eq!(counts(vec![with(60_000, 50, 60_000)]), [7]);
     }
 
     #[test]

@@ -2,223 +2,21 @@
 //! the runs that they are in.
 
 use crate::{
-    change::Used,
-    ends::Ends,
-    key_days::{ByDay, by_day},
+    merges::Run,
     postgres::{
         failure::Failure,
-        link::{Link, Param, param},
+        link::{Link, param},
         reading::partition,
         schema::Schema,
     },
-    runs::{self, Entry, Run},
+    runs::{self, Entry, KEY_BYTES, key_of},
 };
 use std::collections::BTreeMap;
 use tokio_postgres::Row;
 use wire::{Flaw, PartitionId};
 
-/// What a projection changes, to be sent in one transaction with the marks.
-///
-/// What another has projected before is no failure of these statements but a mark that has moved,
-/// which is looked at when all is sent.
-pub(crate) struct Writes {
-    days: Vec<OfDay>,
-    remove_runs: String,
-    add_runs: String,
-    removed: RunRows,
-    added: RunRows,
-}
-
-/// The blocks of one day.
-struct OfDay {
-    remove: String,
-    add: String,
-    removed: RunColumns,
-    blocks: Blocks,
-}
-
-/// Columns of runs.
-#[derive(Default)]
-struct RunColumns {
-    partitions: Vec<i32>,
-    numbers: Vec<i64>,
-}
-
-/// Columns of the rows of runs.
-#[derive(Default)]
-struct RunRows {
-    days: Vec<i64>,
-    runs: RunColumns,
-    keys: Vec<i64>,
-}
-
-/// Columns of blocks.
-#[derive(Default)]
-struct Blocks {
-    runs: RunColumns,
-    firsts: Vec<Vec<u8>>,
-    keys: Vec<Vec<u8>>,
-}
-
-/// The run of a partition that is written: what of the others goes into it, and what is new.
-struct Planned {
-    partition: PartitionId,
-    inputs: Vec<Run>,
-    fresh: Vec<Entry>,
-}
-
 /// The runs of partitions, by day.
 pub(crate) type RunsByDay = BTreeMap<(i64, PartitionId), Vec<Run>>;
-
-/// Sees to it that there are tables for these keys, drops those that are over, and reads what is
-/// to be merged.
-///
-/// It looks before the transaction that compares the marks with `ends`. Runs change where marks do,
-/// and marks only grow: where they are as expected then, nothing has changed in between; and runs
-/// that are taken away have to be there.
-pub(crate) fn prepare(
-    link: &Link,
-    schema: &Schema,
-    ends: &Ends,
-    used: &[Used],
-    keys_from: i64,
-) -> Result<Writes, Failure> {
-    let mut writes = Writes::of(schema);
-    if used.is_empty() {
-        return Ok(writes);
-    }
-    let existing = days(link, schema)?;
-    let flawed = |flaw| corrupt(link, flaw);
-    let ByDay { groups, over } = by_day(used, &existing, keys_from).map_err(flawed)?;
-    for day in over {
-        forget(link, schema, day);
-    }
-    let partitions: Vec<PartitionId> = groups.keys().map(|(_, partition)| *partition).collect();
-    let mut present = runs_of(link, schema, &partitions)?;
-    let runs = groups.iter().map(|(place, fresh)| {
-        let runs = present.remove(place).unwrap_or_default();
-        (runs, fresh.len())
-    });
-    let inputs = runs::plan(runs.collect());
-    let mut planned: BTreeMap<i64, Vec<Planned>> = BTreeMap::new();
-    for (((day, partition), fresh), inputs) in groups.into_iter().zip(inputs) {
-        planned.entry(day).or_default().push(Planned { partition, inputs, fresh });
-    }
-    for (day, partitions) in planned {
-        if !existing.contains(&day) {
-            create(link, schema, day)?;
-        }
-        let mut of_day = OfDay::of(schema, day);
-        for Planned { partition, inputs, .. } in &partitions {
-            for run in inputs {
-                of_day.removed.push(*partition, run.number);
-                writes.removed.push(day, *partition, *run);
-            }
-        }
-        let mut merged = read_runs(link, schema, day, &of_day.removed)?;
-        for Planned { partition, fresh, .. } in partitions {
-            let mut entries = merged.remove(&partition).unwrap_or_default();
-            entries.extend(fresh);
-            runs::settle(&mut entries);
-            let number = ends.run_number(partition).map_err(flawed)?;
-            for (first, block) in runs::blocks(&entries) {
-                of_day.blocks.runs.push(partition, number);
-                of_day.blocks.firsts.push(first.to_vec());
-                of_day.blocks.keys.push(block);
-            }
-            let keys = u64::try_from(entries.len()).expect("a count fits 64 bits");
-            writes.added.push(day, partition, Run { number, keys });
-        }
-        writes.days.push(of_day);
-    }
-    Ok(writes)
-}
-
-impl Writes {
-    fn of(schema: &Schema) -> Writes {
-        Writes {
-            days: Vec::new(),
-            remove_runs: schema.sql(
-                "DELETE FROM @key_run r USING unnest($1::int8[], $2::int4[], $3::int8[])
-                    AS w(day, partition, number)
-                 WHERE r.day = w.day AND r.partition = w.partition AND r.number = w.number",
-            ),
-            add_runs: schema.sql(
-                "INSERT INTO @key_run (day, partition, number, keys)
-                 SELECT * FROM unnest($1::int8[], $2::int4[], $3::int8[], $4::int8[])
-                 ON CONFLICT (partition, day, number) DO NOTHING",
-            ),
-            removed: RunRows::default(),
-            added: RunRows::default(),
-        }
-    }
-
-    /// The statements. The first of them takes [`Writes::removed_count`] rows away, if that is any.
-    pub(crate) fn statements(&self) -> Vec<(&str, Vec<Param<'_>>)> {
-        let mut out = Vec::new();
-        if 0 < self.removed_count() {
-            let RunRows { days, runs, .. } = &self.removed;
-            let params = vec![param(days), param(&runs.partitions), param(&runs.numbers)];
-            out.push((&*self.remove_runs, params));
-        }
-        if !self.added.days.is_empty() {
-            let RunRows { days, runs, keys } = &self.added;
-            let params =
-                vec![param(days), param(&runs.partitions), param(&runs.numbers), param(keys)];
-            out.push((&*self.add_runs, params));
-        }
-        for OfDay { remove, add, removed, blocks } in &self.days {
-            if !removed.numbers.is_empty() {
-                out.push((remove, vec![param(&removed.partitions), param(&removed.numbers)]));
-            }
-            let Blocks { runs, firsts, keys } = blocks;
-            let params =
-                vec![param(&runs.partitions), param(&runs.numbers), param(firsts), param(keys)];
-            out.push((add, params));
-        }
-        out
-    }
-
-    /// How many runs are taken away.
-    pub(crate) fn removed_count(&self) -> usize {
-        self.removed.days.len()
-    }
-}
-
-impl OfDay {
-    fn of(schema: &Schema, day: i64) -> OfDay {
-        OfDay {
-            remove: schema.sql(&format!(
-                "DELETE FROM @{} b USING unnest($1::int4[], $2::int8[]) AS w(partition, run)
-                 WHERE b.partition = w.partition AND b.run = w.run",
-                table(day)
-            )),
-            add: schema.sql(&format!(
-                "INSERT INTO @{} (partition, run, first, keys)
-                 SELECT * FROM unnest($1::int4[], $2::int8[], $3::bytea[], $4::bytea[])
-                 ON CONFLICT (partition, run, first) DO NOTHING",
-                table(day)
-            )),
-            removed: RunColumns::default(),
-            blocks: Blocks::default(),
-        }
-    }
-}
-
-impl RunColumns {
-    fn push(&mut self, partition: PartitionId, number: i64) {
-        self.partitions.push(partition.0.into());
-        self.numbers.push(number);
-    }
-}
-
-impl RunRows {
-    fn push(&mut self, day: i64, partition: PartitionId, run: Run) {
-        self.days.push(day);
-        self.runs.push(partition, run.number);
-        self.keys.push(i64::try_from(run.keys).expect("a count fits 63 bits"));
-    }
-}
 
 /// The days that have a table, newest first.
 pub(crate) fn days(link: &Link, schema: &Schema) -> Result<Vec<i64>, Failure> {
@@ -227,7 +25,7 @@ pub(crate) fn days(link: &Link, schema: &Schema) -> Result<Vec<i64>, Failure> {
 }
 
 /// The row of the day is the lock of those who would make its table at once.
-fn create(link: &Link, schema: &Schema, day: i64) -> Result<(), Failure> {
+pub(crate) fn create(link: &Link, schema: &Schema, day: i64) -> Result<(), Failure> {
     let open = link.begin("BEGIN")?;
     let insert = schema.sql("INSERT INTO @key_day VALUES ($1) ON CONFLICT DO NOTHING");
     link.execute(&insert, &[param(&day)])?;
@@ -256,7 +54,7 @@ fn make_table(link: &Link, schema: &Schema, day: i64) -> Result<(), Failure> {
 }
 
 /// What is left over is dropped the next time.
-fn forget(link: &Link, schema: &Schema, day: i64) {
+pub(crate) fn forget(link: &Link, schema: &Schema, day: i64) {
     let done = (|| {
         let open = link.begin("BEGIN")?;
         link.execute(&schema.sql("DELETE FROM @key_day WHERE day = $1"), &[param(&day)])?;
@@ -275,38 +73,27 @@ pub(crate) fn runs_of(
     schema: &Schema,
     partitions: &[PartitionId],
 ) -> Result<RunsByDay, Failure> {
-    let select =
-        schema.sql("SELECT partition, day, number, keys FROM @key_run WHERE partition = ANY($1)");
+    let select = schema.sql(
+        "SELECT partition, day, number, keys, target, merged FROM @key_run
+         WHERE partition = ANY($1)",
+    );
     let wanted: Vec<i32> = partitions.iter().map(|it| it.0.into()).collect();
     let mut runs = RunsByDay::new();
     for row in &link.query(&select, &[param(&wanted)])? {
         let place = (link.get(row, 1)?, partition(link, row, 0)?);
-        let (number, keys) = (link.get(row, 2)?, link.get::<i64>(row, 3)?.unsigned_abs());
-        runs.entry(place).or_default().push(Run { number, keys });
+        let merged = match link.get::<Option<&[u8]>>(row, 5)?.map(<[u8; KEY_BYTES]>::try_from) {
+            Some(Err(_)) => return Err(corrupt(link, Flaw("a key is not of its length"))),
+            Some(Ok(bytes)) => Some(key_of(bytes)),
+            None => None,
+        };
+        runs.entry(place).or_default().push(Run {
+            number: link.get(row, 2)?,
+            keys: link.get::<i64>(row, 3)?.unsigned_abs(),
+            target: link.get(row, 4)?,
+            merged,
+        });
     }
     Ok(runs)
-}
-
-/// What these runs of a day have.
-fn read_runs(
-    link: &Link,
-    schema: &Schema,
-    day: i64,
-    runs: &RunColumns,
-) -> Result<BTreeMap<PartitionId, Vec<Entry>>, Failure> {
-    let mut found = BTreeMap::<_, Vec<_>>::new();
-    if runs.numbers.is_empty() {
-        return Ok(found);
-    }
-    let select = schema.sql(&format!(
-        "SELECT b.first, b.keys, b.partition FROM unnest($1::int4[], $2::int8[]) AS w(partition, run)
-         JOIN @{} b ON b.partition = w.partition AND b.run = w.run",
-        table(day)
-    ));
-    for row in &link.query(&select, &[param(&runs.partitions), param(&runs.numbers)])? {
-        read_block(link, row, found.entry(partition(link, row, 2)?).or_default())?;
-    }
-    Ok(found)
 }
 
 /// Adds a block to `entries`, of a row that begins with its first key and itself.

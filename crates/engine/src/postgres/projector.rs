@@ -15,7 +15,7 @@ use crate::{
     postgres::{
         Doors,
         failure::Failure,
-        keys,
+        key_writes,
         limits::Purpose,
         link::{Link, param},
         reading::{Reading, Reads, hash, partition},
@@ -200,7 +200,7 @@ impl PostgresProjector {
         let external = External::of(&changes.external);
         let objects = Objects::of(&changes.objects);
         let (schema, used) = (&self.doors.schema, &changes.keys);
-        let keys = keys::prepare(&self.link, schema, ends, used, self.keys_from)?;
+        let keys = key_writes::prepare(&self.link, schema, ends, used, self.keys_from)?;
         let open = self.link.begin("BEGIN")?;
         let ([continued, _, posted, _, stored, _], merged) =
             self.send((&marks, &external, &objects), &posts, &states, &blocks, &keys)?;
@@ -271,7 +271,7 @@ impl PostgresProjector {
         posts: &Posts<'_>,
         states: &States,
         blocks: &Blocks<'_>,
-        keys: &keys::Writes,
+        keys: &key_writes::Writes,
     ) -> Result<([u64; 6], u64), Failure> {
         let rows = [
             marks.partitions.len(),

@@ -29,7 +29,7 @@ use ledger::Hash;
 use wire::limits;
 
 /// Of the tables and the rows in them: how many migrations there are.
-const FORMAT_VERSION: i32 = 3;
+const FORMAT_VERSION: i32 = 4;
 /// The version whose keys are in runs.
 const WITH_RUNS: i32 = 3;
 /// Of the hash that places an account, `wire::AccountId::partition`.
@@ -39,7 +39,7 @@ const TRIES_MAX: u32 = 20;
 /// Bytes of a name in PostgreSQL.
 const NAME_BYTES_MAX: usize = 63;
 
-const MIGRATIONS: [&str; 3] = [
+const MIGRATIONS: [&str; 4] = [
     "
     CREATE TABLE @meta (
         format_version integer NOT NULL, service text NOT NULL, partitions integer NOT NULL,
@@ -103,6 +103,10 @@ const MIGRATIONS: [&str; 3] = [
         day bigint NOT NULL, partition integer NOT NULL, number bigint NOT NULL,
         keys bigint NOT NULL, PRIMARY KEY (partition, day, number)
     );
+",
+    // Runs are merged bit by bit from now on (`merges`).
+    "
+    ALTER TABLE @key_run ADD COLUMN target bigint, ADD COLUMN merged bytea;
 ",
 ];
 

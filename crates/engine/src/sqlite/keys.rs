@@ -8,7 +8,8 @@ use crate::{
     error::EngineError,
     key_days::{ByDay, by_day},
     key_scan::{self, Part, Slice},
-    runs::{self, Entry, Run, key_bytes},
+    merges::{self, Run, Step},
+    runs::{self, Entry, key_bytes},
     sqlite::{
         files::{corrupt, sql},
         meta::record_place,
@@ -21,11 +22,12 @@ use wire::{Flaw, KeyHash, PartitionId};
 /// Blocks of a day that is over which one projection removes: 40,000 keys, some 2 ms.
 const FORGOTTEN_MAX: usize = 500;
 
-/// The runs of all days.
+/// The runs of all days, as [`Run`] says.
 pub(crate) const SCHEMA: &str = "
     CREATE TABLE IF NOT EXISTS key_run (
         day INTEGER NOT NULL, partition INTEGER NOT NULL, number INTEGER NOT NULL,
-        keys INTEGER NOT NULL, PRIMARY KEY (day, partition, number)
+        keys INTEGER NOT NULL, target INTEGER, merged BLOB,
+        PRIMARY KEY (day, partition, number)
     ) STRICT, WITHOUT ROWID;
 ";
 
@@ -94,16 +96,17 @@ pub(crate) fn write(
     let runs = groups.iter().map(|((day, partition), entries)| {
         Ok((runs_of(connection, *day, *partition)?, entries.len()))
     });
-    let inputs = runs::plan(runs.collect::<rusqlite::Result<_>>()?);
-    for (((day, partition), mut entries), inputs) in groups.into_iter().zip(inputs) {
+    let steps = merges::plan(&runs.collect::<rusqlite::Result<Vec<_>>>()?);
+    for (((day, partition), mut entries), step) in groups.into_iter().zip(steps) {
         if !existing.contains(&day) {
             create(connection, day)?;
         }
-        for run in inputs {
-            take(connection, day, partition, run, &mut entries)?;
-        }
+        let number = ends.run_number(partition)?;
         runs::settle(&mut entries);
-        put(connection, (day, partition, ends.run_number(partition)?), &entries)?;
+        put(connection, (day, partition, number), &entries, None)?;
+        if let Some(step) = step {
+            merge(connection, (day, partition, -number), &step)?;
+        }
     }
     Ok(())
 }
@@ -139,57 +142,123 @@ fn runs_of(
     day: i64,
     partition: PartitionId,
 ) -> rusqlite::Result<Vec<Run>> {
-    let select = "SELECT number, keys FROM key_run WHERE day = ? AND partition = ?";
+    let select = "SELECT number, keys, target, merged FROM key_run WHERE day = ? AND partition = ?";
     let mut statement = connection.prepare_cached(select)?;
     let run = |row: &rusqlite::Row<'_>| {
-        Ok(Run { number: row.get(0)?, keys: row.get::<_, i64>(1)?.unsigned_abs() })
+        let merged: Option<[u8; runs::KEY_BYTES]> = row.get(3)?;
+        Ok(Run {
+            number: row.get(0)?,
+            keys: row.get::<_, i64>(1)?.unsigned_abs(),
+            target: row.get(2)?,
+            merged: merged.map(runs::key_of),
+        })
     };
     statement.query_map(params![day, partition.0], run)?.collect()
 }
 
-/// Takes a run away, and adds what it had to `entries`.
-fn take(
+/// `begins`: the number of the target, where the merge begins here.
+fn merge(
     connection: &Connection,
-    day: i64,
-    partition: PartitionId,
-    run: Run,
-    entries: &mut Vec<Entry>,
+    (day, partition, begins): (i64, PartitionId, i64),
+    step: &Step,
 ) -> Result<(), Failure> {
-    let (table, of_run) = (table(day), params![partition.0, run.number]);
-    let select =
-        format!("SELECT first, keys FROM {table} WHERE partition = ? AND run = ? ORDER BY first");
-    let mut statement = connection.prepare_cached(&select)?;
-    let mut rows = statement.query(of_run)?;
-    while let Some(row) = rows.next()? {
-        read_block(row, entries)?;
+    let mut entries = Vec::new();
+    let slice = Slice { day, partition, first: step.first, last: step.last };
+    for input in &step.inputs {
+        read_slice(connection, slice, *input, &mut entries)?;
     }
-    let delete = format!("DELETE FROM {table} WHERE partition = ? AND run = ?");
-    connection.prepare_cached(&delete)?.execute(of_run)?;
-    let delete = "DELETE FROM key_run WHERE day = ? AND partition = ? AND number = ?";
-    connection.prepare_cached(delete)?.execute(params![day, partition.0, run.number])?;
+    entries.retain(|it| (step.first..=step.last).contains(&it.key));
+    runs::settle(&mut entries);
+    let target = step.target.unwrap_or(begins);
+    put(connection, (day, partition, target), &entries, step.merged())?;
+    for input in &step.inputs {
+        if step.is_last() {
+            remove(connection, (day, partition, *input))?;
+        } else {
+            shorten(connection, (day, partition, *input), step.last)?;
+        }
+    }
+    if step.target.is_none() {
+        let update = "UPDATE key_run SET target = ? WHERE day = ? AND partition = ? AND number = ?";
+        let mut update = connection.prepare_cached(update)?;
+        for input in &step.inputs {
+            update.execute(params![target, day, partition.0, input])?;
+        }
+    }
     Ok(())
 }
 
-/// Adds a block to `entries`, of a row of its first key and itself.
-fn read_block(row: &rusqlite::Row<'_>, entries: &mut Vec<Entry>) -> Result<(), Failure> {
-    let bytes = |at| row.get_ref(at)?.as_blob().map_err(rusqlite::Error::from);
-    Ok(runs::read(bytes(0)?, bytes(1)?, entries)?)
+/// Takes a run away.
+fn remove(
+    connection: &Connection,
+    (day, partition, number): (i64, PartitionId, i64),
+) -> rusqlite::Result<()> {
+    let delete = format!("DELETE FROM {} WHERE partition = ? AND run = ?", table(day));
+    connection.prepare_cached(&delete)?.execute(params![partition.0, number])?;
+    let delete = "DELETE FROM key_run WHERE day = ? AND partition = ? AND number = ?";
+    connection.prepare_cached(delete)?.execute(params![day, partition.0, number])?;
+    Ok(())
 }
 
-/// Writes a settled run.
+/// Takes the blocks of a run away that have no key behind this one.
+fn shorten(
+    connection: &Connection,
+    (day, partition, number): (i64, PartitionId, i64),
+    last: KeyHash,
+) -> rusqlite::Result<()> {
+    let delete = format!(
+        "DELETE FROM {0} WHERE partition = ?1 AND run = ?2 AND first < (
+            SELECT max(first) FROM {0} WHERE partition = ?1 AND run = ?2 AND first <= ?3
+         )",
+        table(day)
+    );
+    let row = params![partition.0, number, key_bytes(last)];
+    connection.prepare_cached(&delete)?.execute(row)?;
+    Ok(())
+}
+
+/// Adds what a run has of a slice to `entries`, and what its blocks have beside it.
+fn read_slice(
+    connection: &Connection,
+    Slice { day, partition, first, last }: Slice,
+    number: i64,
+    entries: &mut Vec<Entry>,
+) -> Result<(), Failure> {
+    let select = format!(
+        "SELECT first, keys FROM {0} WHERE partition = ?1 AND run = ?2 AND first <= ?4
+            AND first >= coalesce((
+                SELECT max(first) FROM {0} WHERE partition = ?1 AND run = ?2 AND first <= ?3
+            ), x'')",
+        table(day)
+    );
+    let mut statement = connection.prepare_cached(&select)?;
+    let row = params![partition.0, number, key_bytes(first), key_bytes(last)];
+    let mut rows = statement.query(row)?;
+    while let Some(row) = rows.next()? {
+        let bytes = |at| row.get_ref(at)?.as_blob().map_err(rusqlite::Error::from);
+        runs::read(bytes(0)?, bytes(1)?, entries)?;
+    }
+    Ok(())
+}
+
+/// Writes settled keys: all of a run, or the next ones of a run that is the target of a merge.
 fn put(
     connection: &Connection,
     (day, partition, number): (i64, PartitionId, i64),
     entries: &[Entry],
+    merged: Option<KeyHash>,
 ) -> rusqlite::Result<()> {
     let insert = format!("INSERT INTO {} VALUES (?, ?, ?, ?)", table(day));
     let mut insert = connection.prepare_cached(&insert)?;
     for (first, block) in runs::blocks(entries) {
         insert.execute(params![partition.0, number, first, block])?;
     }
+    let insert = "INSERT INTO key_run (day, partition, number, keys, merged) VALUES (?, ?, ?, ?, ?)
+                  ON CONFLICT (day, partition, number)
+                  DO UPDATE SET keys = keys + excluded.keys, merged = excluded.merged";
     let count = i64::try_from(entries.len()).expect("a count fits 63 bits");
-    let insert = "INSERT INTO key_run VALUES (?, ?, ?, ?)";
-    connection.prepare_cached(insert)?.execute(params![day, partition.0, number, count])?;
+    let row = params![day, partition.0, number, count, merged.map(key_bytes)];
+    connection.prepare_cached(insert)?.execute(row)?;
     Ok(())
 }
 
@@ -255,21 +324,8 @@ impl key_scan::Runs for Snapshot<'_> {
     }
 
     fn read(&self, slice: Slice, entries: &mut Vec<Entry>) -> Result<(), Failure> {
-        let select = format!(
-            "SELECT b.first, b.keys FROM key_run AS r CROSS JOIN {0} AS b
-             WHERE r.day = ?1 AND r.partition = ?2 AND b.partition = r.partition
-                AND b.run = r.number AND b.first <= ?4
-                AND b.first >= coalesce((
-                    SELECT max(c.first) FROM {0} AS c
-                    WHERE c.partition = r.partition AND c.run = r.number AND c.first <= ?3
-                ), x'')",
-            table(slice.day)
-        );
-        let mut statement = self.0.prepare_cached(&select)?;
-        let (first, last) = (key_bytes(slice.first), key_bytes(slice.last));
-        let mut rows = statement.query(params![slice.day, slice.partition.0, first, last])?;
-        while let Some(row) = rows.next()? {
-            read_block(row, entries)?;
+        for run in runs_of(self.0, slice.day, slice.partition)? {
+            read_slice(self.0, slice, run.number, entries)?;
         }
         Ok(())
     }
@@ -293,9 +349,16 @@ pub(crate) fn from_version_1(connection: &Connection) -> Result<(), Failure> {
         drop(statement);
         for (partition, mut entries) in partitions {
             runs::settle(&mut entries);
-            put(connection, (day, partition, 0), &entries)?;
+            put(connection, (day, partition, 0), &entries, None)?;
         }
         connection.execute_batch(&format!("DROP TABLE keys_{day}"))?;
     }
     Ok(())
+}
+
+/// Runs of version 2 were merged at once.
+pub(crate) fn from_version_2(connection: &Connection) -> Result<(), Failure> {
+    let add = "ALTER TABLE key_run ADD COLUMN target INTEGER;
+               ALTER TABLE key_run ADD COLUMN merged BLOB";
+    Ok(connection.execute_batch(add)?)
 }

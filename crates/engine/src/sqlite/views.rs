@@ -22,8 +22,8 @@ use ledger::{Chain, Hash, Object, ObjectKey};
 use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior, params};
 use wire::{AccountId, AccountState, Contra, PartitionId, Seq, Timestamp};
 
-/// Version 1 had a table of single keys for each day.
-const FORMAT_VERSION: i64 = 2;
+/// Version 1 had a table of single keys for each day, version 2 no merges that go on.
+const FORMAT_VERSION: i64 = 3;
 
 const SCHEMA: &str = "
     CREATE TABLE IF NOT EXISTS meta (
@@ -82,8 +82,11 @@ pub(crate) fn create_or_check(
                 let fresh = params![FORMAT_VERSION, incarnation];
                 begun.execute("INSERT INTO meta VALUES (?, ?)", fresh)?;
             }
-            Some((version @ 1, _)) => {
-                keys::from_version_1(&begun)?;
+            Some((version @ (1 | 2), _)) => {
+                match version {
+                    1 => keys::from_version_1(&begun)?,
+                    _ => keys::from_version_2(&begun)?,
+                }
                 begun.execute("UPDATE meta SET format_version = ?", [FORMAT_VERSION])?;
                 *version = FORMAT_VERSION;
             }

@@ -170,6 +170,50 @@ pub(crate) fn keys_are_found_however_often_they_were_merged(rig: &dyn Rig) {
     check_all_keys(&branch);
 }
 
+/// Eight runs of 600 keys: they become one in three steps, and each projection does one.
+pub(crate) fn eight_runs(rig: &dyn Rig) -> Branch {
+    let mut branch = Branch::new(rig);
+    branch.act(vec![open("alice")]);
+    branch.project();
+    for _ in 0..8 {
+        credits(&mut branch, 600);
+    }
+    branch
+}
+
+/// So many credits, projected.
+pub(crate) fn credits(branch: &mut Branch, count: usize) {
+    let first = branch.tellers[0].now.0.unsigned_abs();
+    let credit = |it| command(KeyOrigin::Client, it, post("alice", Kind::Credit, 1));
+    branch.command((first..).take(count).map(credit).collect());
+    branch.project();
+}
+
+pub(crate) fn keys_are_found_while_they_are_moved(rig: &dyn Rig) {
+    let mut branch = eight_runs(rig);
+    let expected: Vec<_> = used(&branch).into_keys().collect();
+    // A pass that goes on while they are, too, finds each once.
+    let mut reader = branch.engine.reader().unwrap();
+    let (mut found, mut from) = (Vec::new(), None);
+    for step in 0..4 {
+        check_all_keys(&branch);
+        for _ in 0..2 {
+            let scan = reader.scan_keys(&[P0], from, 300).unwrap();
+            found.extend(scan.keys.into_iter().map(|it| it.1));
+            from = Some(scan.next.unwrap_or_else(|| panic!("all were read before step {step}")));
+        }
+        credits(&mut branch, 1);
+    }
+    while from.is_some() {
+        let scan = reader.scan_keys(&[P0], from, 300).unwrap();
+        found.extend(scan.keys.into_iter().map(|it| it.1));
+        from = scan.next;
+    }
+    found.retain(|key| expected.binary_search(key).is_ok()); // Others came meanwhile.
+    found.sort_unstable();
+    assert_eq!(found, expected);
+}
+
 pub(crate) fn a_minted_key_is_found_around_its_time(rig: &dyn Rig) {
     let mut branch = Branch::new(rig);
     branch.act(vec![open("alice")]);

@@ -25,6 +25,7 @@ macro_rules! suite {
         a_wrong_clock_costs_no_key,
         all_keys_are_read_in_parts,
         keys_are_found_however_often_they_were_merged,
+        keys_are_found_while_they_are_moved,
         a_minted_key_is_found_around_its_time,
         two_nodes_commit_side_by_side,
     ); };

@@ -1,6 +1,6 @@
 //! What the SQLite engine promises besides.
 
-use crate::keys::{check_all_keys, credit, used};
+use crate::keys::{check_all_keys, credit, credits, eight_runs, used};
 use crate::support::{
     Branch, DAY, NOON, P0, P1, Rig, SqliteRig, Teller, command, commit, copy_folder, id, key, open,
     post, take,
@@ -334,6 +334,47 @@ fn views_of_single_keys_get_runs() {
     check_all_keys(&branch);
     let names = "SELECT count(*) FROM sqlite_schema WHERE name GLOB 'keys_*'";
     assert_eq!(rig.views().query_row(names, [], |row| row.get::<_, i64>(0)), Ok(0));
+}
+
+#[test]
+fn a_merge_goes_on_from_projection_to_projection() {
+    let rig = SqliteRig::new();
+    let mut branch = eight_runs(&rig);
+    // How many runs are being merged, and how many of their blocks are left.
+    let left = || {
+        let count = format!(
+            "SELECT count(DISTINCT run), count(*) FROM key_block_{} JOIN key_run ON number = run
+             WHERE target IS NOT NULL",
+            NOON.0.div_euclid(DAY)
+        );
+        let pair = |row: &rusqlite::Row<'_>| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?));
+        rig.views().query_row(&count, [], pair).unwrap()
+    };
+    let mut steps = Vec::new();
+    for _ in 0..4 {
+        steps.push(left());
+        credits(&mut branch, 1);
+    }
+    let runs: Vec<_> = steps.iter().map(|it| it.0).collect();
+    assert_eq!(runs, [0, 8, 8, 0], "{steps:?}");
+    assert!(steps[2].1 < steps[1].1 && steps[1].1 < 8 * 8, "{steps:?}");
+}
+
+#[test]
+fn views_whose_runs_were_merged_at_once_go_on() {
+    let rig = SqliteRig::new();
+    let mut branch = eight_runs(&rig);
+    credit(&mut branch, &mut Rng::new(3));
+    let Branch { engine, committer, projector, tellers } = branch;
+    drop((engine, committer, projector));
+    let before = "ALTER TABLE key_run DROP COLUMN target; ALTER TABLE key_run DROP COLUMN merged;
+                  UPDATE meta SET format_version = 2";
+    rig.views().execute_batch(before).unwrap();
+    let engine = rig.open("a-1").unwrap();
+    let (committer, projector) = (engine.committer().unwrap(), engine.projector().unwrap());
+    let mut branch = Branch { engine, committer, projector, tellers };
+    branch.project();
+    check_all_keys(&branch);
 }
 
 #[test]
