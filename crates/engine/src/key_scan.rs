@@ -10,7 +10,7 @@
 use crate::{
     engine::{KeyMark, KeyScan},
     key_days::day_start,
-    runs::{Entry, count, settle, slice_end},
+    runs::{Entry, count, slice_end},
 };
 use wire::{KeyHash, PartitionId};
 
@@ -47,7 +47,7 @@ pub(crate) trait Runs {
     /// How many keys a partition has of a day; more or fewer make the parts of another size.
     fn keys_count(&self, day: i64, partition: PartitionId) -> Result<u64, Self::Error>;
 
-    /// Adds the keys of a slice to `entries`; others beside them, and a key twice, do no harm.
+    /// Adds the keys of a slice to `entries`, each once; others beside them do no harm.
     fn read(&self, slice: Slice, entries: &mut Vec<Entry>) -> Result<(), Self::Error>;
 }
 
@@ -80,7 +80,6 @@ pub(crate) fn part<R: Runs>(
                 let last = slice_end(first, keys, count(wanted));
                 entries.clear();
                 runs.read(Slice { day, partition, first, last }, &mut entries)?;
-                settle(&mut entries); // One that is being moved is in two runs.
                 let inside = entries.iter().filter(|it| (first..=last).contains(&it.key));
                 part.keys.extend(inside.map(|it| (day, partition, *it)));
                 match last.0.checked_add(1) {

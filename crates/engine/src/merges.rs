@@ -12,7 +12,7 @@
 //!
 //! Pure, and the same for every engine.
 
-use crate::runs::{KEY_LAST, count, slice_end};
+use crate::runs::{Entry, KEY_LAST, count, slice_end};
 use std::{cmp::Reverse, collections::BTreeMap};
 use wire::KeyHash;
 
@@ -21,7 +21,7 @@ const FAN_OUT: usize = 8;
 /// Runs that one merge takes: each has a block in two slices of it.
 const INPUTS_MAX: usize = 2 * FAN_OUT;
 /// Keys that may be moved for each one that comes.
-const MOVES_PER_KEY: u64 = 8;
+const MOVES_PER_KEY: u64 = 16;
 /// Keys of a slice at the least: with fewer its blocks at both ends would be most of it.
 const SLICE_KEYS_MIN: u64 = 1 << 11;
 /// Keys of a slice at the most: 3 MB.
@@ -61,6 +61,15 @@ impl Step {
     /// As its target's row says it afterwards.
     pub(crate) fn merged(&self) -> Option<KeyHash> {
         (!self.is_last()).then_some(self.last)
+    }
+}
+
+/// Of the keys of a run, `entries[from..]` in their order, those go that its target has already.
+pub(crate) fn drop_moved(runs: &[Run], run: &Run, from: usize, entries: &mut Vec<Entry>) {
+    let target = runs.iter().find(|it| Some(it.number) == run.target);
+    if let Some(merged) = target.and_then(|it| it.merged) {
+        let moved = entries[from..].partition_point(|it| it.key <= merged);
+        let _moved = entries.drain(from..from + moved);
     }
 }
 
@@ -187,7 +196,8 @@ mod tests {
                 run.target = Some(target);
             }
             let before = self.moved.remove(&target).unwrap_or(0);
-            let merged = (keys as f64 * (step.last.0 as f64 / KEY_LAST.0 as f64)) as u64;
+            let merged = (u128::from(keys) * (step.last.0 >> 64)) >> 64;
+            let merged = u64::try_from(merged).unwrap();
             let merged = if step.is_last() { keys } else { merged };
             if step.is_last() {
                 self.runs.retain(|it| !step.inputs.contains(&it.number));

@@ -5,8 +5,8 @@
 //! sorted, in blocks of [`BLOCK_ENTRIES`]. Runs of a size become one (`merges.rs`), so a key is
 //! written a few times in its day, always beside others (O'Neil, Cheng, Gawlick, O'Neil: The
 //! Log-Structured Merge-Tree, Acta Informatica 33, 1996). Who looks for a key looks at one block of
-//! each run, a dozen or two; the owner's filter (`ledger/src/seen.rs`) spares it that for nearly
-//! every new key.
+//! each run, and there are some dozens; the owner's filter (`ledger/src/seen.rs`) spares it that for
+//! nearly every new key.
 //!
 //! The runs of a partition change in the transaction that moves its mark, and in no other: whoever
 //! may project it is alone with them. A run is of one day, and goes with it.

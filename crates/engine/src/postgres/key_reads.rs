@@ -3,6 +3,7 @@
 use crate::{
     engine::{KeyMark, KeyPlace},
     key_scan::{self, Part, Slice},
+    merges,
     postgres::{
         failure::Failure,
         keys::{RunsByDay, corrupt, days, read_block, runs_of, table},
@@ -88,7 +89,7 @@ impl key_scan::Runs for State<'_> {
 
     fn read(&self, slice: Slice, entries: &mut Vec<Entry>) -> Result<(), Failure> {
         let select = self.schema.sql(&format!(
-            "SELECT b.first, b.keys FROM @key_run r JOIN @{0} b
+            "SELECT b.first, b.keys, b.run FROM @key_run r JOIN @{0} b
                 ON b.partition = r.partition AND b.run = r.number
              WHERE r.day = $1 AND r.partition = $2 AND b.first <= $4
                 AND b.first >= coalesce((
@@ -101,8 +102,13 @@ impl key_scan::Runs for State<'_> {
         let (first, last) = (key_bytes(slice.first).to_vec(), key_bytes(slice.last).to_vec());
         let of = i32::from(slice.partition.0);
         let params = [param(&slice.day), param(&of), param(&first), param(&last)];
+        let runs = self.runs.get(&(slice.day, slice.partition)).map_or(&[][..], Vec::as_slice);
         for row in &self.link.query(&select, &params)? {
+            let from = entries.len();
             read_block(self.link, row, entries)?;
+            let number: i64 = self.link.get(row, 2)?;
+            let run = runs.iter().find(|it| it.number == number);
+            run.into_iter().for_each(|run| merges::drop_moved(runs, run, from, entries));
         }
         Ok(())
     }

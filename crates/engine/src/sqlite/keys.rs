@@ -324,8 +324,11 @@ impl key_scan::Runs for Snapshot<'_> {
     }
 
     fn read(&self, slice: Slice, entries: &mut Vec<Entry>) -> Result<(), Failure> {
-        for run in runs_of(self.0, slice.day, slice.partition)? {
+        let runs = runs_of(self.0, slice.day, slice.partition)?;
+        for run in &runs {
+            let from = entries.len();
             read_slice(self.0, slice, run.number, entries)?;
+            merges::drop_moved(&runs, run, from, entries);
         }
         Ok(())
     }

@@ -10,7 +10,7 @@
 use crate::{
     cluster::{Cluster, cluster},
     postgres::PostgresRig,
-    support::{Rig, SqliteRig, command, commit, open, post, take},
+    support::{Rig, SqliteRig, command, commit, key, open, post, take},
 };
 use engine::{Engine, Write};
 use ledger::{Hash, Partition, Record};
@@ -141,6 +141,75 @@ fn bench_project() {
             }
         }
     }
+}
+
+/// What it costs to keep clients' keys of one partition, and to look for one of them.
+fn keys(engine: &dyn Engine, what: &str) {
+    const PARTITION: PartitionId = PartitionId(0);
+    let (calls, keys_a_call) = (size(10, 8_000), size(300, 500));
+    let mut press = Press::new(take(engine, &[PARTITION])[0], 100);
+    let mut projector = engine.projector().unwrap();
+    let (opened, write) = press.opens(0, 100);
+    projector.project(&[(opened, write.hash)]).unwrap();
+    let first = press.numbers;
+    let mut took = Vec::with_capacity(calls);
+    for _ in 0..calls {
+        press.now.0 -= crate::support::SECOND; // All on one day.
+        let (record, write) = press.credits(KeyOrigin::Client, keys_a_call);
+        let begun = now();
+        projector.project(&[(record, write.hash)]).unwrap();
+        took.push(begun.elapsed().as_secs_f64() * 1e3);
+    }
+    took.sort_by(f64::total_cmp);
+    let keys_count = u64::try_from(calls * keys_a_call).unwrap();
+    report(&format!(
+        "keys: {what}, {keys_count} of a partition: a projection of {keys_a_call} {:.2} ms, p50 \
+         {:.2}, p99 {:.2}, at most {:.2} ms",
+        took.iter().sum::<f64>() / calls as f64,
+        took[calls / 2],
+        took[calls * 99 / 100],
+        took[calls - 1],
+    ));
+    let mut reader = engine.reader().unwrap();
+    let mut rng = Rng::new(3);
+    for (is_there, which, from) in
+        [(true, "used", first + 1), (false, "new", first + 1 + keys_count)]
+    {
+        for at_once in [1, 64] {
+            let rounds = size(2, 2_000 / at_once);
+            let begun = now();
+            for _ in 0..rounds {
+                let mut key = || key(from + rng.next() % keys_count);
+                let asked: Vec<_> = (0..at_once).map(|_| (PARTITION, key())).collect();
+                let found = reader.keys(&asked).unwrap();
+                assert!(found.iter().all(|it| it.is_some() == is_there));
+            }
+            let us = begun.elapsed().as_secs_f64() * 1e6 / (rounds * at_once) as f64;
+            report(&format!("keys: {what}, a key that is {which}, {at_once} at once: {us:.1} us"));
+        }
+    }
+    let (begun, mut from, mut scanned) = (now(), None, 0);
+    loop {
+        let scan = reader.scan_keys(&[PARTITION], from, 10_000).unwrap();
+        scanned += scan.keys.len();
+        from = scan.next;
+        if from.is_none() {
+            break;
+        }
+    }
+    assert_eq!(u64::try_from(scanned), Ok(keys_count));
+    report(&format!("keys: {what}, all of them read: {:.2} s", begun.elapsed().as_secs_f64()));
+}
+
+#[test]
+fn bench_keys() {
+    keys(&*SqliteRig::new().open("a-1").unwrap(), "SQLite");
+}
+
+#[test]
+fn bench_keys_postgres() {
+    let Some(cluster) = cluster() else { return };
+    keys(&*PostgresRig::within(cluster).open("a-1").unwrap(), "PostgreSQL");
 }
 
 /// `besides` is asked while the engine is still open.
