@@ -1,6 +1,9 @@
 //! What goes to the terminal: data to stdout, the rest to stderr, colour only where it is read.
 
-use std::io::{self, IsTerminal, Write};
+use std::{
+    io::{self, IsTerminal, Write},
+    time::Duration,
+};
 
 /// Writes data to stdout. A reader that has gone away wants no more of it, which is no failure.
 pub(crate) fn say(text: &str) {
@@ -137,9 +140,30 @@ pub(crate) fn table(rows: &[Vec<String>]) -> String {
     out
 }
 
+/// A time in the two largest units: `3d 4h`, `5m 6s`.
+pub(crate) fn span(length: Duration) -> String {
+    let seconds = length.as_secs();
+    let (days, hours, minutes) = (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{seconds}s"),
+        (0, 0, _) => format!("{minutes}m {}s", seconds % 60),
+        (0, _, _) => format!("{hours}h {minutes}m"),
+        _ => format!("{days}d {hours}h"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn spans_have_two_units() {
+        for (seconds, text) in
+            [(0, "0s"), (59, "59s"), (61, "1m 1s"), (3_660, "1h 1m"), (90_000, "1d 1h")]
+        {
+            assert_eq!(span(Duration::from_secs(seconds)), text);
+        }
+    }
 
     #[test]
     fn columns_are_as_wide_as_they_must() {

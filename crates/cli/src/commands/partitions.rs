@@ -6,7 +6,7 @@ use crate::{
     data::{Data, TreeState},
     error::CliError,
     ops,
-    terminal::{say, say_json, table},
+    terminal::{say, say_json, span, table},
 };
 use serde_json::{Value, json};
 use std::{collections::BTreeMap, net::SocketAddr, path::Path, process::ExitCode, time::Duration};
@@ -177,7 +177,7 @@ fn as_text(told: &Told) -> String {
                 place,
                 row.owner.clone(),
                 row.epoch.to_string(),
-                format!("{:?}", Duration::from_secs(row.age_ms / 1_000)),
+                span(Duration::from_millis(row.age_ms)),
                 row.head.to_string(),
                 row.head.saturating_sub(row.projected).to_string(),
             ],
@@ -258,7 +258,7 @@ mod tests {
         let owners: Vec<_> = told.places().map(|(.., row)| row.map(|it| &*it.owner)).collect();
         assert_eq!(owners, [None, Some("a-2")]);
         assert!(
-            as_text(&told).contains("a/1        a-2     5      0ns    9     2"),
+            as_text(&told).contains("a/1        a-2     5      0s     9     2"),
             "{}",
             as_text(&told)
         );

@@ -6,7 +6,7 @@ use crate::{
     data::{Data, NodeState, TreeState},
     error::CliError,
     http, proc,
-    terminal::{Paint, say, say_json, table_within, width},
+    terminal::{Paint, say, say_json, span, table_within, width},
     topology::elements::url::HttpUrl,
 };
 use serde_json::{Value, json};
@@ -164,7 +164,7 @@ fn as_text(tree: &TreeState, said: &[Said]) -> String {
             node.role.clone(),
             state(node, said).to_owned(),
             dash(node.pid.map(|it| it.to_string())),
-            dash(node.pid.and_then(proc::uptime).map(uptime)),
+            dash(node.pid.and_then(proc::uptime).map(span)),
             node.restarts.to_string(),
             dash(requests(said).map(|it| it.to_string())),
             dash(said.number("in_flight").map(|it| it.to_string())),
@@ -215,30 +215,9 @@ fn split_first_line(text: String) -> (String, String) {
     }
 }
 
-/// `3d 4h`, `5m 6s`: the two largest units.
-fn uptime(length: Duration) -> String {
-    let seconds = length.as_secs();
-    let (days, hours, minutes) = (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60);
-    match (days, hours, minutes) {
-        (0, 0, 0) => format!("{seconds}s"),
-        (0, 0, _) => format!("{minutes}m {}s", seconds % 60),
-        (0, _, _) => format!("{hours}h {minutes}m"),
-        _ => format!("{days}d {hours}h"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn uptimes_have_two_units() {
-        for (seconds, text) in
-            [(0, "0s"), (59, "59s"), (61, "1m 1s"), (3_660, "1h 1m"), (90_000, "1d 1h")]
-        {
-            assert_eq!(uptime(Duration::from_secs(seconds)), text);
-        }
-    }
 
     #[test]
     fn requests_are_found_where_they_are() {
