@@ -246,7 +246,7 @@ mod tests {
         assert!(runs <= 30 && writes < 4.0, "{runs}, {writes}");
         // 45 million, those of a day of a million a minute over two services.
         let (runs, writes) = grow(1, 20_000, |_| 2_250);
-        assert!(runs <= 70 && writes < 6.0, "{runs}, {writes}");
+        assert!(runs <= 50 && writes < 5.0, "{runs}, {writes}");
         let (runs, writes) = grow(16, 3_600, |_| 260);
         assert!(runs <= 40 && writes < 4.0, "{runs}, {writes}");
         // More partitions than have their turn soon.
