@@ -12,7 +12,7 @@
 //!
 //! Pure, and the same for every engine.
 
-use crate::runs::{Entry, KEY_LAST, count, slice_end};
+use crate::runs::{Entry, KEY_LAST, count, settle, slice_end};
 use std::{cmp::Reverse, collections::BTreeMap};
 use wire::KeyHash;
 
@@ -44,7 +44,7 @@ pub(crate) struct Run {
 /// What a projection does of a merge: it moves the keys of this slice, both ends included.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Step {
-    /// The number of the run that they are moved to. `None`: it begins here.
+    /// The run that they are moved to. `None`: it begins here (see [`Step::target_number`]).
     pub(crate) target: Option<i64>,
     /// The numbers of the runs that they are in.
     pub(crate) inputs: Vec<i64>,
@@ -53,6 +53,17 @@ pub(crate) struct Step {
 }
 
 impl Step {
+    /// The number of the target. `number`: of the run that the same projection writes.
+    pub(crate) fn target_number(&self, number: i64) -> i64 {
+        self.target.unwrap_or(-number)
+    }
+
+    /// Of what the inputs' blocks have, what is moved, as it is written.
+    pub(crate) fn settle(&self, entries: &mut Vec<Entry>) {
+        entries.retain(|it| (self.first..=self.last).contains(&it.key));
+        settle(entries);
+    }
+
     /// Whether nothing is left in the inputs behind it.
     pub(crate) fn is_last(&self) -> bool {
         self.last == KEY_LAST
@@ -64,12 +75,15 @@ impl Step {
     }
 }
 
-/// Of the keys of a run, `entries[from..]` in their order, those go that its target has already.
-pub(crate) fn drop_moved(runs: &[Run], run: &Run, from: usize, entries: &mut Vec<Entry>) {
-    let target = runs.iter().find(|it| Some(it.number) == run.target);
-    if let Some(merged) = target.and_then(|it| it.merged) {
-        let moved = entries[from..].partition_point(|it| it.key <= merged);
-        let _moved = entries.drain(from..from + moved);
+/// How far a target among these runs has got: its inputs may still have what it has.
+fn merged(runs: &[Run], target: i64) -> Option<KeyHash> {
+    runs.iter().find(|it| it.number == target)?.merged
+}
+
+/// Takes from the keys of one of these runs those that its target has, too.
+pub(crate) fn drop_moved(runs: &[Run], run: &Run, entries: &mut Vec<Entry>) {
+    if let Some(merged) = run.target.and_then(|target| merged(runs, target)) {
+        entries.retain(|it| merged < it.key);
     }
 }
 
@@ -131,10 +145,9 @@ fn smallest(runs: &[Run]) -> Option<Merge> {
             (None, Some(_)) => (),
         }
     }
-    let begun = begun.iter().map(|(target, inputs)| {
-        let merged = runs.iter().find(|it| it.number == *target).and_then(|it| it.merged);
-        Merge::of(Some(*target), merged, inputs)
-    });
+    let begun = begun
+        .iter()
+        .map(|(target, inputs)| Merge::of(Some(*target), merged(runs, *target), inputs));
     begun.chain(next(whole)).min_by_key(|it| it.keys)
 }
 
@@ -186,7 +199,7 @@ mod tests {
 
         fn step(&mut self, turn: i64, step: &Step) -> u64 {
             assert!((2..=INPUTS_MAX).contains(&step.inputs.len()), "{step:?}");
-            let target = step.target.unwrap_or(-turn);
+            let target = step.target_number(turn);
             let is_begun = self.runs.iter().any(|it| it.number == target);
             assert_eq!(is_begun, step.target.is_some(), "{step:?}");
             let mut keys = 0;

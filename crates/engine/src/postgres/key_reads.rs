@@ -6,12 +6,14 @@ use crate::{
     merges,
     postgres::{
         failure::Failure,
-        keys::{RunsByDay, corrupt, days, read_block, runs_of, table},
-        link::{Link, param},
+        keys::{RunsByDay, block_of, corrupt, days, of_day, read_block, runs_of, table},
+        link::{Link, Param, param},
+        reading::partition,
         schema::Schema,
     },
     runs::{self, Entry, key_bytes},
 };
+use std::collections::BTreeMap;
 use tokio_postgres::error::SqlState;
 use wire::{KeyHash, PartitionId};
 
@@ -88,28 +90,100 @@ impl key_scan::Runs for State<'_> {
     }
 
     fn read(&self, slice: Slice, entries: &mut Vec<Entry>) -> Result<(), Failure> {
-        let select = self.schema.sql(&format!(
-            "SELECT b.first, b.keys, b.run FROM @key_run r JOIN @{0} b
-                ON b.partition = r.partition AND b.run = r.number
-             WHERE r.day = $1 AND r.partition = $2 AND b.first <= $4
-                AND b.first >= coalesce((
-                    SELECT c.first FROM @{0} c
-                    WHERE c.partition = r.partition AND c.run = r.number AND c.first <= $3
-                    ORDER BY c.first DESC LIMIT 1
-                ), '')",
-            table(slice.day)
-        ));
-        let (first, last) = (key_bytes(slice.first).to_vec(), key_bytes(slice.last).to_vec());
-        let of = i32::from(slice.partition.0);
-        let params = [param(&slice.day), param(&of), param(&first), param(&last)];
         let runs = self.runs.get(&(slice.day, slice.partition)).map_or(&[][..], Vec::as_slice);
-        for row in &self.link.query(&select, &params)? {
-            let from = entries.len();
-            read_block(self.link, row, entries)?;
-            let number: i64 = self.link.get(row, 2)?;
-            let run = runs.iter().find(|it| it.number == number);
-            run.into_iter().for_each(|run| merges::drop_moved(runs, run, from, entries));
+        let mut slices = Slices::default();
+        for run in runs {
+            slices.push(slice.partition, run.number, (slice.first, slice.last));
+        }
+        let mut found = read_slices(self.link, self.schema, slice.day, &slices)?;
+        for run in runs {
+            if let Some(of_run) = found.get_mut(&(slice.partition, run.number)) {
+                merges::drop_moved(runs, run, of_run);
+                entries.append(of_run);
+            }
         }
         Ok(())
     }
+}
+
+/// Columns of runs of a day.
+#[derive(Default)]
+pub(crate) struct RunColumns {
+    partitions: Vec<i32>,
+    numbers: Vec<i64>,
+}
+
+impl RunColumns {
+    pub(crate) fn push(&mut self, partition: PartitionId, number: i64) {
+        self.partitions.push(partition.0.into());
+        self.numbers.push(number);
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.numbers.is_empty()
+    }
+
+    pub(crate) fn params(&self) -> Vec<Param<'_>> {
+        vec![param(&self.partitions), param(&self.numbers)]
+    }
+}
+
+/// Columns of slices of runs of a day.
+#[derive(Default)]
+pub(crate) struct Slices {
+    runs: RunColumns,
+    firsts: Vec<Vec<u8>>,
+    lasts: Vec<Vec<u8>>,
+}
+
+impl Slices {
+    /// The keys of a run from the first to the last of these, both included.
+    pub(crate) fn push(
+        &mut self,
+        partition: PartitionId,
+        number: i64,
+        (first, last): (KeyHash, KeyHash),
+    ) {
+        self.runs.push(partition, number);
+        self.firsts.push(key_bytes(first).to_vec());
+        self.lasts.push(key_bytes(last).to_vec());
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.runs.is_empty()
+    }
+
+    pub(crate) fn params(&self) -> Vec<Param<'_>> {
+        [self.runs.params(), vec![param(&self.firsts), param(&self.lasts)]].concat()
+    }
+}
+
+/// What these slices have, run by run, and what their blocks have beside it.
+pub(crate) fn read_slices(
+    link: &Link,
+    schema: &Schema,
+    day: i64,
+    slices: &Slices,
+) -> Result<BTreeMap<(PartitionId, i64), Vec<Entry>>, Failure> {
+    let mut found = BTreeMap::<_, Vec<_>>::new();
+    if slices.is_empty() {
+        return Ok(found);
+    }
+    let select = of_day(
+        schema,
+        day,
+        &format!(
+            "SELECT b.first, b.keys, b.partition, b.run
+             FROM unnest($1::int4[], $2::int8[], $3::bytea[], $4::bytea[])
+                AS w(partition, run, first, last)
+             JOIN @blocks b ON b.partition = w.partition AND b.run = w.run
+                AND b.first <= w.last AND b.first >= coalesce({}, '')",
+            block_of("w.first")
+        ),
+    );
+    for row in &link.query(&select, &slices.params())? {
+        let run = (partition(link, row, 2)?, link.get(row, 3)?);
+        read_block(link, row, found.entry(run).or_default())?;
+    }
+    Ok(found)
 }

@@ -7,9 +7,9 @@ use crate::{
     merges::{self, Step},
     postgres::{
         failure::Failure,
-        keys::{corrupt, create, days, forget, read_block, runs_of, table},
+        key_reads::{RunColumns, Slices, read_slices},
+        keys::{block_of, corrupt, create, days, forget, of_day, runs_of},
         link::{Link, Param, param},
-        reading::partition,
         schema::Schema,
     },
     runs::{self, Entry, key_bytes},
@@ -42,21 +42,6 @@ struct OfDay {
     removed: RunColumns,
     shortened: Slices,
     blocks: Blocks,
-}
-
-/// Columns of runs of a day.
-#[derive(Default)]
-struct RunColumns {
-    partitions: Vec<i32>,
-    numbers: Vec<i64>,
-}
-
-/// Columns of slices of runs of a day.
-#[derive(Default)]
-struct Slices {
-    runs: RunColumns,
-    firsts: Vec<Vec<u8>>,
-    lasts: Vec<Vec<u8>>,
 }
 
 /// Columns of runs.
@@ -120,16 +105,23 @@ pub(crate) fn prepare(
             create(link, schema, day)?;
         }
         let mut of_day = OfDay::of(schema, day);
-        let mut moved = read_slices(link, schema, day, &partitions)?;
+        let steps = partitions.iter().filter_map(|it| Some((it.partition, it.step.as_ref()?)));
+        let mut slices = Slices::default();
+        for (partition, step) in steps {
+            for input in &step.inputs {
+                slices.push(partition, *input, (step.first, step.last));
+            }
+        }
+        let mut moved = read_slices(link, schema, day, &slices)?;
         for Planned { partition, mut fresh, step } in partitions {
             let number = ends.run_number(partition).map_err(flawed)?;
             runs::settle(&mut fresh);
             writes.put(&mut of_day, (day, partition, number), &fresh, None);
             if let Some(step) = step {
-                let mut entries = moved.remove(&partition).unwrap_or_default();
-                entries.retain(|it| (step.first..=step.last).contains(&it.key));
-                runs::settle(&mut entries);
-                writes.merge(&mut of_day, (day, partition, -number), &step, &entries);
+                let inputs = step.inputs.iter().filter_map(|it| moved.remove(&(partition, *it)));
+                let mut entries: Vec<Entry> = inputs.flatten().collect();
+                step.settle(&mut entries);
+                writes.merge(&mut of_day, (day, partition, number), &step, &entries);
             }
         }
         writes.days.push(of_day);
@@ -185,16 +177,15 @@ impl Writes {
         self.merged.push(merged.map(|key| key_bytes(key).to_vec()));
     }
 
-    /// `entries`: what the step moves, settled. `begins`: the number of the target, where the merge
-    /// begins here.
+    /// `entries`: what the step moves, settled. `number`: of the run that this projection writes.
     fn merge(
         &mut self,
         of_day: &mut OfDay,
-        (day, partition, begins): (i64, PartitionId, i64),
+        (day, partition, number): (i64, PartitionId, i64),
         step: &Step,
         entries: &[Entry],
     ) {
-        let target = step.target.unwrap_or(begins);
+        let target = step.target_number(number);
         self.put(of_day, (day, partition, target), entries, step.merged());
         for input in &step.inputs {
             if step.is_last() {
@@ -202,7 +193,7 @@ impl Writes {
                 self.removed.push(day, partition, *input);
                 continue;
             }
-            of_day.shortened.push(partition, *input, step);
+            of_day.shortened.push(partition, *input, (step.first, step.last));
             if step.target.is_none() {
                 self.begun.push(day, partition, *input);
                 self.targets.push(target);
@@ -212,15 +203,13 @@ impl Writes {
 
     /// The statements. The first of them takes [`Writes::removed_count`] rows away, if that is any.
     pub(crate) fn statements(&self) -> Vec<(&str, Vec<Param<'_>>)> {
-        let of_runs = [
-            (&self.remove_runs, &self.removed, Vec::new()),
-            (&self.begin_runs, &self.begun, vec![param(&self.targets)]),
-            (&self.add_runs, &self.added, vec![param(&self.keys), param(&self.merged)]),
-        ];
-        let of_runs = of_runs
-            .into_iter()
-            .filter(|(_, runs, _)| !runs.days.is_empty())
-            .map(|(sql, runs, more)| (&**sql, [runs.params(), more].concat()));
+        let begun = [self.begun.params(), vec![param(&self.targets)]].concat();
+        let added = [self.added.params(), vec![param(&self.keys), param(&self.merged)]].concat();
+        let of_runs = with_rows([
+            (&self.remove_runs, self.removed.is_empty(), self.removed.params()),
+            (&self.begin_runs, self.begun.is_empty(), begun),
+            (&self.add_runs, self.added.is_empty(), added),
+        ]);
         of_runs.chain(self.days.iter().flat_map(OfDay::statements)).collect()
     }
 
@@ -232,7 +221,7 @@ impl Writes {
 
 impl OfDay {
     fn of(schema: &Schema, day: i64) -> OfDay {
-        let of_day = |text: &str| schema.sql(&text.replace("@blocks", &format!("@{}", table(day))));
+        let of_day = |text: &str| of_day(schema, day, text);
         OfDay {
             remove: of_day(
                 "DELETE FROM @blocks b USING unnest($1::int4[], $2::int8[]) AS w(partition, run)
@@ -240,20 +229,15 @@ impl OfDay {
             ),
             // Its last block that begins in the slice may have keys behind it. Blocks before the
             // slice are gone, but not yet from the index: they are not to be looked at again.
-            shorten: of_day(
+            shorten: of_day(&format!(
                 "DELETE FROM @blocks b
                  USING unnest($1::int4[], $2::int8[], $3::bytea[], $4::bytea[])
                     AS w(partition, run, first, last)
-                 WHERE b.partition = w.partition AND b.run = w.run AND b.first < (
-                    SELECT c.first FROM @blocks c
-                    WHERE c.partition = w.partition AND c.run = w.run AND c.first <= w.last
-                    ORDER BY c.first DESC LIMIT 1
-                 ) AND b.first >= coalesce((
-                    SELECT c.first FROM @blocks c
-                    WHERE c.partition = w.partition AND c.run = w.run AND c.first <= w.first
-                    ORDER BY c.first DESC LIMIT 1
-                 ), '')",
-            ),
+                 WHERE b.partition = w.partition AND b.run = w.run
+                    AND b.first < {} AND b.first >= coalesce({}, '')",
+                block_of("w.last"),
+                block_of("w.first"),
+            )),
             add: of_day(
                 "INSERT INTO @blocks (partition, run, first, keys)
                  SELECT * FROM unnest($1::int4[], $2::int8[], $3::bytea[], $4::bytea[])
@@ -266,36 +250,22 @@ impl OfDay {
     }
 
     fn statements(&self) -> impl Iterator<Item = (&str, Vec<Param<'_>>)> {
-        let (gone, Blocks { runs, firsts, keys }) = (&self.shortened, &self.blocks);
-        let of_blocks = [
-            (&self.remove, &self.removed, Vec::new()),
-            (&self.shorten, &gone.runs, vec![param(&gone.firsts), param(&gone.lasts)]),
-            (&self.add, runs, vec![param(firsts), param(keys)]),
-        ];
-        of_blocks
-            .into_iter()
-            .filter(|(_, runs, _)| !runs.numbers.is_empty())
-            .map(|(sql, runs, more)| (&**sql, [runs.params(), more].concat()))
+        let Blocks { runs, firsts, keys } = &self.blocks;
+        let added = [runs.params(), vec![param(firsts), param(keys)]].concat();
+        with_rows([
+            (&self.remove, self.removed.is_empty(), self.removed.params()),
+            (&self.shorten, self.shortened.is_empty(), self.shortened.params()),
+            (&self.add, runs.is_empty(), added),
+        ])
     }
 }
 
-impl RunColumns {
-    fn push(&mut self, partition: PartitionId, number: i64) {
-        self.partitions.push(partition.0.into());
-        self.numbers.push(number);
-    }
-
-    fn params(&self) -> Vec<Param<'_>> {
-        vec![param(&self.partitions), param(&self.numbers)]
-    }
-}
-
-impl Slices {
-    fn push(&mut self, partition: PartitionId, number: i64, step: &Step) {
-        self.runs.push(partition, number);
-        self.firsts.push(key_bytes(step.first).to_vec());
-        self.lasts.push(key_bytes(step.last).to_vec());
-    }
+/// Of these statements, each with whether it has no rows to bring, those that have some.
+fn with_rows<'a>(
+    statements: [(&'a str, bool, Vec<Param<'a>>); 3],
+) -> impl Iterator<Item = (&'a str, Vec<Param<'a>>)> {
+    let with_rows = statements.into_iter().filter(|(_, is_empty, _)| !is_empty);
+    with_rows.map(|(sql, _, params)| (sql, params))
 }
 
 impl RunRows {
@@ -304,44 +274,11 @@ impl RunRows {
         self.runs.push(partition, number);
     }
 
+    fn is_empty(&self) -> bool {
+        self.runs.is_empty()
+    }
+
     fn params(&self) -> Vec<Param<'_>> {
         [vec![param(&self.days)], self.runs.params()].concat()
     }
-}
-
-/// What the inputs of merges have of their slices, and what their blocks have beside it.
-fn read_slices(
-    link: &Link,
-    schema: &Schema,
-    day: i64,
-    partitions: &[Planned],
-) -> Result<BTreeMap<PartitionId, Vec<Entry>>, Failure> {
-    let mut found = BTreeMap::<_, Vec<_>>::new();
-    let mut slices = Slices::default();
-    for Planned { partition, step, .. } in partitions {
-        for (step, input) in step.iter().flat_map(|it| it.inputs.iter().map(move |run| (it, run))) {
-            slices.push(*partition, *input, step);
-        }
-    }
-    let Slices { runs, firsts, lasts } = slices;
-    if runs.numbers.is_empty() {
-        return Ok(found);
-    }
-    let select = schema.sql(&format!(
-        "SELECT b.first, b.keys, b.partition
-         FROM unnest($1::int4[], $2::int8[], $3::bytea[], $4::bytea[])
-            AS w(partition, run, first, last)
-         JOIN @{0} b ON b.partition = w.partition AND b.run = w.run AND b.first <= w.last
-            AND b.first >= coalesce((
-                SELECT c.first FROM @{0} c
-                WHERE c.partition = w.partition AND c.run = w.run AND c.first <= w.first
-                ORDER BY c.first DESC LIMIT 1
-            ), '')",
-        table(day)
-    ));
-    let params = [runs.params(), vec![param(&firsts), param(&lasts)]].concat();
-    for row in &link.query(&select, &params)? {
-        read_block(link, row, found.entry(partition(link, row, 2)?).or_default())?;
-    }
-    Ok(found)
 }

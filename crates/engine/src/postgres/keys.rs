@@ -110,10 +110,8 @@ pub(crate) fn corrupt(link: &Link, flaw: Flaw) -> Failure {
 pub(crate) fn from_version_2(link: &Link, schema: &Schema) -> Result<(), Failure> {
     for day in days(link, schema)? {
         make_table(link, schema, day)?;
-        let of_day = |text: &str| {
-            let text = text.replace("@blocks", &format!("@{}", table(day)));
-            schema.sql(&text.replace("@keys", &format!("@\"keys_{day}\"")))
-        };
+        let of_day =
+            |text: &str| of_day(schema, day, &text.replace("@keys", &format!("@\"keys_{day}\"")));
         link.run(&of_day(&format!(
             "INSERT INTO @blocks
              SELECT partition, 0, substring(keys FROM 1 FOR 16), keys FROM (
@@ -133,6 +131,21 @@ pub(crate) fn from_version_2(link: &Link, schema: &Schema) -> Result<(), Failure
         link.run(&of_day("DROP TABLE @keys"))?;
     }
     Ok(())
+}
+
+/// A statement about the blocks of a day, `@blocks`.
+pub(crate) fn of_day(schema: &Schema, day: i64, text: &str) -> String {
+    schema.sql(&text.replace("@blocks", &format!("@{}", table(day))))
+}
+
+/// The first key of the block of a run of `w` which has a key, if the run has it: the last block that
+/// begins no later.
+pub(crate) fn block_of(key: &str) -> String {
+    format!(
+        "(SELECT c.first FROM @blocks c
+          WHERE c.partition = w.partition AND c.run = w.run AND c.first <= {key}
+          ORDER BY c.first DESC LIMIT 1)"
+    )
 }
 
 pub(crate) fn table(day: i64) -> String {

@@ -55,7 +55,8 @@ sent! {
     bool => BOOL, i32 => INT4, i64 => INT8, String => TEXT, &str => TEXT, Option<i64> => INT8,
     Vec<u8> => BYTEA, &[u8] => BYTEA, Vec<i32> => INT4_ARRAY, Vec<i64> => INT8_ARRAY,
     Vec<String> => TEXT_ARRAY, Vec<&str> => TEXT_ARRAY, Vec<Vec<u8>> => BYTEA_ARRAY,
-    Vec<Option<Vec<u8>>> => BYTEA_ARRAY, Vec<&[u8]> => BYTEA_ARRAY, Vec<bool> => BOOL_ARRAY, Vec<Option<i64>> => INT8_ARRAY,
+    Vec<Option<Vec<u8>>> => BYTEA_ARRAY, Vec<&[u8]> => BYTEA_ARRAY, Vec<bool> => BOOL_ARRAY,
+    Vec<Option<i64>> => INT8_ARRAY,
 }
 
 /// A value for a statement.

@@ -105,7 +105,7 @@ pub(crate) fn write(
         runs::settle(&mut entries);
         put(connection, (day, partition, number), &entries, None)?;
         if let Some(step) = step {
-            merge(connection, (day, partition, -number), &step)?;
+            merge(connection, (day, partition, number), &step)?;
         }
     }
     Ok(())
@@ -156,10 +156,10 @@ fn runs_of(
     statement.query_map(params![day, partition.0], run)?.collect()
 }
 
-/// `begins`: the number of the target, where the merge begins here.
+/// `number`: of the run that this projection writes.
 fn merge(
     connection: &Connection,
-    (day, partition, begins): (i64, PartitionId, i64),
+    (day, partition, number): (i64, PartitionId, i64),
     step: &Step,
 ) -> Result<(), Failure> {
     let mut entries = Vec::new();
@@ -167,9 +167,8 @@ fn merge(
     for input in &step.inputs {
         read_slice(connection, slice, *input, &mut entries)?;
     }
-    entries.retain(|it| (step.first..=step.last).contains(&it.key));
-    runs::settle(&mut entries);
-    let target = step.target.unwrap_or(begins);
+    step.settle(&mut entries);
+    let target = step.target_number(number);
     put(connection, (day, partition, target), &entries, step.merged())?;
     for input in &step.inputs {
         if step.is_last() {
@@ -326,9 +325,10 @@ impl key_scan::Runs for Snapshot<'_> {
     fn read(&self, slice: Slice, entries: &mut Vec<Entry>) -> Result<(), Failure> {
         let runs = runs_of(self.0, slice.day, slice.partition)?;
         for run in &runs {
-            let from = entries.len();
-            read_slice(self.0, slice, run.number, entries)?;
-            merges::drop_moved(&runs, run, from, entries);
+            let mut of_run = Vec::new();
+            read_slice(self.0, slice, run.number, &mut of_run)?;
+            merges::drop_moved(&runs, run, &mut of_run);
+            entries.append(&mut of_run);
         }
         Ok(())
     }

@@ -9,6 +9,7 @@
 
 use crate::{
     cluster::{Cluster, cluster},
+    keys::scan_all,
     postgres::PostgresRig,
     support::{Rig, SqliteRig, command, commit, key, open, post, take},
 };
@@ -188,16 +189,9 @@ fn keys(engine: &dyn Engine, what: &str) {
             report(&format!("keys: {what}, a key that is {which}, {at_once} at once: {us:.1} us"));
         }
     }
-    let (begun, mut from, mut scanned) = (now(), None, 0);
-    loop {
-        let scan = reader.scan_keys(&[PARTITION], from, 10_000).unwrap();
-        scanned += scan.keys.len();
-        from = scan.next;
-        if from.is_none() {
-            break;
-        }
-    }
-    assert_eq!(u64::try_from(scanned), Ok(keys_count));
+    let begun = now();
+    let scanned = scan_all(&mut *reader, &[PARTITION], None, 10_000);
+    assert_eq!(u64::try_from(scanned.len()), Ok(keys_count));
     report(&format!("keys: {what}, all of them read: {:.2} s", begun.elapsed().as_secs_f64()));
 }
 

@@ -1,10 +1,10 @@
 //! What every engine promises of keys.
 
 use crate::support::{Branch, DAY, NOON, P0, P1, Rig, SECOND, command, commit, key, open, post};
-use engine::{KeyPlace, ProjectError};
+use engine::{KeyMark, KeyPlace, ProjectError, Reader};
 use std::collections::BTreeMap;
 use stdx::Rng;
-use wire::{KeyHash, Kind, Seq, Timestamp, command::KeyOrigin};
+use wire::{KeyHash, Kind, PartitionId, Seq, Timestamp, command::KeyOrigin};
 
 pub(crate) fn keys_of_clients_are_found(rig: &dyn Rig) {
     let mut branch = Branch::new(rig);
@@ -97,20 +97,30 @@ pub(crate) fn all_keys_are_read_in_parts(rig: &dyn Rig) {
     let mut reader = branch.engine.reader().unwrap();
     expected.sort_unstable();
     for (partitions, wanted) in [(vec![P0, P1], 1), (vec![P1, P0], 7), (vec![P1], 3), (vec![], 9)] {
-        let (mut found, mut from) = (Vec::new(), None);
-        loop {
-            let scan = reader.scan_keys(&partitions, from, wanted).unwrap();
-            found.extend(scan.keys);
-            from = scan.next;
-            if from.is_none() {
-                break;
-            }
-        }
+        let found = scan_all(&mut *reader, &partitions, None, wanted);
         let day = |time: Timestamp| usize::try_from((time.0 - NOON.0).div_euclid(DAY) + 1).unwrap();
         let mut found: Vec<_> = found.into_iter().map(|(of, key, at)| (day(at), of, key)).collect();
         found.sort_unstable();
         let of_these = expected.iter().filter(|it| partitions.contains(&it.1)).copied();
         assert_eq!(found, of_these.collect::<Vec<_>>(), "{partitions:?}, {wanted} at a time");
+    }
+}
+
+/// The rest of a pass over all keys, so many at a time.
+pub(crate) fn scan_all(
+    reader: &mut dyn Reader,
+    partitions: &[PartitionId],
+    mut from: Option<KeyMark>,
+    wanted: usize,
+) -> Vec<(PartitionId, KeyHash, Timestamp)> {
+    let mut found = Vec::new();
+    loop {
+        let scan = reader.scan_keys(partitions, from, wanted).unwrap();
+        found.extend(scan.keys);
+        from = scan.next;
+        if from.is_none() {
+            return found;
+        }
     }
 }
 
@@ -144,11 +154,26 @@ pub(crate) fn check_all_keys(branch: &Branch) {
 
 /// Credits under keys of the client: a batch of any size.
 pub(crate) fn credit(branch: &mut Branch, rng: &mut Rng) {
-    let first = branch.tellers[0].now.0.unsigned_abs();
-    let commands = (first..)
-        .take(1 + rng.below(20) * rng.below(20))
-        .map(|it| command(KeyOrigin::Client, it, post("alice", Kind::Credit, 1)));
-    branch.command(commands.collect());
+    let first = fresh_number(branch);
+    credits(branch, first, 1 + rng.below(20) * rng.below(20));
+}
+
+/// That of no command so far.
+fn fresh_number(branch: &Branch) -> u64 {
+    branch.tellers[0].now.0.unsigned_abs()
+}
+
+/// So many credits, the first under the key of this number.
+pub(crate) fn credits(branch: &mut Branch, first: u64, count: usize) {
+    let credit = |it| command(KeyOrigin::Client, it, post("alice", Kind::Credit, 1));
+    branch.command((first..).take(count).map(credit).collect());
+}
+
+/// A projection that brings so many keys.
+pub(crate) fn project_keys(branch: &mut Branch, count: usize) {
+    let first = fresh_number(branch);
+    credits(branch, first, count);
+    branch.project();
 }
 
 pub(crate) fn keys_are_found_however_often_they_were_merged(rig: &dyn Rig) {
@@ -176,17 +201,9 @@ pub(crate) fn eight_runs(rig: &dyn Rig) -> Branch {
     branch.act(vec![open("alice")]);
     branch.project();
     for _ in 0..8 {
-        credits(&mut branch, 600);
+        project_keys(&mut branch, 600);
     }
     branch
-}
-
-/// So many credits, projected.
-pub(crate) fn credits(branch: &mut Branch, count: usize) {
-    let first = branch.tellers[0].now.0.unsigned_abs();
-    let credit = |it| command(KeyOrigin::Client, it, post("alice", Kind::Credit, 1));
-    branch.command((first..).take(count).map(credit).collect());
-    branch.project();
 }
 
 pub(crate) fn keys_are_found_while_they_are_moved(rig: &dyn Rig) {
@@ -202,13 +219,10 @@ pub(crate) fn keys_are_found_while_they_are_moved(rig: &dyn Rig) {
             found.extend(scan.keys.into_iter().map(|it| it.1));
             from = Some(scan.next.unwrap_or_else(|| panic!("all were read before step {step}")));
         }
-        credits(&mut branch, 1);
+        project_keys(&mut branch, 1);
     }
-    while from.is_some() {
-        let scan = reader.scan_keys(&[P0], from, 300).unwrap();
-        found.extend(scan.keys.into_iter().map(|it| it.1));
-        from = scan.next;
-    }
+    let rest = scan_all(&mut *reader, &[P0], from, 300);
+    found.extend(rest.into_iter().map(|it| it.1));
     found.retain(|key| expected.binary_search(key).is_ok()); // Others came meanwhile.
     found.sort_unstable();
     assert_eq!(found, expected);

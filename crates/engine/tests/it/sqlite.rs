@@ -1,15 +1,15 @@
 //! What the SQLite engine promises besides.
 
-use crate::keys::{check_all_keys, credit, credits, eight_runs, used};
+use crate::keys::{check_all_keys, credit, credits, eight_runs, project_keys, used};
 use crate::support::{
-    Branch, DAY, NOON, P0, P1, Rig, SqliteRig, Teller, command, commit, copy_folder, id, key, open,
-    post, take,
+    Branch, DAY, NOON, P0, P1, Rig, SqliteRig, Teller, commit, copy_folder, id, key, open, post,
+    take,
 };
 use engine::{Engine, Kind, Place, Settings, sqlite::Sqlite};
 use lease::Sign;
 use rusqlite::params;
 use stdx::Rng;
-use wire::{Kind as PostKind, Seq, command::KeyOrigin};
+use wire::{Kind as PostKind, Seq};
 
 crate::roll::suite!(Some(SqliteRig::new()));
 
@@ -353,7 +353,7 @@ fn a_merge_goes_on_from_projection_to_projection() {
     let mut steps = Vec::new();
     for _ in 0..4 {
         steps.push(left());
-        credits(&mut branch, 1);
+        project_keys(&mut branch, 1);
     }
     let runs: Vec<_> = steps.iter().map(|it| it.0).collect();
     assert_eq!(runs, [0, 8, 8, 0], "{steps:?}");
@@ -383,15 +383,10 @@ fn the_keys_of_a_day_that_is_over_go_at_once_and_their_room_bit_by_bit() {
     let mut branch = Branch::new(&rig);
     branch.act(vec![open("alice")]);
     let mut used = Vec::new();
-    let credit = |branch: &mut Branch, first: u64, count: usize| {
-        let numbers = (first..).take(count);
-        let credit = |it| command(KeyOrigin::Client, it, post("alice", PostKind::Credit, 1));
-        branch.command(numbers.map(credit).collect());
-        branch.project();
-    };
     for batch in 0..6_u64 {
         let first = 1_000 + batch * 10_000;
-        credit(&mut branch, first, 8_000);
+        credits(&mut branch, first, 8_000);
+        branch.project();
         used.extend((first..first + 8_000).map(|number| (P0, key(number))));
     }
     let blocks = || {
@@ -406,7 +401,8 @@ fn the_keys_of_a_day_that_is_over_go_at_once_and_their_room_bit_by_bit() {
     let mut left = Vec::new();
     for number in 0..4 {
         branch.tellers[0].now.0 += DAY * i64::from(number < 2);
-        credit(&mut branch, 100_000 + number, 1);
+        credits(&mut branch, 100_000 + number, 1);
+        branch.project();
         left.push(blocks());
         let is_known = reader.keys(&used).unwrap().iter().any(Option::is_some);
         assert_eq!(is_known, number == 0, "{number}");
